@@ -1,0 +1,30 @@
+// The one list of Debian packages that Vita, its demo, its tests and its benchmarks use.
+
+export const debianPackages = [
+  // strongSwan: the daemon, its command line, kernel-libipsec (a peer for the tests), curve25519 and the AEADs
+  "charon-systemd",
+  "strongswan-swanctl",
+  "strongswan-libcharon",
+  "libcharon-extra-plugins",
+  "libstrongswan-extra-plugins",
+  // crypto of the data path; the header is read by a test that compares the job layout with it
+  "libipsec-mb1",
+  "libipsec-mb-dev",
+  // the kernel-vita plugin is built on the machine, against the sources of the strongSwan that is installed
+  "gcc",
+  "libc6-dev",
+  "dpkg-dev",
+  // namespaces, links, traffic and captures of the demo and the tests
+  "iproute2",
+  "ethtool",
+  "nftables",
+  "procps",
+  "iputils-ping",
+  "iperf3",
+  "tcpdump",
+  "tshark",
+  "python3-scapy",
+  // a peer of the `tunnel` benchmark
+  "wireguard-go",
+  "wireguard-tools",
+];
