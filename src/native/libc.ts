@@ -75,19 +75,19 @@ const c = {
   open: libc.func("int open(const char *path, int flags, int mode)"),
 };
 
-export interface Mapping {
-  address: bigint;
-  buffer: ArrayBuffer;
-}
-
 /**
- * Maps `length` bytes. The ArrayBuffer is a window on the mapping; after `munmap` it must not be touched again.
+ * Maps `length` bytes and returns their address.
  * @throws SystemError
  */
-export function mmap(length: number, flags: number, fd = -1, offset = 0, prot = PROT_READ_WRITE): Mapping {
+export function mmap(length: number, flags: number, fd = -1, offset = 0, prot = PROT_READ_WRITE): bigint {
   const address = BigInt(c.mmap(null, length, prot, flags, fd, offset));
   if (address === 0xffffffffffffffffn) throw new SystemError("mmap", koffi.errno());
-  return { address, buffer: koffi.view(address, length) as ArrayBuffer };
+  return address;
+}
+
+/** A window on mapped memory. It must not be touched once the memory is unmapped. */
+export function window(address: bigint, length: number): ArrayBuffer {
+  return koffi.view(address, length) as ArrayBuffer;
 }
 
 export function munmap(address: bigint, length: number): void {

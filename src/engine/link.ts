@@ -1,0 +1,49 @@
+// A link carries packets from one app to the next: a ring of frame numbers with one writer and one reader in the same
+// process. It is bounded; a packet that finds it full is dropped and counted here.
+
+import type { Frames } from "../memory/frames.js";
+
+/** Packets that a link holds. Power of two. */
+export const LINK_CAPACITY = 1024;
+const MASK = LINK_CAPACITY - 1;
+
+export class Link {
+  /** Packets dropped because the link was full. */
+  dropped = 0;
+  readonly #frames: Frames;
+  readonly #ring = new Uint32Array(LINK_CAPACITY);
+  #write = 0;
+  #read = 0;
+
+  constructor(frames: Frames) {
+    this.#frames = frames;
+  }
+
+  /** Hands a frame over to the link. */
+  transmit(frame: number): void {
+    if (((this.#write - this.#read) | 0) === LINK_CAPACITY) {
+      this.dropped++;
+      this.#frames.free(frame);
+      return;
+    }
+    this.#ring[this.#write & MASK] = frame;
+    this.#write = (this.#write + 1) | 0;
+  }
+
+  /** Takes the oldest frame off the link. Only valid while `readable` is not 0. */
+  receive(): number {
+    const frame = this.#ring[this.#read & MASK];
+    this.#read = (this.#read + 1) | 0;
+    return frame;
+  }
+
+  /** Packets that wait. */
+  get readable(): number {
+    return (this.#write - this.#read) | 0;
+  }
+
+  /** Packets that still fit. */
+  get writable(): number {
+    return LINK_CAPACITY - ((this.#write - this.#read) | 0);
+  }
+}

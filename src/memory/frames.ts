@@ -1,0 +1,92 @@
+// Frames: the packets' memory. A region is cut into frames of 2 KiB; a packet is one frame, named by its number. Where
+// the packet begins in the region and how long it is stands in typed arrays beside the memory, with what the apps
+// learnt of it, so that a packet passes through the graph as one 32-bit number and nothing is allocated.
+//
+// A packet usually begins `HEADROOM` bytes into its frame, so that outer headers are written in front of it, in place.
+// The same region serves as UMEM for AF_XDP.
+//
+// Ownership: whoever received a frame number must pass it on (to a link, to a port) or `free` it, exactly once.
+
+import { allocateRegion, type Region } from "./region.js";
+
+export const FRAME_SIZE = 2048;
+export const FRAME_SHIFT = 11;
+export const HEADROOM = 256;
+
+/** No frame, no SA, no next hop. */
+export const NONE = -1;
+
+export class Frames {
+  readonly region: Region;
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  /** How many frames there are. */
+  readonly capacity: number;
+  /** Where the packet begins in the region, bytes. */
+  readonly offset: Uint32Array;
+  /** How long it is, bytes. */
+  readonly length: Uint32Array;
+  /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
+  readonly sa: Int32Array;
+  /** Number of the port that the packet came in by. */
+  readonly port: Int32Array;
+  /** Where the packet leaves by: an index into the next-hop table. */
+  readonly nextHop: Int32Array;
+
+  readonly #free: Uint32Array;
+  #available: number;
+
+  /** @param capacity a power of two makes best use of huge pages; any number from 1 to 2^20 works */
+  constructor(capacity: number) {
+    this.region = allocateRegion(capacity * FRAME_SIZE);
+    this.view = this.region.view;
+    this.bytes = this.region.bytes;
+    this.capacity = capacity;
+    this.offset = new Uint32Array(capacity);
+    this.length = new Uint32Array(capacity);
+    this.sa = new Int32Array(capacity);
+    this.port = new Int32Array(capacity);
+    this.nextHop = new Int32Array(capacity);
+    this.#free = new Uint32Array(capacity);
+    this.#available = capacity;
+    for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;
+  }
+
+  /** Frames that nobody owns. */
+  get available(): number {
+    return this.#available;
+  }
+
+  /** A frame for the caller to own, or NONE when all are in use. Its packet is empty and begins at HEADROOM. */
+  allocate(): number {
+    if (this.#available === 0) return NONE;
+    const frame = this.#free[--this.#available];
+    this.offset[frame] = (frame << FRAME_SHIFT) + HEADROOM;
+    this.length[frame] = 0;
+    return frame;
+  }
+
+  free(frame: number): void {
+    this.#free[this.#available++] = frame;
+  }
+
+  /** Bytes between the packet's end and the frame's. */
+  tailroom(frame: number): number {
+    return ((frame + 1) << FRAME_SHIFT) - this.offset[frame] - this.length[frame];
+  }
+
+  /** Copies `packet` into a fresh frame; NONE when there is none, or when it does not fit. For tests and set-up. */
+  from(packet: Uint8Array): number {
+    if (packet.length > FRAME_SIZE - HEADROOM) return NONE;
+    const frame = this.allocate();
+    if (frame === NONE) return NONE;
+    this.bytes.set(packet, this.offset[frame]);
+    this.length[frame] = packet.length;
+    return frame;
+  }
+
+  /** A copy of the frame's packet. For tests and the slow path. */
+  copy(frame: number): Uint8Array {
+    return this.bytes.slice(this.offset[frame], this.offset[frame] + this.length[frame]);
+  }
+}

@@ -1,0 +1,105 @@
+// A region: memory that is mapped once and seen through three views, so that headers can be read in network order
+// (`view`), bytes be copied (`bytes`) and aligned words be read as the machine stores them (`words`). Everything that
+// foreign code or another process touches lives in a region.
+//
+// Foreign code wants 64-bit addresses. The data path writes them as two 32-bit halves: `addressLow + offset` and
+// `addressHigh`. That is right because no region crosses a 4 GiB boundary; `mapRegion` sees to it.
+
+import { closeSync, constants, fstatSync, ftruncateSync, openSync } from "node:fs";
+import {
+  MADV_DONTDUMP,
+  MADV_HUGEPAGE,
+  MAP_PRIVATE_ANONYMOUS,
+  MAP_SHARED,
+  madvise,
+  mmap,
+  munmap,
+  window,
+} from "../native/libc.js";
+
+export class Region {
+  readonly address: bigint;
+  readonly size: number;
+  /** Address as a number: user space addresses fit into 48 bits. */
+  readonly addressNumber: number;
+  readonly addressLow: number;
+  readonly addressHigh: number;
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+
+  constructor(address: bigint, buffer: ArrayBuffer) {
+    this.address = address;
+    this.size = buffer.byteLength;
+    this.addressNumber = Number(address);
+    this.addressLow = Number(address & 0xffffffffn);
+    this.addressHigh = Number(address >> 32n);
+    this.view = new DataView(buffer);
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+  }
+
+  /** Gives the memory back. Nothing may touch the region's views afterwards. */
+  unmap(): void {
+    munmap(this.address, this.size);
+  }
+}
+
+const HUGE_PAGE = 2 << 20;
+
+/** Maps again while the mapping crosses a 4 GiB boundary; the ones that did are given back at the end. */
+function mapRegion(size: number, map: () => bigint): Region {
+  const rejected: bigint[] = [];
+  try {
+    for (;;) {
+      const address = map();
+      const low = Number(address & 0xffffffffn);
+      if (low + size <= 0x1_0000_0000) return new Region(address, window(address, size));
+      rejected.push(address);
+    }
+  } finally {
+    for (const address of rejected) munmap(address, size);
+  }
+}
+
+/**
+ * Zeroed memory of this process alone, on huge pages where the kernel has some.
+ * @param size bytes, rounded up to whole huge pages; at most 2 GiB
+ * @throws SystemError
+ */
+export function allocateRegion(size: number): Region {
+  const rounded = Math.ceil(size / HUGE_PAGE) * HUGE_PAGE;
+  const region = mapRegion(rounded, () => {
+    const whole = mmap(rounded + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS);
+    const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
+    if (skip > 0) munmap(whole, skip);
+    munmap(whole + BigInt(skip + rounded), HUGE_PAGE - skip);
+    return whole + BigInt(skip);
+  });
+  madvise(region.address, rounded, MADV_HUGEPAGE);
+  return region;
+}
+
+export type OpenMode = "create" | "write" | "read";
+
+/**
+ * Maps a file that several processes share. `create` makes a new empty file of `size` bytes with mode 0600 (one that
+ * stands there is refused with EEXIST); the other modes take the file as it is.
+ * @throws the error of node:fs, or SystemError
+ */
+export function openSharedRegion(path: string, mode: OpenMode, size = 0): Region {
+  const access = mode === "read" ? constants.O_RDONLY : constants.O_RDWR;
+  const flags = mode === "create" ? access | constants.O_CREAT | constants.O_EXCL : access;
+  const fd = openSync(path, flags | constants.O_NOFOLLOW, 0o600);
+  try {
+    if (mode === "create") ftruncateSync(fd, size);
+    const length = fstatSync(fd).size;
+    if (length === 0) throw new Error(`${path} is empty`);
+    const PROT_READ = 1;
+    const region = mapRegion(length, () => mmap(length, MAP_SHARED, fd, 0, mode === "read" ? PROT_READ : 3));
+    madvise(region.address, length, MADV_DONTDUMP);
+    return region;
+  } finally {
+    closeSync(fd);
+  }
+}
