@@ -1,11 +1,12 @@
 // The one list of Debian packages that Vita, its demo, its tests and its benchmarks use.
 
 export const debianPackages = [
-  // strongSwan: the daemon, its command line, kernel-libipsec (a peer for the tests), curve25519 and the AEADs
+  // strongSwan: the daemon, its command line, openssl (standard), kernel-libipsec (libcharon extra), curve25519 (extra)
   "charon-systemd",
   "strongswan-swanctl",
   "strongswan-libcharon",
   "libcharon-extra-plugins",
+  "libstrongswan-standard-plugins",
   "libstrongswan-extra-plugins",
   // crypto of the data path; the header is read by a test that compares the job layout with it
   "libipsec-mb1",

@@ -1,0 +1,250 @@
+// A charon of one's own in a namespace: configuration files in the lab's directory, its own vici socket, driven with
+// swanctl like any other charon. Under it either Vita (plugin kernel-vita) or strongSwan's own user-space ESP
+// (kernel-libipsec), which serves as a peer.
+
+import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { run, until } from "./command.js";
+import type { Lab } from "./lab.js";
+import type { Child } from "./process.js";
+import { parseViciText, section, text } from "./vici-text.js";
+
+export type System = "vita" | "libipsec";
+
+/** One site-to-site connection, as one side sees it. */
+export interface Connection {
+  localId: string;
+  remoteId: string;
+  localAddress: string;
+  remoteAddress: string;
+  /** Selectors: prefixes or addresses. */
+  localSelectors: string[];
+  remoteSelectors: string[];
+  preSharedKey: string;
+  ikeProposals: string;
+  espProposals: string;
+  /** Force ESP in UDP, as kernel-libipsec needs it. */
+  encapsulate?: boolean;
+  /** Further lines for the connection, and for its child. */
+  extra?: string[];
+  childExtra?: string[];
+}
+
+export interface CharonOptions {
+  /** Names its files and its log. */
+  name: string;
+  namespace: string;
+  system: System;
+  /** Vita's socket for kernel-vita. */
+  vitaSocket?: string;
+  connection: Connection;
+}
+
+/** A CHILD_SA as `swanctl --list-sas` tells it. */
+export interface ChildSa {
+  uniqueId: string;
+  state: string;
+  spiIn: string;
+  spiOut: string;
+  bytesIn: number;
+  bytesOut: number;
+  packetsIn: number;
+  packetsOut: number;
+  encapsulated: boolean;
+  algorithm: string;
+}
+
+const connectionName = "site";
+export const childName = "net";
+
+// AppArmor profiles, which Debian installs with strongSwan, go by the path of a program and let it read only the
+// system's own configuration. A copy under another path is free of them, whether or not AppArmor is there.
+function ownCopy(lab: Lab, program: string): string {
+  const copy = lab.path("bin", program.slice(program.lastIndexOf("/") + 1));
+  if (!existsSync(copy)) {
+    mkdirSync(lab.path("bin"), { recursive: true });
+    copyFileSync(program, copy);
+    chmodSync(copy, 0o755);
+  }
+  return copy;
+}
+
+function strongswanConf(options: CharonOptions, viciUri: string): string {
+  // The first provider of an ESP backend wins; `!` makes charon refuse to start rather than fall back to the kernel's.
+  const backend = options.system === "vita" ? "kernel-vita!" : "kernel-libipsec!";
+  return `charon-systemd {
+  load_modular = no
+  load = random nonce openssl curve25519 hmac kdf ${backend} kernel-netlink socket-default vici
+  install_virtual_ip = no
+  plugins {
+    vici {
+      socket = ${viciUri}
+    }
+    kernel-vita {
+      socket = ${options.vitaSocket ?? ""}
+    }
+  }
+  journal {
+    default = -1
+  }
+  filelog {
+    stderr {
+      time_format = %T
+      time_add_ms = yes
+      flush_line = yes
+      default = 1
+    }
+  }
+}
+`;
+}
+
+function swanctlConf(c: Connection): string {
+  return `connections {
+  ${connectionName} {
+    version = 2
+    local_addrs = ${c.localAddress}
+    remote_addrs = ${c.remoteAddress}
+    proposals = ${c.ikeProposals}
+    encap = ${c.encapsulate ? "yes" : "no"}
+    ${(c.extra ?? []).join("\n    ")}
+    local {
+      auth = psk
+      id = ${c.localId}
+    }
+    remote {
+      auth = psk
+      id = ${c.remoteId}
+    }
+    children {
+      ${childName} {
+        local_ts = ${c.localSelectors.join(",")}
+        remote_ts = ${c.remoteSelectors.join(",")}
+        esp_proposals = ${c.espProposals}
+        ${(c.childExtra ?? []).join("\n        ")}
+      }
+    }
+  }
+}
+secrets {
+  ike-site {
+    id-local = ${c.localId}
+    id-remote = ${c.remoteId}
+    secret = "${c.preSharedKey}"
+  }
+}
+`;
+}
+
+/** True when somebody answers at a UNIX socket; the file alone is there a moment earlier. */
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const answer = (value: boolean) => {
+      socket.destroy();
+      resolve(value);
+    };
+    socket.once("connect", () => answer(true));
+    socket.once("error", () => answer(false));
+  });
+}
+
+export class Charon {
+  /** The daemon; its log is charon's. */
+  readonly process: Child;
+  readonly #uri: string;
+  readonly #swanctl: string;
+  readonly #swanctlConf: string;
+
+  private constructor(process: Child, uri: string, swanctl: string, swanctlConfPath: string) {
+    this.process = process;
+    this.#uri = uri;
+    this.#swanctl = swanctl;
+    this.#swanctlConf = swanctlConfPath;
+  }
+
+  /** Starts charon and loads its configuration. With Vita, Vita's socket must be there. */
+  static async start(lab: Lab, options: CharonOptions): Promise<Charon> {
+    const directory = lab.path(options.name);
+    mkdirSync(directory, { recursive: true });
+    const viciSocket = join(directory, "vici.sock");
+    const uri = `unix://${viciSocket}`;
+    const conf = join(directory, "strongswan.conf");
+    const swanctl = join(directory, "swanctl.conf");
+    writeFileSync(conf, strongswanConf(options, uri));
+    writeFileSync(swanctl, swanctlConf(options.connection), { mode: 0o600 });
+    const child = lab.start(ownCopy(lab, "/usr/sbin/charon-systemd"), [], {
+      name: `${options.name}-charon`,
+      namespace: options.namespace,
+      env: { ...process.env, STRONGSWAN_CONF: conf },
+    });
+    const charon = new Charon(child, uri, ownCopy(lab, "/usr/sbin/swanctl"), swanctl);
+    await until(
+      `${options.name}: charon's vici socket`,
+      () => {
+        child.assertRunning();
+        return accepts(viciSocket);
+      },
+      10_000,
+    );
+    await charon.load();
+    return charon;
+  }
+
+  async #call(command: string, args: string[], timeout = 30_000): Promise<string> {
+    return (await run(this.#swanctl, [command, "--uri", this.#uri, ...args], { timeout })).stdout;
+  }
+
+  /** Loads (again) what the configuration file says. */
+  async load(): Promise<void> {
+    await this.#call("--load-all", ["--clear", "--noprompt", "--file", this.#swanctlConf]);
+  }
+
+  /** Sets the CHILD_SA up, and the IKE_SA before it; throws when the peer does not agree. */
+  async initiate(timeoutSeconds = 15): Promise<void> {
+    const seconds = String(timeoutSeconds);
+    await this.#call("--initiate", ["--child", childName, "--timeout", seconds], (timeoutSeconds + 5) * 1000);
+  }
+
+  /** Asks for a rekey of the CHILD_SA; returns when it has been queued, not when it is done. */
+  async rekeyChild(): Promise<void> {
+    await this.#call("--rekey", ["--child", childName]);
+  }
+
+  async rekeyIke(): Promise<void> {
+    await this.#call("--rekey", ["--ike", connectionName]);
+  }
+
+  async terminate(): Promise<void> {
+    await this.#call("--terminate", ["--ike", connectionName]);
+  }
+
+  /** Every CHILD_SA that charon knows, those that are on their way out included. */
+  async childSas(): Promise<ChildSa[]> {
+    const output = await this.#call("--list-sas", ["--raw", "--pretty"]);
+    return parseViciText(output)
+      .filter(({ name }) => name.startsWith("list-sa event"))
+      .flatMap(({ body }) => Object.keys(body).map((name) => section(body, name)))
+      .map((ike) => section(ike, "child-sas"))
+      .flatMap((children) => Object.keys(children).map((name) => section(children, name)))
+      .map((child) => ({
+        uniqueId: text(child, "uniqueid"),
+        state: text(child, "state"),
+        spiIn: text(child, "spi-in"),
+        spiOut: text(child, "spi-out"),
+        bytesIn: Number(text(child, "bytes-in")),
+        bytesOut: Number(text(child, "bytes-out")),
+        packetsIn: Number(text(child, "packets-in")),
+        packetsOut: Number(text(child, "packets-out")),
+        encapsulated: text(child, "encap") === "yes",
+        algorithm: `${text(child, "encr-alg")}-${text(child, "encr-keysize")}`,
+      }));
+  }
+
+  /** The CHILD_SA in use, when there is exactly one that is installed. */
+  async installed(): Promise<ChildSa | undefined> {
+    const installed = (await this.childSas()).filter(({ state }) => state === "INSTALLED");
+    return installed.length === 1 ? installed[0] : undefined;
+  }
+}

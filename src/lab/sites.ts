@@ -1,0 +1,155 @@
+// Two sites behind their gateways, and the network between them:
+//
+//   host-a ── gw-a ── wan ── gw-b ── host-b
+//    LAN A   lan0  wan0  │  wan0  lan0   LAN B
+//                     switch, where a capture sees what an eavesdropper would
+//
+// The WAN is a namespace of its own with a switch in it, because frames that an AF_XDP socket sends or receives never
+// pass a packet capture on the gateway's own interface.
+
+import { Charon, type Connection, type System } from "./charon.js";
+import type { Lab } from "./lab.js";
+import { addRoute, createBridge, createLink, setSysctls } from "./netns.js";
+import { Vita } from "./vita.js";
+
+export type Side = "a" | "b";
+export const otherSide = { a: "b", b: "a" } as const;
+
+export interface Addresses {
+  host: string;
+  /** The gateway in its LAN. */
+  gateway: string;
+  lan: string;
+  /** The gateway on the WAN. */
+  wan: string;
+}
+
+// Documentation addresses (RFC 5737, RFC 3849) and private ones: nothing here can be meant for a real machine.
+const plans: Record<4 | 6, { lanBits: number; wanBits: number; sides: Record<Side, Addresses> }> = {
+  4: {
+    lanBits: 24,
+    wanBits: 24,
+    sides: {
+      a: { host: "10.1.0.2", gateway: "10.1.0.1", lan: "10.1.0.0/24", wan: "192.0.2.1" },
+      b: { host: "10.2.0.2", gateway: "10.2.0.1", lan: "10.2.0.0/24", wan: "192.0.2.2" },
+    },
+  },
+  6: {
+    lanBits: 64,
+    wanBits: 64,
+    sides: {
+      a: { host: "2001:db8:a::2", gateway: "2001:db8:a::1", lan: "2001:db8:a::/64", wan: "2001:db8:ffff::1" },
+      b: { host: "2001:db8:b::2", gateway: "2001:db8:b::1", lan: "2001:db8:b::/64", wan: "2001:db8:ffff::2" },
+    },
+  },
+};
+
+export interface SitesOptions {
+  /** Address family, inside and outside. */
+  family: 4 | 6;
+  systems: Record<Side, System>;
+  preSharedKey: string;
+}
+
+export interface Gateway {
+  side: Side;
+  node: string;
+  namespace: string;
+  system: System;
+  charon: Charon;
+  /** There when the system is Vita. */
+  vita: Vita | undefined;
+}
+
+/** The links, without gateways running. */
+export interface Network {
+  family: 4 | 6;
+  sides: Record<Side, Addresses>;
+  hosts: Record<Side, string>;
+  gateways: Record<Side, string>;
+  wan: string;
+  /** The switch's port towards gateway A. */
+  wanPort: string;
+}
+
+export const ikeProposals = "aes128gcm16-prfsha256-x25519";
+
+/** Vita speaks extended sequence numbers; strongSwan's libipsec does not, so that a pair with it agrees on the second. */
+const espProposals: Record<System, string> = {
+  vita: "aes128gcm16-x25519-esn,aes128gcm16-x25519-noesn",
+  libipsec: "aes128gcm16-x25519-noesn",
+};
+
+export async function createNetwork(lab: Lab, family: 4 | 6): Promise<Network> {
+  const { lanBits, wanBits, sides } = plans[family];
+  const hosts = { a: await lab.namespace("host-a"), b: await lab.namespace("host-b") };
+  const gateways = { a: await lab.namespace("gw-a"), b: await lab.namespace("gw-b") };
+  const wan = await lab.namespace("wan");
+  for (const side of ["a", "b"] as const) {
+    const { host, gateway, wan: wanAddress } = sides[side];
+    await createLink(
+      { namespace: hosts[side], device: "lan0", addresses: [`${host}/${lanBits}`] },
+      { namespace: gateways[side], device: "lan0", addresses: [`${gateway}/${lanBits}`] },
+    );
+    await createLink(
+      { namespace: gateways[side], device: "wan0", addresses: [`${wanAddress}/${wanBits}`] },
+      { namespace: wan, device: `to-${side}` },
+    );
+    await addRoute(hosts[side], "default", gateway);
+  }
+  await createBridge(wan, "switch", ["to-a", "to-b"]);
+  return { family, sides, hosts, gateways, wan, wanPort: "to-a" };
+}
+
+function connectionOf(network: Network, side: Side, options: SitesOptions): Connection {
+  const local = network.sides[side];
+  const remote = network.sides[otherSide[side]];
+  const withLibipsec = Object.values(options.systems).includes("libipsec");
+  return {
+    localId: `gw-${side}`,
+    remoteId: `gw-${otherSide[side]}`,
+    localAddress: local.wan,
+    remoteAddress: remote.wan,
+    localSelectors: [local.lan],
+    remoteSelectors: [remote.lan],
+    preSharedKey: options.preSharedKey,
+    ikeProposals,
+    espProposals: espProposals[options.systems[side]],
+    encapsulate: withLibipsec,
+    extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0"],
+    childExtra: ["rekey_time = 0", "life_time = 0"],
+  };
+}
+
+/** Starts what a gateway runs: Vita if it is Vita's, then charon. */
+export async function startGateway(
+  lab: Lab,
+  network: Network,
+  side: Side,
+  options: SitesOptions,
+): Promise<Gateway> {
+  const node = `gw-${side}`;
+  const namespace = network.gateways[side];
+  const system = options.systems[side];
+  let vita: Vita | undefined;
+  if (system === "vita") {
+    vita = await Vita.start(lab, namespace, {
+      node,
+      "public-interface": [{ name: "wan0", driver: "xdp", mode: "shared" }],
+      "private-interface": [{ name: "lan0", driver: "xdp" }],
+      workers: 1,
+    });
+  } else {
+    // libipsec's packets come out of a TUN device and go on through the kernel. There is no route from LAN to LAN but
+    // the one that charon lays into the tunnel.
+    await setSysctls(namespace, { "net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1 });
+  }
+  const charon = await Charon.start(lab, {
+    name: node,
+    namespace,
+    system,
+    ...(vita ? { vitaSocket: vita.charonSocket } : {}),
+    connection: connectionOf(network, side, options),
+  });
+  return { side, node, namespace, system, charon, vita };
+}

@@ -1,0 +1,96 @@
+// Vita on a gateway of a lab: its configuration file, `vita run` in the gateway's namespace, and a look at its state.
+
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runJson, until } from "./command.js";
+import type { Lab } from "./lab.js";
+import type { Child } from "./process.js";
+
+/** dist/src/cli/vita.js, seen from dist/src/lab/. */
+export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli", "vita.js");
+
+export interface VitaConfiguration {
+  node: string;
+  "public-interface": { name: string; driver: "xdp" | "packet"; mode: "shared" | "owned" }[];
+  "private-interface": { name: string; driver: "xdp" | "packet" | "tun" }[];
+  workers: number;
+}
+
+/** What `vita state NODE --json` prints, as far as the lab reads it. */
+export interface VitaState {
+  workers: { index: number; pid: number; alive: boolean }[];
+  counters: Record<string, number>;
+  sas: { spi: string; direction: "in" | "out"; packets: number; bytes: number; state: string }[];
+}
+
+export class Vita {
+  readonly process: Child;
+  readonly node: string;
+  readonly charonSocket: string;
+  readonly #environment: NodeJS.ProcessEnv;
+
+  private constructor(process: Child, node: string, runDirectory: string, environment: NodeJS.ProcessEnv) {
+    this.process = process;
+    this.node = node;
+    this.charonSocket = join(runDirectory, node, "charon.sock");
+    this.#environment = environment;
+  }
+
+  /** Where the Vitas of a lab keep their run files. */
+  static runDirectory(lab: Lab): string {
+    return lab.path("run");
+  }
+
+  /** Starts Vita and waits until its workers forward packets. */
+  static async start(lab: Lab, namespace: string, configuration: VitaConfiguration): Promise<Vita> {
+    if (!existsSync(vitaProgram))
+      throw new Error(`${vitaProgram} is missing: build Vita first (npm run setup)`);
+    const { node } = configuration;
+    const runDirectory = Vita.runDirectory(lab);
+    mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
+    const file = lab.path(`${node}.json`);
+    writeFileSync(file, `${JSON.stringify(configuration, null, 2)}\n`);
+    const env = { ...process.env, VITA_RUN_DIR: runDirectory };
+    const child = lab.start(
+      process.execPath,
+      ["--enable-source-maps", vitaProgram, "run", "--config", file],
+      {
+        name: `${node}-vita`,
+        namespace,
+        env,
+      },
+    );
+    const vita = new Vita(child, node, runDirectory, env);
+    await until(
+      `${node}: Vita's workers`,
+      () => {
+        child.assertRunning();
+        return existsSync(join(runDirectory, node, "ready"));
+      },
+      20_000,
+    );
+    return vita;
+  }
+
+  state(): Promise<VitaState> {
+    return runJson<VitaState>(process.execPath, [vitaProgram, "state", this.node, "--json"], {
+      env: this.#environment,
+      timeout: 10_000,
+    });
+  }
+
+  /** Packets that were dropped, by the name of the drop. */
+  async drops(): Promise<Record<string, number>> {
+    return dropsOf(await this.state());
+  }
+}
+
+/** Sums the drop counters of a state by name: `esp.drop.replayed` of every app that has one. */
+export function dropsOf(state: VitaState): Record<string, number> {
+  const drops: Record<string, number> = {};
+  for (const [name, value] of Object.entries(state.counters)) {
+    if (name.includes("drop.") && value > 0) drops[name] = value;
+  }
+  return drops;
+}
