@@ -5,8 +5,9 @@
 // header on. A received packet begins at least HEADROOM bytes into its frame, and at least TAILROOM bytes follow it.
 // Longer packets are dropped by the port and counted.
 
-import type { App, Source } from "../engine/app.js";
+import type { App, CounterTexts, Source } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import { type Frames, NONE } from "../memory/frames.js";
 
 /** ESP trailer, ICV and alignment at their largest: bytes that must be free behind a received packet. */
 export const TAILROOM = 16 + 2 + 16;
@@ -15,6 +16,34 @@ export const TAILROOM = 16 + 2 + 16;
 export interface Waiting {
   fd: number;
   events: number;
+}
+
+/** What every port is built with, beside the context. */
+export interface PortOptions {
+  /** Names the port's counters; for ports on a network device also the device. */
+  readonly name: string;
+  /** The number that received packets carry in `frames.port`. */
+  readonly number: number;
+  /** The link that received packets are transmitted on. */
+  readonly output: Link;
+}
+
+/** Counters that every port has, under indices 0 to 4. */
+export const portCounters = {
+  "rx.packets": "packets received",
+  "rx.bytes": "bytes received, without those of dropped packets",
+  "tx.packets": "packets transmitted",
+  "tx.bytes": "bytes transmitted",
+  "drop.oversize": "received packets that left too little room in their frame for ESP",
+} satisfies CounterTexts;
+
+/** Makes a frame that a port filled look the way the graph expects a fresh packet. */
+export function received(frames: Frames, frame: number, offset: number, length: number, port: number): void {
+  frames.offset[frame] = offset;
+  frames.length[frame] = length;
+  frames.sa[frame] = NONE;
+  frames.nextHop[frame] = NONE;
+  frames.port[frame] = port;
 }
 
 export interface Port {
