@@ -52,6 +52,7 @@ export interface ChildSa {
   packetsIn: number;
   packetsOut: number;
   encapsulated: boolean;
+  esn: boolean;
   algorithm: string;
 }
 
@@ -207,9 +208,19 @@ export class Charon {
     await this.#call("--initiate", ["--child", childName, "--timeout", seconds], (timeoutSeconds + 5) * 1000);
   }
 
-  /** Asks for a rekey of the CHILD_SA; returns when it has been queued, not when it is done. */
-  async rekeyChild(): Promise<void> {
-    await this.#call("--rekey", ["--child", childName]);
+  /** Rekeys the CHILD_SA that is in use, and waits until another one has taken its place here. */
+  async rekeyChild(timeout = 10_000): Promise<void> {
+    const old = await until("a CHILD_SA to rekey", () => this.installed(), timeout);
+    // By its id: by name, one that was rekeyed before and waits for its end would be asked as well.
+    await this.#call("--rekey", ["--child-id", old.uniqueId]);
+    await until(
+      "the rekeyed CHILD_SA",
+      async () => {
+        const now = await this.installed();
+        return now !== undefined && now.uniqueId !== old.uniqueId;
+      },
+      timeout,
+    );
   }
 
   async rekeyIke(): Promise<void> {
@@ -238,6 +249,7 @@ export class Charon {
         packetsIn: Number(text(child, "packets-in")),
         packetsOut: Number(text(child, "packets-out")),
         encapsulated: text(child, "encap") === "yes",
+        esn: text(child, "esn") === "1",
         algorithm: `${text(child, "encr-alg")}-${text(child, "encr-keysize")}`,
       }));
   }

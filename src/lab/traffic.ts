@@ -1,0 +1,182 @@
+// The traffic of real programs between two hosts of a lab, and what arrived of it: ping, iperf3 over TCP and UDP, and
+// the counted flow.
+
+import { readFileSync } from "node:fs";
+import { run, runJson, sleep, until } from "./command.js";
+import { flowProgram, type ReceiverTotals, type SenderTotals } from "./flow.js";
+import type { Lab } from "./lab.js";
+import type { Child } from "./process.js";
+
+export interface Counted {
+  sent: number;
+  received: number;
+}
+
+/** Sends `count` echo requests, `interval` seconds apart. */
+export async function ping(
+  namespace: string,
+  address: string,
+  count: number,
+  interval: number,
+): Promise<Counted> {
+  const { stdout } = await run(
+    "ping",
+    ["-n", "-q", "-c", String(count), "-i", String(interval), "-W", "1", address],
+    { namespace, tolerate: true },
+  );
+  const numbers = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
+  if (!numbers) throw new Error(`ping ${address}: ${stdout.trim()}`);
+  return { sent: Number(numbers[1]), received: Number(numbers[2]) };
+}
+
+interface IperfSum {
+  bits_per_second: number;
+  packets?: number;
+  lost_packets?: number;
+}
+
+interface IperfReport {
+  error?: string;
+  end: { sum?: IperfSum; sum_sent?: IperfSum; sum_received?: IperfSum };
+}
+
+/** An iperf3 server that stays; clients come one after the other. */
+export async function startIperfServer(lab: Lab, namespace: string, name = "iperf3"): Promise<Child> {
+  const server = lab.start("iperf3", ["-s", "--forceflush"], { name: `${name}-server`, namespace });
+  await until(
+    "iperf3's server",
+    () => {
+      server.assertRunning();
+      return server.tail().includes("listening");
+    },
+    5000,
+    20,
+  );
+  return server;
+}
+
+async function iperf(
+  namespace: string,
+  address: string,
+  seconds: number,
+  args: string[],
+): Promise<IperfReport> {
+  const report = await runJson<IperfReport>(
+    "iperf3",
+    ["-c", address, "-t", String(seconds), "-J", "--connect-timeout", "3000", ...args],
+    { namespace, tolerate: true, timeout: (seconds + 15) * 1000 },
+  );
+  if (report.error) throw new Error(`iperf3 ${args.join(" ")}: ${report.error}`);
+  return report;
+}
+
+/** TCP from the client's namespace to `address` (or back, with `reverse`); bits a second that arrived. */
+export async function tcp(
+  namespace: string,
+  address: string,
+  seconds: number,
+  reverse = false,
+): Promise<number> {
+  const report = await iperf(namespace, address, seconds, reverse ? ["-R"] : []);
+  return report.end.sum_received?.bits_per_second ?? 0;
+}
+
+export interface UdpOptions {
+  /** Bits of payload a second. */
+  bitsPerSecond: number;
+  /** Bytes of payload. */
+  size: number;
+  seconds: number;
+}
+
+/** UDP to `address`: datagrams sent, and received as the server counted them. */
+export async function udp(namespace: string, address: string, options: UdpOptions): Promise<Counted> {
+  const { bitsPerSecond, size, seconds } = options;
+  const args = ["-u", "-b", String(Math.round(bitsPerSecond)), "-l", String(size)];
+  const { end } = await iperf(namespace, address, seconds, args);
+  const sent = end.sum?.packets ?? 0;
+  return { sent, received: sent - (end.sum?.lost_packets ?? 0) };
+}
+
+export type FlowTotals = SenderTotals & ReceiverTotals;
+
+/** A counted flow from one host to the other. */
+export class Flow {
+  readonly #sender: Child;
+  readonly #receiver: Child;
+  readonly #senderOutput: string;
+  readonly #receiverOutput: string;
+
+  private constructor(sender: Child, receiver: Child, senderOutput: string, receiverOutput: string) {
+    this.#sender = sender;
+    this.#receiver = receiver;
+    this.#senderOutput = senderOutput;
+    this.#receiverOutput = receiverOutput;
+  }
+
+  /** Starts a flow of `rate` datagrams a second; returns when the first ones are on their way. */
+  static async start(
+    lab: Lab,
+    options: { name: string; from: string; to: string; address: string; port: number; rate: number },
+  ): Promise<Flow> {
+    const { name, from, to, address, port, rate } = options;
+    const start = (role: string, namespace: string, args: string[]): [Child, string] => {
+      const output = lab.path(`${name}-${role}.json`);
+      const argv = [flowProgram, role, address, String(port), ...args];
+      return [lab.start(process.execPath, argv, { name: `${name}-${role}`, namespace, output }), output];
+    };
+    const started = async ([child, output]: [Child, string]) => {
+      await until(
+        child.name,
+        () => {
+          child.assertRunning();
+          return lastLine(output) !== undefined;
+        },
+        10_000,
+        20,
+      );
+    };
+    const receiver = start("receive", to, []);
+    await started(receiver);
+    const sender = start("send", from, [String(rate)]);
+    await started(sender);
+    return new Flow(sender[0], receiver[0], sender[1], receiver[1]);
+  }
+
+  /** Totals so far, at most half a second old. */
+  totals(): FlowTotals {
+    const sender = lastLine<SenderTotals>(this.#senderOutput) ?? { sent: 0, refused: 0 };
+    const receiver = lastLine<ReceiverTotals>(this.#receiverOutput);
+    return { ...sender, ...(receiver ?? { received: 0, duplicates: 0, damaged: 0, late: 0 }) };
+  }
+
+  /** Ends the flow, waits for what is still on its way, and returns the exact totals. */
+  async stop(): Promise<FlowTotals> {
+    await this.#sender.stop();
+    await sleep(500);
+    await this.#receiver.stop();
+    return this.totals();
+  }
+}
+
+/** The last whole line of a file of JSON lines. */
+function lastLine<T>(file: string): T | undefined {
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+  const line = content.slice(0, content.lastIndexOf("\n")).split("\n").at(-1);
+  return line ? (JSON.parse(line) as T) : undefined;
+}
+
+/** Datagrams that a host's kernel threw away because the receiving program was too slow. */
+export async function receiveBufferErrors(namespace: string): Promise<number> {
+  const { stdout } = await run("cat", ["/proc/net/snmp", "/proc/net/snmp6"], { namespace });
+  const [names, values] = stdout.split("\n").filter((line) => line.startsWith("Udp:"));
+  const at = (names ?? "").split(" ").indexOf("RcvbufErrors");
+  const ipv4 = Number((values ?? "").split(" ")[at] ?? 0);
+  const ipv6 = Number(/^Udp6RcvbufErrors\s+(\d+)/m.exec(stdout)?.[1] ?? 0);
+  return ipv4 + ipv6;
+}
