@@ -1,0 +1,41 @@
+// `npm run --silent bench -- NAME [options]`: one benchmark. Each is a module beside this one that exports
+// `run(args)`; it prints its result on stdout (as JSON with --json) and anything else on stderr.
+
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+interface Benchmark {
+  run(args: string[]): Promise<void>;
+}
+
+/** Name, and what it measures. */
+const benchmarks: Record<string, string> = {
+  softbench: "one worker without a kernel: every app of a gateway, both ways   --size 60|IMIX|1500",
+  crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
+  tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
+};
+
+function usage(): string {
+  const lines = Object.entries(benchmarks).map(([name, what]) => `  ${name.padEnd(10)} ${what}`);
+  return `npm run --silent bench -- NAME [--json] …\n${lines.join("\n")}\n`;
+}
+
+function fail(message: string, status: number): never {
+  process.stderr.write(message);
+  process.exit(status);
+}
+
+const [name = "", ...args] = process.argv.slice(2);
+if (name === "--help" || name === "-h") {
+  process.stdout.write(usage());
+} else {
+  if (!Object.hasOwn(benchmarks, name)) fail(name ? `no benchmark "${name}"\n${usage()}` : usage(), 2);
+  const module = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
+  if (!existsSync(module)) fail(`the benchmark "${name}" is not there yet\n`, 2);
+  const benchmark = (await import(module)) as Benchmark;
+  try {
+    await benchmark.run(args);
+  } catch (error) {
+    fail(`${name}: ${error instanceof Error ? error.message : String(error)}\n`, 1);
+  }
+}
