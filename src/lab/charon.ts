@@ -154,13 +154,14 @@ function accepts(path: string): Promise<boolean> {
 export class Charon {
   /** The daemon; its log is charon's. */
   readonly process: Child;
-  readonly #uri: string;
+  /** Where `swanctl --uri` reaches it. */
+  readonly uri: string;
   readonly #swanctl: string;
   readonly #swanctlConf: string;
 
   private constructor(process: Child, uri: string, swanctl: string, swanctlConfPath: string) {
     this.process = process;
-    this.#uri = uri;
+    this.uri = uri;
     this.#swanctl = swanctl;
     this.#swanctlConf = swanctlConfPath;
   }
@@ -194,7 +195,7 @@ export class Charon {
   }
 
   async #call(command: string, args: string[], timeout = 30_000): Promise<string> {
-    return (await run(this.#swanctl, [command, "--uri", this.#uri, ...args], { timeout })).stdout;
+    return (await run(this.#swanctl, [command, "--uri", this.uri, ...args], { timeout })).stdout;
   }
 
   /** Loads (again) what the configuration file says. */

@@ -26,6 +26,8 @@ export interface ReceiverTotals {
   damaged: number;
   /** Datagrams that came after one with a higher number. */
   late: number;
+  /** Numbers below the highest one seen that have not come. */
+  missing: number;
 }
 
 /** Writes datagram `sequence`: its number, and bytes that follow from it. */
@@ -36,14 +38,14 @@ export function fill(datagram: Buffer, sequence: number): void {
 
 /** Counts datagrams as they arrive. */
 export class Tally {
-  readonly totals: ReceiverTotals = { received: 0, duplicates: 0, damaged: 0, late: 0 };
+  readonly totals: ReceiverTotals = { received: 0, duplicates: 0, damaged: 0, late: 0, missing: 0 };
   readonly #expected = Buffer.alloc(size);
   #seen = new Uint8Array(1 << 16);
   #highest = -1;
 
   take(datagram: Buffer): void {
     const sequence = datagram.length === size ? datagram.readUInt32BE(0) : -1;
-    // An hour at 1,000 a second is 3.6 million; anything far beyond is damage, and must not make us allocate.
+    // 2^26 is 18 hours at 1,000 a second. A number beyond that is damage, and must not make us allocate.
     if (sequence < 0 || sequence > 1 << 26) {
       this.totals.damaged++;
       return;
@@ -66,6 +68,7 @@ export class Tally {
     this.totals.received++;
     if (sequence < this.#highest) this.totals.late++;
     else this.#highest = sequence;
+    this.totals.missing = this.#highest + 1 - this.totals.received;
   }
 }
 

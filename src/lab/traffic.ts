@@ -1,7 +1,7 @@
 // The traffic of real programs between two hosts of a lab, and what arrived of it: ping, iperf3 over TCP and UDP, and
 // the counted flow.
 
-import { readFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { run, runJson, sleep, until } from "./command.js";
 import { flowProgram, type ReceiverTotals, type SenderTotals } from "./flow.js";
 import type { Lab } from "./lab.js";
@@ -27,6 +27,13 @@ export async function ping(
   const numbers = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
   if (!numbers) throw new Error(`ping ${address}: ${stdout.trim()}`);
   return { sent: Number(numbers[1]), received: Number(numbers[2]) };
+}
+
+/** One echo request; milliseconds until the answer came, undefined if none did within a second. */
+export async function pingOnce(namespace: string, address: string): Promise<number | undefined> {
+  const { stdout } = await run("ping", ["-n", "-c", "1", "-W", "1", address], { namespace, tolerate: true });
+  const time = /time=([\d.]+) ms/.exec(stdout);
+  return time ? Number(time[1]) : undefined;
 }
 
 interface IperfSum {
@@ -147,7 +154,7 @@ export class Flow {
   totals(): FlowTotals {
     const sender = lastLine<SenderTotals>(this.#senderOutput) ?? { sent: 0, refused: 0 };
     const receiver = lastLine<ReceiverTotals>(this.#receiverOutput);
-    return { ...sender, ...(receiver ?? { received: 0, duplicates: 0, damaged: 0, late: 0 }) };
+    return { ...sender, ...(receiver ?? { received: 0, duplicates: 0, damaged: 0, late: 0, missing: 0 }) };
   }
 
   /** Ends the flow, waits for what is still on its way, and returns the exact totals. */
@@ -159,11 +166,18 @@ export class Flow {
   }
 }
 
-/** The last whole line of a file of JSON lines. */
+/** The last whole line of a file of JSON lines; the file may be long. */
 function lastLine<T>(file: string): T | undefined {
   let content: string;
   try {
-    content = readFileSync(file, "utf8");
+    const descriptor = openSync(file, "r");
+    try {
+      const end = Buffer.alloc(1024);
+      const from = Math.max(0, fstatSync(descriptor).size - end.length);
+      content = end.toString("utf8", 0, readSync(descriptor, end, 0, end.length, from));
+    } finally {
+      closeSync(descriptor);
+    }
   } catch {
     return undefined;
   }
