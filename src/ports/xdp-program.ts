@@ -1,0 +1,210 @@
+// The XDP programs: which packets of an interface Vita takes, and which the kernel keeps.
+//
+// public:   ESP, and UDP to port 4500 that is not IKE (RFC 3948 §2: no non-ESP marker), to an address of this host.
+//           IKE, ARP, ssh and all else goes on to the kernel.
+// private:  unicast IPv4 and IPv6 to addresses that are not this host's: what the kernel would forward. ARP, neighbour
+//           discovery, multicast and all that is for this host itself goes on to the kernel.
+//
+// What Vita takes goes to the AF_XDP socket of the receive queue that it came in by. Without such a socket (Vita is
+// just starting) it is dropped. Private: the kernel would forward it in the clear. Public: the kernel would answer
+// "protocol unreachable", or hand ESP-in-UDP to charon, and neither helps the peer, whose packets Vita will understand
+// in a moment.
+//
+// Headers that contradict themselves or the packet's length, IPv4 fragments of ESP (private: fragments are taken as
+// they are), and ESP behind IPv6 extension headers go to the kernel, which reassembles them or drops them.
+//
+// For little-endian machines, the only ones that Node.js runs on and whose NICs carry gateways.
+
+import { HELPER_MAP_LOOKUP, HELPER_REDIRECT_MAP, XDP_DROP, XDP_PASS } from "./bpf.js";
+import { BpfAssembler, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 } from "./bpf-assembler.js";
+
+export type Role = "public" | "private";
+
+/** Descriptors of the maps that a program uses. */
+export interface ProgramMaps {
+  /** XSKMAP: receive queue → AF_XDP socket. */
+  readonly sockets: number;
+  /** Hash: address (16 bytes, IPv4 as ::ffff:a.b.c.d) → 4 bytes that are not looked at. */
+  readonly local: number;
+  /** Array with one value: the interface's Ethernet address and two bytes of zero. Used by private alone. */
+  readonly mac: number;
+}
+
+const ETHERNET = 14;
+const IPV4 = ETHERNET + 20;
+const IPV6 = ETHERNET + 40;
+const PROTOCOL_UDP = 17;
+const PROTOCOL_ESP = 50;
+const PORT_NAT_T = 4500;
+
+/** struct xdp_md */
+const context = { data: 0, dataEnd: 4, queue: 16 };
+
+/** The 16-byte map key stands here, on the stack. */
+const KEY = -16;
+
+/** A 16-bit number in network order, as this machine loads it. */
+const network16 = (value: number) => ((value & 0xff) << 8) | (value >>> 8);
+
+// Registers over the whole program: r6 context, r7 packet, r8 its end.
+
+export function xdpProgram(role: Role, maps: ProgramMaps): Uint8Array {
+  const a = new BpfAssembler();
+  a.aluRegister("mov", r6, r1);
+  a.load("u32", r7, r6, context.data);
+  a.load("u32", r8, r6, context.dataEnd);
+  need(a, ETHERNET);
+  if (role === "private") ownEthernetAddress(a, maps);
+  a.load("u16", r3, r7, 12);
+  a.jumpIf("==", r3, network16(0x0800), "ipv4");
+  a.jumpIf("==", r3, network16(0x86dd), "ipv6");
+  a.jump("pass");
+
+  ipv4Header(a);
+  if (role === "private") notToMany4(a);
+  else toTransport4(a);
+  key4(a);
+  a.jump("lookup");
+
+  ipv6Header(a);
+  if (role === "private") notToMany6(a);
+  else toTransport6(a);
+  key6(a);
+
+  a.label("lookup");
+  a.loadMap(r1, maps.local);
+  a.aluRegister("mov", r2, r10).alu("add", r2, KEY);
+  a.call(HELPER_MAP_LOOKUP);
+  a.jumpIf(role === "private" ? "!=" : "==", r0, 0, "pass");
+  a.loadMap(r1, maps.sockets);
+  a.load("u32", r2, r6, context.queue);
+  a.alu("mov", r3, XDP_DROP);
+  a.call(HELPER_REDIRECT_MAP);
+  a.exit();
+
+  a.label("pass");
+  a.alu("mov", r0, XDP_PASS);
+  a.exit();
+  return a.assemble();
+}
+
+/** Passes packets that are shorter than `length` bytes. */
+function need(a: BpfAssembler, length: number): void {
+  a.aluRegister("mov", r2, r7).alu("add", r2, length);
+  a.jumpIfRegister(">", r2, r8, "pass");
+}
+
+/**
+ * Passes what is not for this very Ethernet address: broadcast, multicast, and frames for others that a bridge flooded or
+ * a device in promiscuous mode let in.
+ */
+function ownEthernetAddress(a: BpfAssembler, maps: ProgramMaps): void {
+  a.loadMapValue(r5, maps.mac);
+  a.load("u32", r3, r7, 0).load("u32", r4, r5, 0);
+  a.jumpIfRegister("!=", r3, r4, "pass");
+  a.load("u16", r3, r7, 4).load("u16", r4, r5, 4);
+  a.jumpIfRegister("!=", r3, r4, "pass");
+}
+
+/** RFC 791 §3.1. Leaves the header's length in r3 and the packet's in r4. */
+function ipv4Header(a: BpfAssembler): void {
+  a.label("ipv4");
+  need(a, IPV4);
+  a.load("u8", r3, r7, ETHERNET);
+  a.aluRegister("mov", r4, r3).alu("rsh", r4, 4);
+  a.jumpIf("!=", r4, 4, "pass");
+  a.alu("and", r3, 15);
+  a.jumpIf("<", r3, 5, "pass");
+  a.alu("lsh", r3, 2);
+  a.load("u16", r4, r7, ETHERNET + 2).fromNetwork16(r4);
+  a.jumpIfRegister("<", r4, r3, "pass");
+  available(a, ETHERNET);
+  a.jumpIfRegister(">", r4, r5, "pass");
+}
+
+/** Leaves in r5 how many bytes the packet has from `offset` on; Ethernet padding counts. */
+function available(a: BpfAssembler, offset: number): void {
+  a.aluRegister("mov", r5, r8).aluRegister("sub", r5, r7).alu("sub", r5, offset);
+}
+
+/** RFC 8200 §3. Leaves the payload's length in r4. */
+function ipv6Header(a: BpfAssembler): void {
+  a.label("ipv6");
+  need(a, IPV6);
+  a.load("u8", r3, r7, ETHERNET).alu("rsh", r3, 4);
+  a.jumpIf("!=", r3, 6, "pass");
+  a.load("u16", r4, r7, ETHERNET + 4).fromNetwork16(r4);
+  available(a, IPV6);
+  a.jumpIfRegister(">", r4, r5, "pass");
+}
+
+/** Passes multicast (224.0.0.0/4) and the limited broadcast address; those of subnets stand among the local ones. */
+function notToMany4(a: BpfAssembler): void {
+  a.load("u8", r3, r7, ETHERNET + 16).alu("and", r3, 0xf0);
+  a.jumpIf("==", r3, 0xe0, "pass");
+  a.load("u32", r3, r7, ETHERNET + 16);
+  a.jumpIf32("==", r3, 0xffffffff, "pass");
+}
+
+/** Passes multicast (ff00::/8) and link-local addresses (fe80::/10). */
+function notToMany6(a: BpfAssembler): void {
+  a.load("u16", r3, r7, ETHERNET + 24).fromNetwork16(r3);
+  a.jumpIf(">=", r3, 0xff00, "pass");
+  a.alu("and", r3, 0xffc0);
+  a.jumpIf("==", r3, 0xfe80, "pass");
+}
+
+/** ::ffff:a.b.c.d */
+function key4(a: BpfAssembler): void {
+  a.storeConstant("u64", r10, KEY, 0);
+  a.storeConstant("u32", r10, KEY + 8, 0xffff0000 | 0);
+  a.load("u32", r3, r7, ETHERNET + 16).store("u32", r10, KEY + 12, r3);
+}
+
+function key6(a: BpfAssembler): void {
+  a.load("u64", r3, r7, ETHERNET + 24).store("u64", r10, KEY, r3);
+  a.load("u64", r3, r7, ETHERNET + 32).store("u64", r10, KEY + 8, r3);
+}
+
+/** Goes on behind this with whole ESP packets and ESP in UDP, passes all else. */
+function toTransport4(a: BpfAssembler): void {
+  a.load("u16", r5, r7, ETHERNET + 6).fromNetwork16(r5);
+  a.jumpIf("&", r5, 0x3fff, "pass"); // more fragments, or not the first one
+  a.load("u8", r5, r7, ETHERNET + 9);
+  a.jumpIf("==", r5, PROTOCOL_ESP, "esp4");
+  a.jumpIf("!=", r5, PROTOCOL_UDP, "pass");
+  a.aluRegister("sub", r4, r3);
+  a.aluRegister("mov", r9, r7).aluRegister("add", r9, r3).alu("add", r9, ETHERNET);
+  espInUdp(a, "esp4");
+}
+
+function toTransport6(a: BpfAssembler): void {
+  a.load("u8", r5, r7, ETHERNET + 6);
+  a.jumpIf("==", r5, PROTOCOL_ESP, "esp6");
+  a.jumpIf("!=", r5, PROTOCOL_UDP, "pass");
+  a.aluRegister("mov", r9, r7).alu("add", r9, IPV6);
+  espInUdp(a, "esp6");
+}
+
+/** UDP at r9, of which the IP header allows r4 bytes. Ends at the label `esp` with ESP and keepalives (RFC 3948 §2). */
+function espInUdp(a: BpfAssembler, esp: string): void {
+  const HEADER = 8;
+  a.aluRegister("mov", r2, r9).alu("add", r2, HEADER + 1);
+  a.jumpIfRegister(">", r2, r8, "pass");
+  a.load("u16", r3, r9, 2);
+  a.jumpIf("!=", r3, network16(PORT_NAT_T), "pass");
+  a.load("u16", r3, r9, 4).fromNetwork16(r3);
+  a.jumpIfRegister(">", r3, r4, "pass");
+  a.jumpIf("!=", r3, HEADER + 1, `${esp}.payload`);
+  a.load("u8", r3, r9, HEADER); // one byte: a keepalive, if it is 0xff
+  a.jumpIf("==", r3, 0xff, esp);
+  a.jump("pass");
+
+  a.label(`${esp}.payload`);
+  a.jumpIf("<", r3, HEADER + 4, "pass");
+  a.aluRegister("mov", r2, r9).alu("add", r2, HEADER + 4);
+  a.jumpIfRegister(">", r2, r8, "pass");
+  a.load("u32", r3, r9, HEADER);
+  a.jumpIf("==", r3, 0, "pass"); // non-ESP marker: IKE
+  a.label(esp);
+}
