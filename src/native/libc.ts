@@ -116,6 +116,9 @@ export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
+export const SO_PEERCRED = 17;
+/** recv() returns the length of the whole datagram, also when it was cut to fit. */
+export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const POLLIN = 1;
@@ -214,6 +217,14 @@ export const read: (fd: number, buffer: Pointer, length: number) => number = lib
 export const write: (fd: number, buffer: Pointer, length: number) => number = libc.func(
   "int64_t write(int fd, void *buffer, size_t len)",
 );
+/** ssize_t readv(…), `vectors` an array of struct iovec — data path. */
+export const readv: (fd: number, vectors: Pointer, count: number) => number = libc.func(
+  "int64_t readv(int fd, void *iov, int iovcnt)",
+);
+/** ssize_t writev(…), `vectors` an array of struct iovec — data path. */
+export const writev: (fd: number, vectors: Pointer, count: number) => number = libc.func(
+  "int64_t writev(int fd, void *iov, int iovcnt)",
+);
 /** ssize_t sendto(…) — data path. */
 export const sendto: (
   fd: number,
@@ -244,6 +255,10 @@ export const recvmmsg: (
 /** int poll(fds, count, milliseconds), `fds` an array of struct pollfd — data path. */
 export const poll: (fds: Pointer, count: number, timeout: number) => number = libc.func(
   "int poll(void *fds, uint64_t nfds, int timeout)",
+);
+/** int ppoll(fds, count, struct timespec, no signal mask): poll with a time limit below one millisecond — data path. */
+export const ppoll: (fds: Pointer, count: number, timespec: Pointer, mask: null) => number = libc.func(
+  "int ppoll(void *fds, uint64_t nfds, void *timeout, void *mask)",
 );
 /** int clock_gettime(clock, struct timespec) — data path. */
 export const clock_gettime: (clock: number, timespec: Pointer) => number = libc.func(
