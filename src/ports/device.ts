@@ -4,8 +4,11 @@
 import { AF_INET, close, ioctl, SOCK_DGRAM, SystemError, socket } from "../native/libc.js";
 import { fetch, place } from "./scratch.js";
 
+const SIOCSIFMTU = 0x8922;
 const SIOCGIFHWADDR = 0x8927;
+const SIOCSIFTXQLEN = 0x8943;
 const SIOCETHTOOL = 0x8946;
+const ETHTOOL_GDRVINFO = 0x03;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ARPHRD_ETHER = 1;
 const NAME_BYTES = 16;
@@ -41,21 +44,63 @@ export function ethernetAddress(name: string): Uint8Array {
   return ifreq.slice(18, 24);
 }
 
-/** How many receive queues the device has in use; 1 where the driver does not tell. */
-export function receiveQueues(name: string): number {
-  const channels = new Uint8Array(36);
-  new DataView(channels.buffer).setUint32(0, ETHTOOL_GCHANNELS, true);
+/** Runs an ethtool command over a structure of `size` bytes; undefined where the driver does not know it. */
+function ethtool(name: string, command: number, size: number, what: string): Uint8Array | undefined {
+  const argument = new Uint8Array(size);
+  new DataView(argument.buffer).setUint32(0, command, true);
   const ifreq = interfaceRequest(name);
-  const [at] = place(channels);
+  const [at] = place(argument);
   new DataView(ifreq.buffer).setBigUint64(NAME_BYTES, at, true);
   try {
-    ask(SIOCETHTOOL, ifreq, `queues of ${name}`);
+    ask(SIOCETHTOOL, ifreq, what);
   } catch (error) {
-    if (error instanceof SystemError && (error.code === "EOPNOTSUPP" || error.code === "ENOTSUP")) return 1;
+    if (error instanceof SystemError && (error.code === "EOPNOTSUPP" || error.code === "ENOTSUP"))
+      return undefined;
     throw error;
   }
-  const view = new DataView(fetch(at, 36).buffer);
+  return fetch(at, size);
+}
+
+/** How many receive queues the device has in use; 1 where the driver does not tell. */
+export function receiveQueues(name: string): number {
+  const channels = ethtool(name, ETHTOOL_GCHANNELS, 36, `queues of ${name}`);
+  if (!channels) return 1;
+  const view = new DataView(channels.buffer);
   const rx = 20;
   const combined = 32;
   return Math.max(1, view.getUint32(rx, true) + view.getUint32(combined, true));
+}
+
+/**
+ * The device's driver and where it is plugged in, `tun` and `tap` for a TAP device; empty where there is no telling.
+ * Undefined when there is no device of that name.
+ */
+export function driver(name: string): { name: string; bus: string } | undefined {
+  try {
+    const info = ethtool(name, ETHTOOL_GDRVINFO, 196, `driver of ${name}`);
+    if (!info) return { name: "", bus: "" };
+    const text = (offset: number) => Buffer.from(info.subarray(offset, offset + 32)).toString("latin1");
+    const [driverName] = text(4).split("\0");
+    const [bus] = text(100).split("\0");
+    return { name: driverName, bus };
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
+function setNumber(request: number, name: string, value: number, what: string): void {
+  const ifreq = interfaceRequest(name);
+  new DataView(ifreq.buffer).setUint32(NAME_BYTES, value, true);
+  ask(request, ifreq, what);
+}
+
+/** @param mtu bytes of IP packet */
+export function setMtu(name: string, mtu: number): void {
+  setNumber(SIOCSIFMTU, name, mtu, `setting the MTU of ${name} to ${mtu}`);
+}
+
+/** Packets that may wait in the device's queue. */
+export function setQueueLength(name: string, packets: number): void {
+  setNumber(SIOCSIFTXQLEN, name, packets, `setting the queue length of ${name}`);
 }

@@ -17,6 +17,7 @@ import {
   XDP_NATIVE,
 } from "./bpf.js";
 import { ethernetAddress, receiveQueues } from "./device.js";
+import { hasCode, patiently } from "./patience.js";
 import type { Port, PortOptions, Waiting } from "./port.js";
 import { type Role, xdpProgram } from "./xdp-program.js";
 import { XdpQueue, xdpCounters } from "./xdp-queue.js";
@@ -46,9 +47,8 @@ export interface XdpPortOptions extends PortOptions {
 const LOCAL_ADDRESSES = 16384;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
-/** How long to wait for a predecessor that was killed to let go of the device, milliseconds. */
-const PATIENCE = 1000;
-const PAUSE = 25;
+/** How the kernel says that another program, or another socket, has the device. */
+const BUSY = ["EBUSY", "EEXIST"];
 
 export class XdpPort implements Port {
   readonly name: string;
@@ -100,7 +100,7 @@ export class XdpPort implements Port {
 
       const limit = Math.max(1, Math.floor(share / queues.length));
       for (const [i, queue] of queues.entries()) {
-        const socket = patiently(() =>
+        const socket = patiently(BUSY, () =>
           XdpSocket.open(frames, {
             device: this.device,
             interfaceIndex: index,
@@ -136,7 +136,7 @@ export class XdpPort implements Port {
     const what = (kind: string) => `attaching the XDP program to ${this.device} in ${kind} mode`;
     const attach = (kind: "native" | "generic") => {
       const flags = kind === "native" ? XDP_NATIVE : XDP_GENERIC;
-      const link = patiently(() => attachXdp(program, index, flags, what(kind)));
+      const link = patiently(BUSY, () => attachXdp(program, index, flags, what(kind)));
       this.#closers.unshift(() => close(link));
       return kind;
     };
@@ -145,12 +145,12 @@ export class XdpPort implements Port {
         try {
           return attach("native");
         } catch (error) {
-          if (mode === "native" || !(error instanceof SystemError) || busy(error)) throw error;
+          if (mode === "native" || !(error instanceof SystemError) || hasCode(error, BUSY)) throw error;
         }
       }
       return attach("generic");
     } catch (error) {
-      if (busy(error))
+      if (hasCode(error, BUSY))
         throw new Error(
           `another XDP program is attached to ${this.device}: "ip link show dev ${this.device}" shows it; end the ` +
             `program that attached it, or try "ip link set dev ${this.device} xdp off"`,
@@ -238,21 +238,4 @@ export class XdpPort implements Port {
 
 function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
-function busy(error: unknown): boolean {
-  return error instanceof SystemError && (error.code === "EBUSY" || error.code === "EEXIST");
-}
-
-/** Tries again for a while what fails because a predecessor still holds it. */
-function patiently<T>(attempt: () => T): T {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (let waited = 0; ; waited += PAUSE) {
-    try {
-      return attempt();
-    } catch (error) {
-      if (!busy(error) || waited >= PATIENCE) throw error;
-      Atomics.wait(pause, 0, 0, PAUSE);
-    }
-  }
 }
