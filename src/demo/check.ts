@@ -144,8 +144,8 @@ class Check {
     const { seconds } = this.#options;
     const server = await startIperfServer(this.#lab, hosts.b);
     const target = sides.b.host;
-    const mbps = megabits(await tcp(hosts.a, target, seconds));
-    const reverseMbps = megabits(await tcp(hosts.a, target, seconds, true));
+    const mbps = megabits(await tcp(hosts.a, target, { seconds }));
+    const reverseMbps = megabits(await tcp(hosts.a, target, { seconds, reverse: true }));
     this.report.tcp = { mbps, reverseMbps };
     this.#expect(mbps > 0 && reverseMbps > 0, "TCP: nothing arrived");
     const counted = await udp(hosts.a, target, { bitsPerSecond: udpBits, size: udpSize, seconds });

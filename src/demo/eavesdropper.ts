@@ -1,11 +1,14 @@
 // Listens on the WAN for what must never be there: a packet with a LAN address in its outer header. And because a deaf
-// eavesdropper hears nothing either, it has to hear two other things first: one packet with a LAN address that gateway
-// A sends in the clear on purpose, before any tunnel is there; and ESP, once there is one.
+// eavesdropper hears nothing either, it has to hear other things: ESP, and a packet with a LAN address that gateway A's
+// kernel sends in the clear on purpose, from its own LAN address to the other gateway's WAN address, which no policy
+// covers. The first of these is sent before any tunnel is there, and one more at the end: once that is heard, so is all
+// that came before it.
 
 import { Capture } from "../lab/capture.js";
 import { run, until } from "../lab/command.js";
 import type { Lab } from "../lab/lab.js";
 import type { Network } from "../lab/sites.js";
+import { formatAddress } from "../net/address.js";
 
 /** What tcpdump calls a packet with a LAN address. ARP has addresses of its own kind and does not count. */
 export function clearTextFilter(network: Network): string {
@@ -27,15 +30,25 @@ export interface Heard {
   problems: string[];
 }
 
+/** True for the packet that gateway A sends on purpose, and for an answer to it. */
+export function onPurpose(network: Network, packet: Uint8Array): boolean {
+  const length = network.family === 4 ? 4 : 16;
+  const source = 14 + (network.family === 4 ? 12 : 8);
+  const address = (at: number) => formatAddress(packet.subarray(at, at + length));
+  const ends = [address(source), address(source + length)];
+  const { a, b } = network.sides;
+  return ends.includes(a.gateway) && ends.includes(b.wan);
+}
+
 export class Eavesdropper {
+  readonly #network: Network;
   readonly #clearText: Capture;
   readonly #esp: Capture;
-  readonly #onPurpose: number;
 
-  private constructor(clearText: Capture, esp: Capture, onPurpose: number) {
+  private constructor(network: Network, clearText: Capture, esp: Capture) {
+    this.#network = network;
     this.#clearText = clearText;
     this.#esp = esp;
-    this.#onPurpose = onPurpose;
   }
 
   /** To be called before the gateways run. Throws when the capture misses the packet sent on purpose. */
@@ -52,22 +65,35 @@ export class Eavesdropper {
       filter: espFilter(network.family),
       limit: 100,
     });
-    const { a, b } = network.sides;
-    await run("ping", ["-n", "-c", "1", "-W", "1", "-I", a.gateway, b.wan], {
-      namespace: network.gateways.a,
+    const eavesdropper = new Eavesdropper(network, clearText, esp);
+    await eavesdropper.#mustHear();
+    return eavesdropper;
+  }
+
+  #count(): { meant: number; leaked: number } {
+    const packets = this.#clearText.packets();
+    const meant = packets.filter((packet) => onPurpose(this.#network, packet)).length;
+    return { meant, leaked: packets.length - meant };
+  }
+
+  async #mustHear(): Promise<void> {
+    const { sides, gateways } = this.#network;
+    const before = this.#count().meant;
+    await run("ping", ["-n", "-c", "1", "-W", "0.1", "-I", sides.a.gateway, sides.b.wan], {
+      namespace: gateways.a,
       tolerate: true,
     });
-    const heard = await until("the capture on the WAN link to see a packet", () => clearText.count, 5000);
-    return new Eavesdropper(clearText, esp, heard);
+    await until("the capture on the WAN link to see a packet", () => this.#count().meant > before, 5000);
   }
 
   async stop(): Promise<Heard> {
     const problems: string[] = [];
+    await this.#mustHear();
     const missed = await this.#clearText.stop();
     if (missed > 0) problems.push(`the capture on the WAN link missed ${missed} packets`);
     await this.#esp.stop();
     const esp = this.#esp.count;
     if (esp === 0) problems.push("the capture on the WAN link saw no ESP at all");
-    return { clearText: this.#clearText.count - this.#onPurpose, esp, problems };
+    return { clearText: this.#count().leaked, esp, problems };
   }
 }

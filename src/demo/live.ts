@@ -140,7 +140,7 @@ export class LiveDemo {
     const way = reverse ? "B → A" : "A → B";
     this.#iperf = `TCP ${way} …`;
     const { hosts, sides } = this.#network;
-    const bits = await tcp(hosts.a, sides.b.host, iperfSeconds, reverse);
+    const bits = await tcp(hosts.a, sides.b.host, { seconds: iperfSeconds, reverse });
     this.#iperf = `TCP ${way} ${(bits / 1e6).toFixed(0)} Mbit/s`;
   }
 

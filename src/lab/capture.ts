@@ -3,7 +3,7 @@
 // its user should have it see something first.
 
 import { existsSync, readFileSync } from "node:fs";
-import { until } from "./command.js";
+import { sleep, until } from "./command.js";
 import type { Lab } from "./lab.js";
 import type { Child } from "./process.js";
 
@@ -48,24 +48,12 @@ export class Capture {
   static async start(lab: Lab, options: CaptureOptions): Promise<Capture> {
     const file = lab.path(`${options.name}.pcap`);
     const limit = options.limit === undefined ? [] : ["-c", String(options.limit)];
+    // Without --immediate-mode and -U, the last packets before the end wait in a buffer and are lost with it.
     const child = lab.start(
       "tcpdump",
-      // -U writes every packet at once; the buffer of 16 MB rides out a busy machine.
       [
-        "-i",
-        options.device,
-        "-n",
-        "-U",
-        "-B",
-        "16384",
-        "-s",
-        "256",
-        "-Z",
-        "root",
-        "-w",
-        file,
-        ...limit,
-        options.filter,
+        ...["-i", options.device, "-n", "-U", "--immediate-mode", "-B", "16384", "-s", "256", "-Z", "root"],
+        ...["-w", file, ...limit, options.filter],
       ],
       { name: options.name, namespace: options.namespace },
     );
@@ -91,6 +79,8 @@ export class Capture {
 
   /** Ends the capture; answers with the number of packets that it should have seen but did not. */
   async stop(): Promise<number> {
+    // What has crossed the link is in tcpdump's queue; let it come round to it.
+    await sleep(100);
     await this.#child.stop("SIGINT");
     return Number(/(\d+) packets? dropped by kernel/.exec(this.#child.tail())?.[1] ?? 0);
   }

@@ -30,21 +30,30 @@ export async function ping(
 }
 
 /** One echo request; milliseconds until the answer came, undefined if none did within a second. */
-export async function pingOnce(namespace: string, address: string): Promise<number | undefined> {
-  const { stdout } = await run("ping", ["-n", "-c", "1", "-W", "1", address], { namespace, tolerate: true });
+export async function pingOnce(
+  namespace: string,
+  address: string,
+  from?: string,
+): Promise<number | undefined> {
+  const source = from === undefined ? [] : ["-I", from];
+  const { stdout } = await run("ping", ["-n", "-c", "1", "-W", "1", ...source, address], {
+    namespace,
+    tolerate: true,
+  });
   const time = /time=([\d.]+) ms/.exec(stdout);
   return time ? Number(time[1]) : undefined;
 }
 
 interface IperfSum {
   bits_per_second: number;
+  bytes: number;
+  seconds: number;
   packets?: number;
-  lost_packets?: number;
 }
 
 interface IperfReport {
   error?: string;
-  end: { sum?: IperfSum; sum_sent?: IperfSum; sum_received?: IperfSum };
+  end: { sum_sent?: IperfSum; sum_received?: IperfSum };
 }
 
 /** An iperf3 server that stays; clients come one after the other. */
@@ -77,14 +86,22 @@ async function iperf(
   return report;
 }
 
-/** TCP from the client's namespace to `address` (or back, with `reverse`); bits a second that arrived. */
-export async function tcp(
-  namespace: string,
-  address: string,
-  seconds: number,
-  reverse = false,
-): Promise<number> {
-  const report = await iperf(namespace, address, seconds, reverse ? ["-R"] : []);
+export interface TcpOptions {
+  seconds: number;
+  /** From the server to the client. */
+  reverse?: boolean;
+  /** The client's own address, where the route does not say it. */
+  from?: string;
+}
+
+function bind(from: string | undefined): string[] {
+  return from === undefined ? [] : ["-B", from];
+}
+
+/** TCP from the client's namespace to the server at `address`; bits a second that arrived. */
+export async function tcp(namespace: string, address: string, options: TcpOptions): Promise<number> {
+  const args = [...(options.reverse ? ["-R"] : []), ...bind(options.from)];
+  const report = await iperf(namespace, address, options.seconds, args);
   return report.end.sum_received?.bits_per_second ?? 0;
 }
 
@@ -94,15 +111,18 @@ export interface UdpOptions {
   /** Bytes of payload. */
   size: number;
   seconds: number;
+  from?: string;
 }
 
-/** UDP to `address`: datagrams sent, and received as the server counted them. */
+/**
+ * UDP to the server at `address`: datagrams sent, and received as the server counted them, which stops counting when
+ * the client says that it is done: the very last datagrams may be missing without being lost.
+ */
 export async function udp(namespace: string, address: string, options: UdpOptions): Promise<Counted> {
-  const { bitsPerSecond, size, seconds } = options;
-  const args = ["-u", "-b", String(Math.round(bitsPerSecond)), "-l", String(size)];
+  const { bitsPerSecond, size, seconds, from } = options;
+  const args = ["-u", "-b", String(Math.round(bitsPerSecond)), "-l", String(size), ...bind(from)];
   const { end } = await iperf(namespace, address, seconds, args);
-  const sent = end.sum?.packets ?? 0;
-  return { sent, received: sent - (end.sum?.lost_packets ?? 0) };
+  return { sent: end.sum_sent?.packets ?? 0, received: Math.round((end.sum_received?.bytes ?? 0) / size) };
 }
 
 export type FlowTotals = SenderTotals & ReceiverTotals;
