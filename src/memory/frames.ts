@@ -32,6 +32,8 @@ export class Frames {
   readonly port: Int32Array;
   /** Where the packet leaves by: an index into the next-hop table. */
   readonly nextHop: Int32Array;
+  /** Where the outer IP header of a received ESP packet begins in the region. */
+  readonly outer: Uint32Array;
 
   readonly #free: Uint32Array;
   #available: number;
@@ -47,6 +49,7 @@ export class Frames {
     this.sa = new Int32Array(capacity);
     this.port = new Int32Array(capacity);
     this.nextHop = new Int32Array(capacity);
+    this.outer = new Uint32Array(capacity);
     this.#free = new Uint32Array(capacity);
     this.#available = capacity;
     for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;

@@ -1,0 +1,358 @@
+// softbench: one worker without a kernel. Synthetic Ethernet frames enter the private side, take the way that a real
+// gateway's packets take, all apps included, leave the public side, come in again there, are decapsulated, and leave the
+// private side to the meter. Every packet is encrypted once and decrypted once.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { AppContext } from "../src/engine/app.js";
+import { Graph, type PortPlan } from "../src/gateway/graph.js";
+import { IpsecMbEngine } from "../src/ipsec/aead-ipsec-mb.js";
+import type { AddSaRequest, Selector } from "../src/ipsec/kernel.js";
+import { PseudoKernel } from "../src/ipsec/pseudo-kernel.js";
+import { Sad } from "../src/ipsec/sad.js";
+import { Spd } from "../src/ipsec/spd.js";
+import { Frames } from "../src/memory/frames.js";
+import { parseAddress } from "../src/net/address.js";
+import { fold, sum16 } from "../src/net/checksum.js";
+import { LoopPort, MeterPort } from "./loop-ports.js";
+import { type FrameSize, frameSizes, parseSize } from "./sizes.js";
+
+export interface SoftbenchOptions {
+  size: FrameSize;
+  packets: number;
+  routes: number;
+  sas: number;
+}
+
+export interface SoftbenchResult {
+  bench: "softbench";
+  size: FrameSize;
+  packets: number;
+  routes: number;
+  sas: number;
+  mpps: number;
+  gbps: number;
+  nsPerPacket: number;
+  lost: number;
+  verified: boolean;
+  drops: Record<string, number>;
+}
+
+const FRAMES = 2048;
+/** Packets on their way at a time: what one breath brings in, going round once and coming back. */
+const WARM_UP = 400_000;
+
+const NEAR = "192.0.2.1";
+const FAR = "192.0.2.2";
+const PUBLIC_GATEWAY = "192.0.2.254";
+const PRIVATE_GATEWAY = "10.0.0.254";
+const HOST = "10.0.0.1";
+
+function address(text: string): Uint8Array {
+  const parsed = parseAddress(text);
+  if (!parsed) throw new Error(`${text} is not an address`);
+  return parsed;
+}
+
+/** 172.16.0.0/12 and, when that is used up, 100.64.0.0/10 cut into /24s: room for 20,480 routes. */
+function remotePrefix(route: number): Uint8Array {
+  return route < 4096
+    ? Uint8Array.of(172, 16 + (route >>> 8), route & 255, 0)
+    : Uint8Array.of(100, 64 + ((route - 4096) >>> 8), (route - 4096) & 255, 0);
+}
+
+function selector(from: Uint8Array, length: number): Selector {
+  const to = from.map((byte, i) => byte | (0xff >>> Math.min(8, Math.max(0, length - 8 * i))));
+  return { from, to, protocol: 0, fromPort: 0, toPort: 0xffff };
+}
+
+const anywhere = selector(Uint8Array.of(0, 0, 0, 0), 0);
+
+/** An Ethernet frame with UDP over IPv4. */
+function makePacket(frameLength: number, route: number): Uint8Array {
+  const padded = Math.max(60, frameLength);
+  const ipLength = frameLength - 14;
+  const packet = new Uint8Array(padded);
+  const view = new DataView(packet.buffer);
+  for (let i = 42; i < padded; i++) packet[i] = (i * 7 + route) & 0xff;
+  packet.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0], 0);
+  view.setUint32(14, (0x45000000 | ipLength) >>> 0);
+  view.setUint32(22, (64 << 24) | (17 << 16));
+  packet.set(address(HOST), 26);
+  packet.set(remotePrefix(route), 30);
+  packet[33] = 1 + (route % 250);
+  view.setUint16(24, fold(sum16(view, 14, 20, 0)));
+  view.setUint16(34, 4000);
+  view.setUint16(36, 4001);
+  view.setUint16(38, ipLength - 20);
+  return packet;
+}
+
+/** A worker with everything in it, ready to run. */
+export class Softbench {
+  readonly #directory = mkdtempSync(
+    join(process.platform === "linux" ? "/dev/shm" : tmpdir(), "vita-softbench-"),
+  );
+  readonly #sad: Sad;
+  readonly #spd: Spd;
+  readonly #aead: IpsecMbEngine;
+  readonly graph: Graph;
+  readonly #counters = new Map<string, number>();
+  readonly #arrays: { names: string[]; values: Float64Array }[] = [];
+  #meter!: MeterPort;
+  readonly #frames: Frames;
+  readonly options: SoftbenchOptions;
+
+  constructor(options: SoftbenchOptions) {
+    this.options = options;
+    const { routes, sas } = options;
+    this.#sad = Sad.create(join(this.#directory, "sad"), 2 * sas + 16, IpsecMbEngine.id);
+    this.#spd = Spd.create(join(this.#directory, "spd"), routes + 16);
+    this.#frames = new Frames(FRAMES);
+    this.#aead = new IpsecMbEngine(this.#sad, this.#frames);
+    this.#install(routes, sas);
+
+    const sizes = frameSizes(options.size);
+    const packets = Array.from({ length: Math.max(1, routes) * sizes.length }, (_, i) =>
+      makePacket(sizes[i % sizes.length], scatter(i, routes)),
+    );
+    const context: AppContext = {
+      frames: this.#frames,
+      counters: (app, texts) => {
+        const names = Object.keys(texts).map((name) => `${app}.${name}`);
+        const values = new Float64Array(names.length);
+        this.#arrays.push({ names, values });
+        return values;
+      },
+    };
+    const plans: PortPlan[] = [
+      {
+        name: "private",
+        kind: "ethernet",
+        side: "private",
+        open: (appContext, portOptions) => {
+          this.#meter = new MeterPort(appContext, { ...portOptions, packets });
+          return this.#meter;
+        },
+      },
+      {
+        name: "public",
+        kind: "ethernet",
+        side: "public",
+        open: (appContext, portOptions) => new LoopPort(appContext, portOptions),
+      },
+    ];
+    this.graph = new Graph(
+      {
+        context,
+        sad: this.#sad,
+        spd: this.#spd,
+        aead: this.#aead,
+        clock: { seconds: 1 },
+        worker: 0,
+        slowPath: undefined,
+      },
+      plans,
+    );
+    this.#connect(routes);
+  }
+
+  /** SAs and policies, as a key manager would install them. */
+  #install(routes: number, sas: number): void {
+    const kernel = new PseudoKernel({ sad: this.#sad, spd: this.#spd, engine: this.#aead, now: () => 1 });
+    const none = { value: 0, mask: 0 };
+    const host = (text: string) => ({ address: address(text), port: 4500 });
+    const check = ({ status, reason }: { status: number; reason?: string }) => {
+      if (status !== 0) throw new Error(reason ?? `status ${status}`);
+    };
+    for (let i = 0; i < sas; i++) {
+      const common = {
+        id: {
+          src: host(NEAR),
+          dst: host(FAR),
+          spi: 0xc0000000 + i,
+          protocol: 50,
+          mark: none,
+          interfaceId: 0,
+        },
+        update: false,
+        initiator: true,
+        reqid: 1 + i,
+        mode: 2,
+        srcSelectors: [selector(Uint8Array.of(10, 0, 0, 0), 24)],
+        dstSelectors: sas >= routes ? [selector(remotePrefix(i), 24)] : [anywhere],
+        encryption: 20,
+        encryptionKey: Uint8Array.from({ length: 20 }, (_, k) => (i * 31 + k * 7) & 0xff),
+        integrity: 1024,
+        integrityKey: new Uint8Array(0),
+        extendedSequenceNumbers: true,
+        replayWindow: 4096,
+        udpEncapsulation: false,
+        lifetime: {
+          time: { rekey: 0n, life: 0n },
+          bytes: { rekey: 0n, life: 0n },
+          packets: { rekey: 0n, life: 0n },
+        },
+        tfc: 0,
+        ipcomp: 0,
+        cpi: 0,
+        copyDf: true,
+        copyEcn: true,
+        copyDscp: 0,
+        hardwareOffload: "no",
+        setMark: none,
+        interface: "",
+        labelled: false,
+      } satisfies Omit<AddSaRequest, "inbound">;
+      check(kernel.addSa({ ...common, inbound: false }, 0n));
+      check(kernel.addSa({ ...common, inbound: true }, 0n));
+    }
+    for (let i = 0; i < routes; i++)
+      check(
+        kernel.addPolicy(
+          {
+            id: {
+              direction: 1,
+              srcSelector: selector(Uint8Array.of(10, 0, 0, 0), 24),
+              dstSelector: selector(remotePrefix(i), 24),
+              mark: none,
+              interfaceId: 0,
+              interface: "",
+              labelled: false,
+            },
+            type: 1,
+            priorityClass: 1,
+            manualPriority: 0,
+            src: host(NEAR),
+            dst: host(FAR),
+            mode: 2,
+            reqid: 1 + (i % sas),
+            espSpi: 0xc0000000 + (i % sas),
+            usesEsp: true,
+            usesAh: false,
+            ipcomp: 0,
+          },
+          0n,
+        ),
+      );
+  }
+
+  /** Routes and neighbours, as the kernel would tell them. */
+  #connect(routes: number): void {
+    const { fib } = this.graph;
+    const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 1, last);
+    fib.link({ index: 1, name: "private", mac: mac(1), mtu: 1500, up: true }, true);
+    fib.link({ index: 2, name: "public", mac: mac(2), mtu: 1600, up: true }, true);
+    fib.address(1, address("10.0.0.253"), 24, true);
+    fib.address(2, address(NEAR), 24, true);
+    const route = (prefix: Uint8Array, length: number, gateway: string, index: number) =>
+      fib.route(
+        { prefix: { address: prefix, length }, gateway: address(gateway), index, metric: 0, type: "unicast" },
+        true,
+      );
+    for (let i = 0; i < routes; i++) route(remotePrefix(i), 24, PRIVATE_GATEWAY, 1);
+    route(address(FAR), 32, PUBLIC_GATEWAY, 2);
+    fib.neighbour(1, address(PRIVATE_GATEWAY), mac(3));
+    fib.neighbour(2, address(PUBLIC_GATEWAY), mac(4));
+  }
+
+  /** Sends so many packets and waits for them to arrive. @returns nanoseconds */
+  send(packets: number): number {
+    const { engine } = this.graph;
+    this.#meter.toSend = packets;
+    const begin = process.hrtime.bigint();
+    while (engine.breathe() > 0);
+    return Number(process.hrtime.bigint() - begin);
+  }
+
+  /** Runs once, after a warm-up. */
+  measure(): SoftbenchResult {
+    const { packets, size, routes, sas } = this.options;
+    this.send(Math.min(packets, WARM_UP));
+    const meter = this.#meter;
+    const before = { sent: meter.sent, arrived: meter.arrived, bytes: meter.sentBytes };
+    const nanoseconds = this.send(packets);
+    const sent = meter.sent - before.sent;
+    const bits = (meter.sentBytes - before.bytes) * 8;
+    this.graph.tick(0);
+    for (const { names, values } of this.#arrays)
+      names.forEach((name, i) => {
+        this.#counters.set(name, values[i]);
+      });
+    const drops = Object.fromEntries(
+      [...this.#counters].filter(([name, value]) => name.includes("drop.") && value > 0),
+    );
+    return {
+      bench: "softbench",
+      size,
+      packets: sent,
+      routes,
+      sas,
+      mpps: round((sent / nanoseconds) * 1e3),
+      gbps: round(bits / nanoseconds),
+      nsPerPacket: round(nanoseconds / sent),
+      lost: meter.sent - meter.arrived,
+      verified: meter.compared === meter.samples && meter.compared > 0 && meter.different === 0,
+      drops,
+    };
+  }
+
+  close(): void {
+    this.graph.close();
+    this.#aead.close();
+    this.#sad.close();
+    this.#spd.close();
+    this.#frames.region.unmap();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** Spreads consecutive packets over the routes, so that neighbours in a batch have nothing in common. */
+function scatter(i: number, routes: number): number {
+  return (Math.imul(i, 7919) >>> 0) % routes;
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+export async function run(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      size: { type: "string", default: "IMIX" },
+      packets: { type: "string", default: "5000000" },
+      routes: { type: "string", default: "1" },
+      sas: { type: "string" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const count = (text: string, name: string, max: number) => {
+    const number = Number(text);
+    if (!Number.isInteger(number) || number < 1 || number > max)
+      throw new Error(`--${name} "${text}" is not a number from 1 to ${max}`);
+    return number;
+  };
+  const routes = count(values.routes, "routes", 20_480);
+  const sas = values.sas ? count(values.sas, "sas", 20_480) : Math.min(routes, 1);
+  const bench = new Softbench({
+    size: parseSize(values.size),
+    packets: count(values.packets, "packets", 1e9),
+    routes: Math.max(routes, sas),
+    sas,
+  });
+  try {
+    const result = bench.measure();
+    if (values.json) console.log(JSON.stringify(result));
+    else
+      console.log(
+        `softbench ${result.size}: ${result.mpps} Mpps, ${result.gbps} Gbit/s, ${result.nsPerPacket} ns a packet, ` +
+          `${result.lost} lost, contents ${result.verified ? "verified" : "DIFFER"}`,
+      );
+    if (result.lost !== 0 || !result.verified) process.exitCode = 1;
+  } finally {
+    bench.close();
+  }
+}

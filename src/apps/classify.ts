@@ -1,0 +1,104 @@
+// The public side's first app: takes the Ethernet header off, checks the outer IP header, and finds the ESP packet, bare
+// (protocol 50) or in UDP (RFC 3948). Everything else that comes this way is dropped and counted: the port hands over
+// only what Vita asked for, the kernel has the rest.
+//
+// Out go ESP packets: `offset` at the ESP header, `outer` at the outer IP header.
+
+import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
+import type { Link } from "../engine/link.js";
+import type { Frames } from "../memory/frames.js";
+import { sum16 } from "../net/checksum.js";
+
+export const classifyCounters = {
+  packets: "ESP packets received, bare or in UDP",
+  keepalives: "NAT keepalives (RFC 3948 §2.3), which end here by design",
+  "drop.not_ip": "neither IPv4 nor IPv6",
+  "drop.bad_header": "outer IP header is malformed, or its length exceeds the frame",
+  "drop.bad_checksum": "outer IPv4 header checksum is wrong",
+  "drop.fragment": "a fragment: ESP is reassembled by the kernel, which has none",
+  "drop.not_esp": "neither ESP nor ESP in UDP on port 4500",
+  "drop.ike": "IKE (non-ESP marker) came to the data path instead of to charon",
+} as const;
+
+const COUNT = counterIndex(classifyCounters);
+const ETHERTYPE_IPV4 = 0x0800;
+const ETHERTYPE_IPV6 = 0x86dd;
+const ETHERNET_HEADER = 14;
+const ESP = 50;
+const UDP = 17;
+const NAT_T_PORT = 4500;
+const KEEPALIVE = 0xff;
+
+export class Classify implements App {
+  readonly counters: Counters;
+  readonly #frames: Frames;
+  readonly #view: DataView;
+
+  constructor(
+    context: AppContext,
+    readonly input: Link,
+    readonly output: Link,
+  ) {
+    this.counters = context.counters("classify", classifyCounters);
+    this.#frames = context.frames;
+    this.#view = context.frames.view;
+  }
+
+  push(): void {
+    const { input } = this;
+    for (let n = input.readable; n > 0; n--) this.#classify(input.receive());
+  }
+
+  #drop(frame: number, reason: number): void {
+    this.counters[reason]++;
+    this.#frames.free(frame);
+  }
+
+  #classify(frame: number): void {
+    const frames = this.#frames;
+    const view = this.#view;
+    const length = frames.length[frame] - ETHERNET_HEADER;
+    const ip = frames.offset[frame] + ETHERNET_HEADER;
+    if (length < 20) return this.#drop(frame, COUNT["drop.bad_header"]);
+    const type = view.getUint16(ip - 2);
+    let header = 40;
+    let total = 0;
+    let protocol = 0;
+    if (type === ETHERTYPE_IPV4) {
+      const first = view.getUint8(ip);
+      header = (first & 15) << 2;
+      total = view.getUint16(ip + 2);
+      if (first >>> 4 !== 4 || header < 20 || total < header || total > length)
+        return this.#drop(frame, COUNT["drop.bad_header"]);
+      let sum = sum16(view, ip, header, 0);
+      sum = (sum & 0xffff) + (sum >>> 16);
+      if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) return this.#drop(frame, COUNT["drop.bad_checksum"]);
+      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.#drop(frame, COUNT["drop.fragment"]);
+      protocol = view.getUint8(ip + 9);
+    } else if (type === ETHERTYPE_IPV6) {
+      total = 40 + view.getUint16(ip + 4);
+      if (length < 40 || view.getUint8(ip) >>> 4 !== 6 || total > length)
+        return this.#drop(frame, COUNT["drop.bad_header"]);
+      protocol = view.getUint8(ip + 6);
+    } else return this.#drop(frame, COUNT["drop.not_ip"]);
+
+    let esp = ip + header;
+    let espLength = total - header;
+    if (protocol === UDP) {
+      if (espLength < 8) return this.#drop(frame, COUNT["drop.bad_header"]);
+      const udpLength = view.getUint16(esp + 4);
+      if (udpLength < 8 || udpLength > espLength) return this.#drop(frame, COUNT["drop.bad_header"]);
+      if (view.getUint16(esp + 2) !== NAT_T_PORT) return this.#drop(frame, COUNT["drop.not_esp"]);
+      esp += 8;
+      espLength = udpLength - 8;
+      if (espLength === 1 && view.getUint8(esp) === KEEPALIVE) return this.#drop(frame, COUNT.keepalives);
+      if (espLength < 8) return this.#drop(frame, COUNT["drop.not_esp"]);
+      if (view.getUint32(esp) === 0) return this.#drop(frame, COUNT["drop.ike"]);
+    } else if (protocol !== ESP) return this.#drop(frame, COUNT["drop.not_esp"]);
+    frames.outer[frame] = ip;
+    frames.offset[frame] = esp;
+    frames.length[frame] = espLength;
+    this.counters[COUNT.packets]++;
+    this.output.transmit(frame);
+  }
+}

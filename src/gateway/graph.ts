@@ -1,0 +1,168 @@
+// The graph of one worker: every packet's way through the apps, for any set of ports.
+//
+//   private rx → ip-input → protect → encapsulate → transmit → public tx
+//   public rx → classify → decapsulate → route → transmit → private tx
+//
+// Errors for private senders go to `route`; those for senders behind the tunnel go back through `protect`.
+
+import { Classify } from "../apps/classify.js";
+import { Fib, type FibPort, fibCounters } from "../apps/fib.js";
+import { Fragmenter } from "../apps/fragment.js";
+import { IcmpErrors } from "../apps/icmp-errors.js";
+import { IpInput } from "../apps/ip-input.js";
+import { Protect } from "../apps/protect.js";
+import { Route } from "../apps/route.js";
+import { SaRoutes } from "../apps/sa-routes.js";
+import { type SlowPath, Transmit } from "../apps/transmit.js";
+import type { App, AppContext } from "../engine/app.js";
+import { counterIndex } from "../engine/app.js";
+import { Engine } from "../engine/engine.js";
+import { Link } from "../engine/link.js";
+import type { AeadEngine } from "../ipsec/aead.js";
+import { Decapsulate } from "../ipsec/decapsulate.js";
+import { type Clock, Encapsulate } from "../ipsec/encapsulate.js";
+import type { Sad } from "../ipsec/sad.js";
+import type { Spd } from "../ipsec/spd.js";
+import { SpdIndex } from "../ipsec/spd-index.js";
+import type { Port, PortOptions } from "../ports/port.js";
+
+/** A port to be made: its place in the graph, and how to make it once its link is there. */
+export interface PortPlan extends FibPort {
+  open(context: AppContext, options: PortOptions): Port;
+}
+
+export interface GraphParts {
+  readonly context: AppContext;
+  readonly sad: Sad;
+  readonly spd: Spd;
+  readonly aead: AeadEngine;
+  readonly clock: Clock;
+  /** Number of this worker: its lane in the SAD's counters. */
+  readonly worker: number;
+  readonly slowPath: SlowPath | undefined;
+}
+
+export const linkCounters = {
+  "drop.full": "packets that found a link between two apps full",
+} as const;
+const LINK = counterIndex(linkCounters);
+
+export class Graph {
+  readonly engine = new Engine();
+  readonly ports: readonly Port[];
+  readonly fib: Fib;
+  readonly index: SpdIndex;
+  /** Names of the apps in the order in which they run, for those who measure. */
+  readonly apps: readonly { name: string; app: App }[];
+  readonly #errors: readonly IcmpErrors[];
+  readonly #links: Link[] = [];
+  readonly #linkCounters: Float64Array;
+  #linkDrops = 0;
+
+  /** @throws what opening a port throws; the ports opened before are closed then */
+  constructor(parts: GraphParts, plans: readonly PortPlan[]) {
+    const { context, sad, spd, aead, clock, worker } = parts;
+    const link = () => {
+      const made = new Link(context.frames);
+      this.#links.push(made);
+      return made;
+    };
+    this.#linkCounters = context.counters("link", linkCounters);
+    this.fib = new Fib(plans, context.counters("fib", fibCounters));
+    this.index = new SpdIndex(spd);
+    const routes = new SaRoutes(sad, this.fib);
+    const toProtect = link();
+    const toRoute = link();
+    const toDecapsulate = link();
+    const toEncapsulate = link();
+    const encapsulated = link();
+    const routed = link();
+    const toSenders = new IcmpErrors(context, this.fib, toRoute);
+    const toFarSenders = new IcmpErrors(context, this.fib, toProtect);
+    const fragmenter = new Fragmenter(context);
+
+    const first: { name: string; app: App }[] = [];
+    const second: { name: string; app: App }[] = [];
+    const ports: Port[] = [];
+    try {
+      for (const [number, plan] of plans.entries()) {
+        const received = link();
+        const port = plan.open(context, { name: plan.name, number, output: received });
+        ports.push(port);
+        this.engine.addSource(port.source);
+        if (plan.side === "public")
+          first.push({ name: "classify", app: new Classify(context, received, toDecapsulate) });
+        else
+          second.push({
+            name: "ip-input",
+            app: new IpInput(context, toSenders, number, plan.kind, received, toProtect),
+          });
+      }
+      const { fib, index } = this;
+      this.apps = [
+        ...first,
+        {
+          name: "decapsulate",
+          app: new Decapsulate(context, sad, aead.decryptor(), clock, worker, toDecapsulate, toRoute),
+        },
+        {
+          name: "route",
+          app: new Route(context, { fib, fragmenter, errors: toFarSenders }, plans, toRoute, routed),
+        },
+        ...second,
+        {
+          name: "protect",
+          app: new Protect(
+            context,
+            { index, sad, routes, fib, fragmenter, errors: toSenders },
+            toProtect,
+            toEncapsulate,
+            routed,
+          ),
+        },
+        {
+          name: "encapsulate",
+          app: new Encapsulate(context, sad, aead.encryptor(), clock, worker, toEncapsulate, encapsulated),
+        },
+        {
+          name: "transmit",
+          app: new Transmit(
+            context,
+            { fib, routes, slowPath: parts.slowPath },
+            plans,
+            encapsulated,
+            routed,
+            ports.map(({ sink }) => sink.input),
+          ),
+        },
+        ...ports.map(({ name, sink }) => ({ name, app: sink })),
+      ];
+    } catch (error) {
+      for (const port of ports) port.close();
+      throw error;
+    }
+    for (const { app } of this.apps) this.engine.addApp(app);
+    for (const { sink } of ports) this.#links.push(sink.input);
+    this.ports = ports;
+    this.#errors = [toSenders, toFarSenders];
+  }
+
+  /** What is due every few milliseconds. @param milliseconds since the last call */
+  tick(milliseconds: number): void {
+    for (const errors of this.#errors) errors.refill(milliseconds);
+    let dropped = 0;
+    for (const { dropped: count } of this.#links) dropped += count;
+    this.#linkCounters[LINK["drop.full"]] += dropped - this.#linkDrops;
+    this.#linkDrops = dropped;
+  }
+
+  /** Do packets wait on some link for the next breath? */
+  get pending(): boolean {
+    for (const { readable } of this.#links) if (readable > 0) return true;
+    return false;
+  }
+
+  close(): void {
+    for (const port of this.ports) port.close();
+  }
+}

@@ -1,0 +1,111 @@
+// What an SA must be for Vita to carry it, and how it is written into a slot of the SAD.
+
+import type { AddSaRequest, Limit } from "./kernel.js";
+import { writeEndPoints } from "./outer-header.js";
+import { replayMask } from "./replay.js";
+import type { Sad } from "./sad.js";
+import { MAX_REPLAY_WINDOW, MAX_SELECTORS, SaFlag, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
+import { hasTransport, writeSelector } from "./selectors.js";
+
+const at = saSlot.at;
+const ESP = 50;
+export const MODE_TUNNEL = 2;
+const AES_GCM_16 = 20;
+/** "No integrity transform": AEADs bring their own. */
+const INTEGRITY_NONE = [0, 1024];
+const SALT_BYTES = 4;
+
+/** Why the SA cannot be installed, in one line for charon's log; undefined when it can. Never tells key material. */
+export function refuseSa(request: AddSaRequest): string | undefined {
+  const { id, encryption, encryptionKey, srcSelectors, dstSelectors } = request;
+  if (id.protocol !== ESP) return "only ESP is supported: use esp_proposals, not ah_proposals";
+  if (request.mode !== MODE_TUNNEL) return `mode ${request.mode} is not supported: use mode = tunnel`;
+  if (encryption !== AES_GCM_16)
+    return `encryption transform ${encryption} is not supported: set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16`;
+  if (![16, 24, 32].includes(encryptionKey.length - SALT_BYTES))
+    return `AES-GCM keys have 20, 28 or 36 bytes with their salt, not ${encryptionKey.length}`;
+  if (!INTEGRITY_NONE.includes(request.integrity) || request.integrityKey.length > 0)
+    return `integrity transform ${request.integrity} cannot be combined with AES-GCM`;
+  if (request.ipcomp !== 0) return "IPComp is not supported: set ipcomp = no";
+  if (id.src.address.length !== id.dst.address.length)
+    return "tunnel end points are of unlike address families";
+  if (id.spi < 0x100) return `SPI ${id.spi} is reserved (RFC 4303 §2.1)`;
+  if (id.mark.value !== 0 || id.mark.mask !== 0 || id.interfaceId !== 0)
+    return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
+  if (request.setMark.value !== 0 || request.setMark.mask !== 0)
+    return "set_mark_in and set_mark_out are not supported";
+  if (request.interface !== "") return "SAs bound to an interface are not supported";
+  if (request.labelled) return "SELinux labels are not supported";
+  if (request.hardwareOffload !== "no" && request.hardwareOffload !== "auto")
+    return "hardware offload is not supported: set hw_offload to no or auto";
+  if (request.replayWindow > MAX_REPLAY_WINDOW)
+    return `replay_window ${request.replayWindow} is larger than ${MAX_REPLAY_WINDOW}`;
+  if (srcSelectors.length === 0 || dstSelectors.length === 0) return "an SA without traffic selectors";
+  if (srcSelectors.length + dstSelectors.length > MAX_SELECTORS)
+    return `${srcSelectors.length + dstSelectors.length} traffic selectors, an SA has room for ${MAX_SELECTORS}`;
+  return undefined;
+}
+
+export interface Installation {
+  session: bigint;
+  /** CLOCK_MONOTONIC, seconds. */
+  now: number;
+  /** Counts installations. */
+  order: number;
+}
+
+/** Fills a slot that no worker uses. The caller expands the key and publishes the slot. */
+export function fillSlot(
+  sad: Sad,
+  slot: number,
+  request: AddSaRequest,
+  { session, now, order }: Installation,
+): void {
+  const base = sad.offset(slot);
+  const { view, words } = sad;
+  const { bytes } = sad.region;
+  const set = (field: number, value: number) => {
+    words[(base + field) >>> 2] = value;
+  };
+  const { id, encryptionKey, srcSelectors, dstSelectors, lifetime } = request;
+  const selectors = [...srcSelectors, ...dstSelectors];
+  const keyLength = encryptionKey.length - SALT_BYTES;
+  set(at.spi, id.spi);
+  set(
+    at.flags,
+    (request.inbound ? SaFlag.inbound : 0) |
+      (request.extendedSequenceNumbers ? SaFlag.extendedSequenceNumbers : 0) |
+      (request.copyDf ? SaFlag.copyDf : 0) |
+      (request.copyEcn ? SaFlag.copyEcn : 0) |
+      (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
+      (request.copyDscp === 1 || request.copyDscp === 2 ? SaFlag.copyDscpIn : 0) |
+      (selectors.some(hasTransport) ? SaFlag.transportSelectors : 0),
+  );
+  writeEndPoints(sad, slot, id.src, id.dst, request.udpEncapsulation);
+  bytes.set(encryptionKey.subarray(0, keyLength), base + at.key);
+  set(at.keyLength, keyLength);
+  set(
+    at.salt,
+    encryptionKey.subarray(keyLength).reduce((salt, byte) => ((salt << 8) | byte) >>> 0, 0),
+  );
+  set(at.replayWindow, request.inbound ? request.replayWindow : 0);
+  set(at.replayMask, replayMask(request.replayWindow));
+  set(at.encryption, request.encryption);
+  set(at.protocol, id.protocol);
+  set(at.mode, request.mode);
+  set(at.reqid, request.reqid);
+  set(at.tfc, request.tfc);
+  set(at.added, now);
+  view.setBigUint64(base + at.session, session, true);
+  view.setFloat64(base + at.order, order, true);
+  const limits = [lifetime.time, lifetime.bytes, lifetime.packets];
+  limits.forEach(({ rekey, life }: Limit, i) => {
+    view.setFloat64(base + at.limits + 16 * i, Number(rekey), true);
+    view.setFloat64(base + at.limits + 16 * i + 8, Number(life), true);
+  });
+  set(at.srcSelectors, srcSelectors.length);
+  set(at.dstSelectors, dstSelectors.length);
+  selectors.forEach((selector, i) => {
+    writeSelector(sad.region, base + at.selectors + i * SELECTOR_SIZE, selector);
+  });
+}

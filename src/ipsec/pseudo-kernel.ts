@@ -1,0 +1,449 @@
+// The pseudo-kernel: charon's calls, carried out on the SAD and the SPD in shared memory. When a call returns, the workers
+// see its effect with their next packet; nothing has to be sent to them.
+//
+// Policies and SAs meet by SPI: an `out` entry names the SPI of the SA that shall protect its packets, and is pointed at
+// that SA's slot whenever one of the two comes, moves or goes (contract §4.2 with POLICY_SPI).
+//
+// All state is in shared memory. A supervisor that starts again finds it there, with the sessions it belongs to.
+
+import { randomInt } from "node:crypto";
+import { NONE } from "../memory/frames.js";
+import { formatAddress, type IpAddress } from "../net/address.js";
+import { fillSlot, MODE_TUNNEL, refuseSa } from "./add-sa.js";
+import type { AeadEngine } from "./aead.js";
+import {
+  type AddSaRequest,
+  type Answer,
+  type Host,
+  type Kernel,
+  type PolicyId,
+  type PolicyRequest,
+  type SaId,
+  type SaUsage,
+  type Selector,
+  Status,
+  type UpdateSaRequest,
+} from "./kernel.js";
+import { moveEndPoints, readEndPoints } from "./outer-header.js";
+import type { Sad } from "./sad.js";
+import { MAX_WORKERS, SaFlag, SaState, saSlot } from "./sad-layout.js";
+import type { Spd } from "./spd.js";
+import { PolicyDirection, PolicyType } from "./spd-layout.js";
+
+const at = saSlot.at;
+
+/** Seconds after which a reserved SPI without keys is given up, as Linux does (net.core.xfrm_acq_expires). */
+export const LARVAL_SECONDS = 165;
+/** Seconds for which the state of a key manager that went away is kept: it may come back, or be replaced by SAs of a new one. */
+export const ORPHAN_SECONDS = 180;
+
+const SPI_FIRST = 0xc0000000;
+const SPI_COUNT = 0x10000000;
+
+const success: Answer = { status: Status.success };
+
+function failed(reason: string): Answer {
+  return { status: Status.failed, reason };
+}
+
+export interface PseudoKernelParts {
+  sad: Sad;
+  spd: Spd;
+  engine: AeadEngine;
+  /** CLOCK_MONOTONIC in whole seconds. */
+  now(): number;
+  /** A number from 0 to `limit` - 1; tests hand in their own. */
+  random?(limit: number): number;
+}
+
+export class PseudoKernel implements Kernel {
+  readonly #sad: Sad;
+  readonly #spd: Spd;
+  readonly #engine: AeadEngine;
+  readonly #now: () => number;
+  readonly #random: (limit: number) => number;
+  #order = 0;
+  /** Outbound SAs by SPI and destination. */
+  readonly #outbound = new Map<string, number>();
+  /** Inbound larval SPIs. */
+  readonly #larval = new Set<number>();
+  /** Entries by their full tuple. */
+  readonly #entries = new Map<string, number[]>();
+  readonly #freeEntries: number[] = [];
+  /** `out` entries by the SPI that they name. */
+  readonly #entriesBySpi = new Map<number, Set<number>>();
+  /** Sessions of key managers: when they went away, or undefined while they are here. */
+  readonly #sessions = new Map<bigint, number | undefined>();
+
+  constructor(parts: PseudoKernelParts) {
+    this.#sad = parts.sad;
+    this.#spd = parts.spd;
+    this.#engine = parts.engine;
+    this.#now = parts.now;
+    this.#random = parts.random ?? ((limit) => randomInt(limit));
+    this.#adopt();
+  }
+
+  /** Takes over what an earlier supervisor left. */
+  #adopt(): void {
+    const sad = this.#sad;
+    const spd = this.#spd;
+    for (let slot = 0; slot < sad.slotCount; slot++) {
+      const state = sad.state(slot);
+      if (state !== SaState.larval && state !== SaState.active) continue;
+      this.#order = Math.max(this.#order, sad.view.getFloat64(sad.offset(slot) + at.order, true));
+      this.#sessionClosed(sad.view.getBigUint64(sad.offset(slot) + at.session, true));
+      if (state === SaState.larval) this.#larval.add(slot);
+      else if (!(sad.flags(slot) & SaFlag.inbound)) this.#outbound.set(this.#outboundKey(slot), slot);
+    }
+    for (let entry = spd.capacity - 1; entry >= 0; entry--) {
+      if (!spd.present(entry)) {
+        this.#freeEntries.push(entry);
+        continue;
+      }
+      this.#order = Math.max(this.#order, spd.order(entry));
+      this.#sessionClosed(spd.session(entry));
+      this.#enter(entry, spd.read(entry));
+    }
+  }
+
+  // ---- SAs ---------------------------------------------------------------------------------------------------------
+
+  getSpi(request: { src: Host; dst: Host; protocol: number }, session: bigint): Answer & { spi?: number } {
+    const slot = this.#sad.allocate();
+    if (slot < 0) return failed(this.#sadFull());
+    let spi = 0;
+    do spi = SPI_FIRST + this.#random(SPI_COUNT);
+    while (this.#sad.lookup(spi) >= 0);
+    const base = this.#sad.offset(slot);
+    const { words, view } = this.#sad;
+    words[(base + at.spi) >>> 2] = spi;
+    words[(base + at.flags) >>> 2] = SaFlag.inbound;
+    words[(base + at.protocol) >>> 2] = request.protocol;
+    words[(base + at.added) >>> 2] = this.#now();
+    view.setBigUint64(base + at.session, session, true);
+    this.#sad.publish(slot, SaState.larval);
+    this.#sad.indexInsert(spi, slot);
+    this.#larval.add(slot);
+    return { status: Status.success, spi };
+  }
+
+  getCpi(): Answer {
+    return { status: Status.notSupported, reason: "IPComp is not supported" };
+  }
+
+  addSa(request: AddSaRequest, session: bigint): Answer {
+    const refusal = refuseSa(request);
+    if (refusal) return failed(refusal);
+    return request.inbound ? this.#addInbound(request, session) : this.#addOutbound(request, session);
+  }
+
+  #addInbound(request: AddSaRequest, session: bigint): Answer {
+    const { spi } = request.id;
+    let slot = this.#sad.lookup(spi);
+    if (slot >= 0 && this.#sad.state(slot) !== SaState.larval)
+      return failed(`inbound SPI ${hex(spi)} is in use`);
+    const isNew = slot < 0;
+    // Linux adds the SA as well when the reserved SPI has timed out meanwhile.
+    if (isNew) slot = this.#sad.allocate();
+    if (slot < 0) return failed(this.#sadFull());
+    this.#larval.delete(slot);
+    this.#install(slot, request, session);
+    if (isNew) this.#sad.indexInsert(spi, slot);
+    return success;
+  }
+
+  #addOutbound(request: AddSaRequest, session: bigint): Answer {
+    const key = outboundKey(request.id.spi, request.id.dst.address);
+    if (this.#outbound.has(key))
+      return failed(
+        `outbound SPI ${hex(request.id.spi)} to ${formatAddress(request.id.dst.address)} is in use`,
+      );
+    const slot = this.#sad.allocate();
+    if (slot < 0) return failed(this.#sadFull());
+    this.#install(slot, request, session);
+    this.#outbound.set(key, slot);
+    this.#pointEntries(request.id.spi);
+    return success;
+  }
+
+  #install(slot: number, request: AddSaRequest, session: bigint): void {
+    fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order });
+    this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
+    this.#sad.publish(slot, SaState.active);
+  }
+
+  #sadFull(): string {
+    return `the SAD is full: ${this.#sad.slotCount} SAs (raise /limits/sas)`;
+  }
+
+  /** Slot of the SA that the id names, or -1. Inbound SPIs are unique, outbound ones with their destination. */
+  #find(id: SaId): number {
+    const outbound = this.#outbound.get(outboundKey(id.spi, id.dst.address));
+    if (outbound !== undefined) return outbound;
+    const slot = this.#sad.lookup(id.spi);
+    if (slot < 0) return -1;
+    if (this.#sad.state(slot) === SaState.larval) return slot;
+    const { dst } = readEndPoints(this.#sad, slot);
+    return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
+  }
+
+  #outboundKey(slot: number): string {
+    return outboundKey(this.#sad.spi(slot), readEndPoints(this.#sad, slot).dst.address);
+  }
+
+  updateSa(request: UpdateSaRequest): Answer {
+    const { id, newSrc, newDst } = request;
+    const slot = this.#find(id);
+    if (slot < 0 || this.#sad.state(slot) !== SaState.active)
+      return {
+        status: Status.notFound,
+        reason: `no SA ${hex(id.spi)} to ${formatAddress(id.dst.address)} to move`,
+      };
+    if (newSrc.address.length !== newDst.address.length)
+      return failed("new tunnel end points are of unlike address families");
+    const isOutbound = !(this.#sad.flags(slot) & SaFlag.inbound);
+    const newKey = outboundKey(id.spi, newDst.address);
+    if (isOutbound) {
+      const other = this.#outbound.get(newKey);
+      if (other !== undefined && other !== slot)
+        return failed(`outbound SPI ${hex(id.spi)} to ${formatAddress(newDst.address)} is in use`);
+      this.#outbound.delete(this.#outboundKey(slot));
+      this.#outbound.set(newKey, slot);
+    }
+    moveEndPoints(this.#sad, slot, newSrc, newDst, request.newUdpEncapsulation);
+    if (request.newReqid !== 0) this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
+    if (isOutbound) this.#pointEntries(id.spi);
+    return success;
+  }
+
+  querySa(id: SaId): Answer & { usage?: SaUsage } {
+    const slot = this.#find(id);
+    if (slot < 0) return { status: Status.notFound };
+    return { status: Status.success, usage: this.usage(slot) };
+  }
+
+  /** What an SA has carried, over all workers. */
+  usage(slot: number): SaUsage {
+    const { packets, bytes } = saTotals(this.#sad, slot);
+    return { packets: BigInt(packets), bytes: BigInt(bytes), idleSeconds: this.#idle(slot) };
+  }
+
+  #idle(slot: number): number | undefined {
+    const lastUse = this.#sad.words[(this.#sad.offset(slot) + at.lastUse) >>> 2];
+    return lastUse === 0 ? undefined : Math.max(0, this.#now() - lastUse);
+  }
+
+  deleteSa(id: SaId): Answer {
+    const slot = this.#find(id);
+    if (slot < 0) return { status: Status.notFound };
+    this.#release(slot);
+    return success;
+  }
+
+  #release(slot: number): void {
+    const spi = this.#sad.spi(slot);
+    const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
+    this.#larval.delete(slot);
+    if (!inbound) {
+      this.#outbound.delete(this.#outboundKey(slot));
+      this.#pointEntries(spi);
+    }
+    this.#sad.release(slot);
+    this.#sad.reclaim();
+  }
+
+  flushSas(): Answer {
+    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
+      const state = this.#sad.state(slot);
+      if (state === SaState.larval || state === SaState.active) this.#release(slot);
+    }
+    return success;
+  }
+
+  // ---- policies ----------------------------------------------------------------------------------------------------
+
+  addPolicy(request: PolicyRequest, session: bigint): Answer {
+    const refusal = refusePolicy(request);
+    if (refusal) return failed(refusal);
+    const entry = this.#freeEntries.pop();
+    if (entry === undefined)
+      return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
+    this.#spd.write(entry, request, ++this.#order, this.#saOf(request), session);
+    this.#enter(entry, request);
+    return success;
+  }
+
+  #enter(entry: number, request: PolicyRequest): void {
+    const key = entryKey(request);
+    const list = this.#entries.get(key);
+    if (list) list.push(entry);
+    else this.#entries.set(key, [entry]);
+    if (request.id.direction !== PolicyDirection.out || request.espSpi === 0) return;
+    const bySpi = this.#entriesBySpi.get(request.espSpi);
+    if (bySpi) bySpi.add(entry);
+    else this.#entriesBySpi.set(request.espSpi, new Set([entry]));
+  }
+
+  #saOf(request: PolicyRequest): number {
+    if (request.id.direction !== PolicyDirection.out || request.type !== PolicyType.ipsec) return NONE;
+    return this.#outbound.get(outboundKey(request.espSpi, request.dst.address)) ?? NONE;
+  }
+
+  /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
+  #pointEntries(spi: number): void {
+    for (const entry of this.#entriesBySpi.get(spi) ?? [])
+      this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+  }
+
+  queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
+    let found = false;
+    let idleSeconds: number | undefined;
+    const selectors = `${selectorKey(id.srcSelector)} ${selectorKey(id.dstSelector)}`;
+    for (const [key, [entry]] of this.#entries) {
+      if (!key.startsWith(`${id.direction} ${selectors} `)) continue;
+      found = true;
+      const { reqid } = this.#spd.read(entry);
+      const idle = this.#reqidIdle(reqid, id.direction === PolicyDirection.out);
+      if (idle !== undefined) idleSeconds = Math.min(idle, idleSeconds ?? idle);
+    }
+    return found ? { status: Status.success, idleSeconds } : { status: Status.notFound };
+  }
+
+  /** A policy was used when one of its SAs was. */
+  #reqidIdle(reqid: number, outbound: boolean): number | undefined {
+    let idle: number | undefined;
+    if (reqid === 0) return undefined;
+    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
+      if (this.#sad.state(slot) !== SaState.active) continue;
+      if (this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] !== reqid) continue;
+      if (((this.#sad.flags(slot) & SaFlag.inbound) === 0) !== outbound) continue;
+      const mine = this.#idle(slot);
+      if (mine !== undefined) idle = Math.min(mine, idle ?? mine);
+    }
+    return idle;
+  }
+
+  deletePolicy(request: PolicyRequest): Answer {
+    const entry = this.#entries.get(entryKey(request))?.at(-1);
+    if (entry === undefined) return { status: Status.notFound };
+    this.#removeEntry(entry, request);
+    return success;
+  }
+
+  #removeEntry(entry: number, request: PolicyRequest): void {
+    const key = entryKey(request);
+    const rest = this.#entries.get(key)?.filter((other) => other !== entry) ?? [];
+    if (rest.length > 0) this.#entries.set(key, rest);
+    else this.#entries.delete(key);
+    const bySpi = this.#entriesBySpi.get(request.espSpi);
+    bySpi?.delete(entry);
+    if (bySpi?.size === 0) this.#entriesBySpi.delete(request.espSpi);
+    this.#spd.remove(entry);
+    this.#freeEntries.push(entry);
+  }
+
+  flushPolicies(): Answer {
+    for (const entries of [...this.#entries.values()])
+      for (const entry of entries) this.#removeEntry(entry, this.#spd.read(entry));
+    return success;
+  }
+
+  // ---- sessions and time -------------------------------------------------------------------------------------------
+
+  sessionOpened(session: bigint): void {
+    this.#sessions.set(session, undefined);
+  }
+
+  sessionClosed(session: bigint): void {
+    this.#sessionClosed(session);
+  }
+
+  #sessionClosed(session: bigint): void {
+    if (session !== 0n) this.#sessions.set(session, this.#now());
+  }
+
+  /** Gives up what has timed out: reserved SPIs, and the state of key managers that did not come back. */
+  sweep(): void {
+    const now = this.#now();
+    for (const slot of this.#larval)
+      if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= LARVAL_SECONDS)
+        this.#release(slot);
+    for (const [session, since] of this.#sessions) {
+      if (since === undefined || now - since < ORPHAN_SECONDS) continue;
+      this.#sessions.delete(session);
+      this.#dropSession(session);
+    }
+    this.#sad.reclaim();
+  }
+
+  #dropSession(session: bigint): void {
+    for (const entries of [...this.#entries.values()])
+      for (const entry of entries)
+        if (this.#spd.session(entry) === session) this.#removeEntry(entry, this.#spd.read(entry));
+    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
+      const state = this.#sad.state(slot);
+      if (state !== SaState.larval && state !== SaState.active) continue;
+      if (this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true) === session)
+        this.#release(slot);
+    }
+  }
+}
+
+/** Packets and bytes that an SA has carried, over all workers. */
+export function saTotals(sad: Sad, slot: number): { packets: number; bytes: number } {
+  const base = sad.offset(slot);
+  let packets = 0;
+  let bytes = 0;
+  for (let i = 0; i < MAX_WORKERS; i++) {
+    packets += sad.view.getFloat64(base + at.packets + 8 * i, true);
+    bytes += sad.view.getFloat64(base + at.bytes + 8 * i, true);
+  }
+  return { packets, bytes };
+}
+
+function refusePolicy(request: PolicyRequest): string | undefined {
+  const { id } = request;
+  if (id.mark.value !== 0 || id.mark.mask !== 0 || id.interfaceId !== 0)
+    return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
+  if (id.labelled) return "SELinux labels are not supported";
+  if (id.interface !== "") return "policies bound to an interface are not supported";
+  if (id.srcSelector.from.length !== id.dstSelector.from.length)
+    return "selectors are of unlike address families";
+  if (request.type !== PolicyType.ipsec) return undefined;
+  if (request.usesAh || request.ipcomp !== 0) return "policies can only ask for ESP";
+  if (request.mode !== MODE_TUNNEL) return `mode ${request.mode} is not supported: use mode = tunnel`;
+  return undefined;
+}
+
+function outboundKey(spi: number, dst: IpAddress): string {
+  return `${spi} ${formatAddress(dst)}`;
+}
+
+function selectorKey({ from, to, protocol, fromPort, toPort }: Selector): string {
+  return `${formatAddress(from)}-${formatAddress(to)}|${protocol}|${fromPort}-${toPort}`;
+}
+
+/** The full tuple by which an entry is found again. */
+function entryKey({ id, ...entry }: PolicyRequest): string {
+  return [
+    id.direction,
+    selectorKey(id.srcSelector),
+    selectorKey(id.dstSelector),
+    `${id.mark.value}/${id.mark.mask}`,
+    id.interfaceId,
+    id.interface,
+    entry.type,
+    entry.priorityClass,
+    entry.manualPriority,
+    formatAddress(entry.src.address),
+    formatAddress(entry.dst.address),
+    entry.reqid,
+    entry.mode,
+    entry.espSpi,
+  ].join(" ");
+}
+
+function hex(spi: number): string {
+  return spi.toString(16).padStart(8, "0");
+}

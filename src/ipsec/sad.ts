@@ -1,0 +1,215 @@
+// The SAD as its one structural writer, the supervisor, sees it: slots are allocated, filled, found and freed here. The
+// workers' side of the same memory is in encapsulate.ts and decapsulate.ts; the layout is in sad-layout.ts.
+//
+// Freeing takes two steps, because a worker may be in the middle of a batch that uses the slot: `release` takes it out
+// of the index and marks it dying, `reclaim` zeroes it and makes it free once every worker has passed that moment.
+
+import { randomBytes } from "node:crypto";
+import { type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
+import {
+  MAX_WORKERS,
+  SAD_MAGIC,
+  SAD_VERSION,
+  SaFlag,
+  SaState,
+  sadHeader,
+  saSlot,
+  spiEntry,
+  spiHash,
+} from "./sad-layout.js";
+
+const h = sadHeader.at;
+const s = saSlot.at;
+const DELETED = 0xffffffff;
+
+export class Sad {
+  readonly region: Region;
+  readonly words: Uint32Array;
+  /** The same words, for Atomics and for values that are signed. */
+  readonly atomics: Int32Array;
+  readonly view: DataView;
+  readonly slotCount: number;
+  readonly slotsOffset: number;
+  readonly indexOffset: number;
+  readonly indexMask: number;
+  /** Whose expanded keys the slots hold; see sadHeader.engine. */
+  readonly engine: number;
+  #searchFrom = 0;
+  readonly #dying = new Set<number>();
+
+  private constructor(region: Region, path: string) {
+    const { words } = region;
+    if (region.size < sadHeader.size || words[h.magic >>> 2] !== SAD_MAGIC)
+      throw new Error(`${path} is not a SAD`);
+    if (words[h.version >>> 2] !== SAD_VERSION || words[h.slotSize >>> 2] !== saSlot.size)
+      throw new Error(`${path} has SAD layout version ${words[h.version >>> 2]}, expected ${SAD_VERSION}`);
+    this.region = region;
+    this.words = words;
+    this.atomics = new Int32Array(words.buffer as ArrayBuffer);
+    this.view = region.view;
+    this.slotCount = words[h.slotCount >>> 2];
+    this.slotsOffset = words[h.slotsOffset >>> 2];
+    this.indexOffset = words[h.indexOffset >>> 2];
+    this.indexMask = words[h.indexSize >>> 2] - 1;
+    this.engine = words[h.engine >>> 2];
+    if (region.size < this.slotsOffset + this.slotCount * saSlot.size)
+      throw new Error(`${path} is truncated`);
+    for (let slot = 0; slot < this.slotCount; slot++)
+      if (this.state(slot) === SaState.dying) this.#dying.add(slot);
+  }
+
+  /** Makes a new SAD file. @throws when the file exists. */
+  static create(path: string, slotCount: number, engine: number): Sad {
+    let indexSize = 1024;
+    while (indexSize < 2 * slotCount) indexSize *= 2;
+    const slotsOffset = sadHeader.size + Math.ceil((indexSize * spiEntry.size) / 4096) * 4096;
+    const region = openSharedRegion(path, "create", slotsOffset + slotCount * saSlot.size);
+    const { words, view } = region;
+    words[h.version >>> 2] = SAD_VERSION;
+    view.setBigUint64(h.bootId, randomBytes(8).readBigUInt64LE(), true);
+    words[h.slotCount >>> 2] = slotCount;
+    words[h.slotSize >>> 2] = saSlot.size;
+    words[h.slotsOffset >>> 2] = slotsOffset;
+    words[h.indexOffset >>> 2] = sadHeader.size;
+    words[h.indexSize >>> 2] = indexSize;
+    words[h.engine >>> 2] = engine;
+    words.fill(DELETED, h.workerEpoch >>> 2, (h.workerEpoch >>> 2) + MAX_WORKERS);
+    words[h.magic >>> 2] = SAD_MAGIC;
+    return new Sad(region, path);
+  }
+
+  static open(path: string, mode: Exclude<OpenMode, "create">): Sad {
+    return new Sad(openSharedRegion(path, mode), path);
+  }
+
+  get bootId(): bigint {
+    return this.view.getBigUint64(h.bootId, true);
+  }
+
+  /** Byte offset of a slot in the region. */
+  offset(slot: number): number {
+    return this.slotsOffset + slot * saSlot.size;
+  }
+
+  state(slot: number): number {
+    return this.words[(this.offset(slot) + s.state) >>> 2];
+  }
+
+  flags(slot: number): number {
+    return this.words[(this.offset(slot) + s.flags) >>> 2];
+  }
+
+  spi(slot: number): number {
+    return this.words[(this.offset(slot) + s.spi) >>> 2];
+  }
+
+  /** A free, zeroed slot, or -1 when the SAD is full. It stays free until its state is set. */
+  allocate(): number {
+    for (let i = 0; i < this.slotCount; i++) {
+      const slot = (this.#searchFrom + i) % this.slotCount;
+      if (this.state(slot) === SaState.free) {
+        this.#searchFrom = slot + 1;
+        return slot;
+      }
+    }
+    return -1;
+  }
+
+  /** Publishes a filled slot: everything stored before is visible to whoever sees the state. */
+  publish(slot: number, state: number): void {
+    Atomics.store(this.atomics, (this.offset(slot) + s.state) >>> 2, state);
+  }
+
+  /** The slot of the inbound SA with this SPI, or -1. */
+  lookup(spi: number): number {
+    const base = this.indexOffset >>> 2;
+    for (
+      let i = spiHash(spi, this.indexMask), n = 0;
+      n <= this.indexMask;
+      i = (i + 1) & this.indexMask, n++
+    ) {
+      const slot = this.words[base + 2 * i + 1];
+      if (slot === 0) return -1;
+      if (slot !== DELETED && this.words[base + 2 * i] === spi) return slot - 1;
+    }
+    return -1;
+  }
+
+  /** Enters an inbound SPI. It must not be there yet. The index has twice as many entries as there are slots. */
+  indexInsert(spi: number, slot: number): void {
+    const base = this.indexOffset >>> 2;
+    let i = spiHash(spi, this.indexMask);
+    while (this.words[base + 2 * i + 1] !== 0 && this.words[base + 2 * i + 1] !== DELETED)
+      i = (i + 1) & this.indexMask;
+    this.words[base + 2 * i] = spi;
+    Atomics.store(this.atomics, base + 2 * i + 1, slot + 1);
+  }
+
+  #indexRemove(spi: number): void {
+    const base = this.indexOffset >>> 2;
+    let i = spiHash(spi, this.indexMask);
+    for (let n = 0; this.words[base + 2 * i + 1] !== 0; i = (i + 1) & this.indexMask, n++) {
+      if (n > this.indexMask) return;
+      if (this.words[base + 2 * i] === spi && this.words[base + 2 * i + 1] !== DELETED) break;
+    }
+    if (this.words[base + 2 * i + 1] === 0) return;
+    Atomics.store(this.atomics, base + 2 * i + 1, DELETED | 0);
+    // Deleted entries right before an empty one end no probe that an empty one would not end as well.
+    const mask = this.indexMask;
+    if (this.words[base + 2 * ((i + 1) & mask) + 1] !== 0) return;
+    for (; this.words[base + 2 * i + 1] === DELETED; i = (i - 1) & mask) {
+      this.words[base + 2 * i] = 0;
+      Atomics.store(this.atomics, base + 2 * i + 1, 0);
+    }
+  }
+
+  /** Takes a slot out of use. Its keys are still there until `reclaim` finds that nobody can be using them. */
+  release(slot: number): void {
+    const base = this.offset(slot) >>> 2;
+    if (this.words[base + (s.flags >>> 2)] & SaFlag.inbound) this.#indexRemove(this.spi(slot));
+    this.publish(slot, SaState.dying);
+    const epoch = (Atomics.add(this.atomics, h.epoch >>> 2, 1) + 1) & 0x7fffffff;
+    this.atomics[base + (s.freeEpoch >>> 2)] = epoch;
+    this.#dying.add(slot);
+  }
+
+  /**
+   * Zeroes and frees the dying slots that no worker can be using any more.
+   * @returns how many slots still wait
+   */
+  reclaim(): number {
+    for (const slot of this.#dying) {
+      const base = this.offset(slot);
+      if (!this.#passed(this.atomics[(base + s.freeEpoch) >>> 2])) continue;
+      const generation = this.words[(base + s.generation) >>> 2];
+      this.region.bytes.fill(0, base + 4, base + saSlot.size);
+      this.words[(base + s.generation) >>> 2] = generation + 1;
+      this.publish(slot, SaState.free);
+      this.#dying.delete(slot);
+    }
+    return this.#dying.size;
+  }
+
+  #passed(epoch: number): boolean {
+    for (let i = 0; i < MAX_WORKERS; i++) {
+      const passed = Atomics.load(this.atomics, (h.workerEpoch >>> 2) + i);
+      if (passed !== -1 && ((passed - epoch) | 0) < 0) return false;
+    }
+    return true;
+  }
+
+  /** A worker says that it begins a breath: what was released before is not in its hands. */
+  enterBreath(worker: number): void {
+    const index = (h.workerEpoch >>> 2) + worker;
+    Atomics.store(this.atomics, index, Atomics.load(this.atomics, h.epoch >>> 2) & 0x7fffffff);
+  }
+
+  /** A worker says that it sleeps and holds no slot; or the supervisor says that it died. */
+  leave(worker: number): void {
+    Atomics.store(this.atomics, (h.workerEpoch >>> 2) + worker, -1);
+  }
+
+  close(): void {
+    this.region.unmap();
+  }
+}

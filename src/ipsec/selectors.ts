@@ -1,0 +1,93 @@
+// Traffic selectors (RFC 4301 §4.4.1.1, RFC 7296 §3.13.1): writing them into shared memory, and matching packets.
+
+import { NONE } from "../memory/frames.js";
+import type { Region } from "../memory/region.js";
+import type { Selector } from "./kernel.js";
+import { SELECTOR_SIZE, selectorEntry } from "./sad-layout.js";
+
+const at = selectorEntry.at;
+const FROM = at.from >>> 2;
+const TO = at.to >>> 2;
+
+/** Port of a packet whose transport header is not there: a later fragment (RFC 4301: OPAQUE). */
+export const OPAQUE = NONE;
+
+function addressWords(address: Uint8Array): [number, number, number, number] {
+  const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
+  if (address.length === 4) return [view.getUint32(0), 0, 0, 0];
+  return [view.getUint32(0), view.getUint32(4), view.getUint32(8), view.getUint32(12)];
+}
+
+/** Writes a selector at a byte offset of a region. */
+export function writeSelector(region: Region, offset: number, selector: Selector): void {
+  const { view, words } = region;
+  view.setUint16(offset + at.family, selector.from.length === 4 ? 4 : 6, true);
+  view.setUint16(offset + at.protocol, selector.protocol, true);
+  view.setUint16(offset + at.fromPort, selector.fromPort, true);
+  view.setUint16(offset + at.toPort, selector.toPort, true);
+  words.set(addressWords(selector.from), (offset + at.from) >>> 2);
+  words.set(addressWords(selector.to), (offset + at.to) >>> 2);
+}
+
+export function readSelector(region: Region, offset: number): Selector {
+  const { view } = region;
+  const length = view.getUint16(offset + at.family, true) === 4 ? 4 : 16;
+  const address = (start: number) => {
+    const bytes = new Uint8Array(16);
+    const target = new DataView(bytes.buffer);
+    for (let i = 0; i < 4; i++) target.setUint32(4 * i, view.getUint32(start + 4 * i, true));
+    return bytes.slice(0, length);
+  };
+  return {
+    from: address(offset + at.from),
+    to: address(offset + at.to),
+    protocol: view.getUint16(offset + at.protocol, true),
+    fromPort: view.getUint16(offset + at.fromPort, true),
+    toPort: view.getUint16(offset + at.toPort, true),
+  };
+}
+
+/** Does the selector look beyond the addresses? */
+export function hasTransport(selector: Selector): boolean {
+  return selector.protocol !== 0 || selector.fromPort !== 0 || selector.toPort !== 0xffff;
+}
+
+/** Does an IPv4 address (as a number) lie in the entry at word index `entry`? */
+export function containsIpv4(words: Uint32Array, entry: number, address: number): boolean {
+  return (words[entry] & 0xffff) === 4 && address >= words[entry + FROM] && address <= words[entry + TO];
+}
+
+/** Does the IPv6 address at `offset` of `view` lie in the entry? */
+export function containsIpv6(words: Uint32Array, entry: number, view: DataView, offset: number): boolean {
+  if ((words[entry] & 0xffff) !== 6) return false;
+  return (
+    compareIpv6(words, entry + FROM, view, offset) <= 0 && compareIpv6(words, entry + TO, view, offset) >= 0
+  );
+}
+
+/** Compares the four words at `index` with an IPv6 address: negative when the words are the lower ones. */
+function compareIpv6(words: Uint32Array, index: number, view: DataView, offset: number): number {
+  for (let i = 0; i < 4; i++) {
+    const mine = words[index + i];
+    const other = view.getUint32(offset + 4 * i);
+    if (mine !== other) return mine < other ? -1 : 1;
+  }
+  return 0;
+}
+
+/**
+ * Do protocol and port match the entry? For ICMP the port is type × 256 + code.
+ * @param port OPAQUE for a fragment without transport header; it matches only where ports do not matter
+ */
+export function matchesTransport(words: Uint32Array, entry: number, protocol: number, port: number): boolean {
+  const wanted = words[entry] >>> 16;
+  if (wanted !== 0 && wanted !== protocol) return false;
+  const ports = words[entry + 1];
+  const from = ports & 0xffff;
+  const to = ports >>> 16;
+  if (from === 0 && to === 0xffff) return true;
+  if (from > to) return port === OPAQUE;
+  return port !== OPAQUE && port >= from && port <= to;
+}
+
+export const SELECTOR_WORDS = SELECTOR_SIZE >>> 2;
