@@ -105,14 +105,25 @@ export function policy(direction: number): PolicyMessage {
   };
 }
 
-export type Note =
-  | { call: "getSpi" | "getCpi" | "flushSas" | "flushPolicies" }
-  | { call: "addSa"; request: AddSaRequest }
-  | { call: "updateSa"; request: UpdateSaRequest }
-  | { call: "querySa" | "deleteSa"; id: SaId }
-  | { call: "addPolicy" | "deletePolicy"; request: PolicyRequest }
-  | { call: "queryPolicy"; id: PolicyId }
-  | { call: "sessionOpened" | "sessionClosed"; session: bigint };
+/** What is kept of each call. */
+interface NoteBodies {
+  getSpi: object;
+  getCpi: object;
+  /** charon's calls bring the whole message. */
+  addSa: { request: AddSaRequest & Partial<AddSaMessage> };
+  updateSa: { request: UpdateSaRequest };
+  querySa: { id: SaId };
+  deleteSa: { id: SaId };
+  flushSas: object;
+  addPolicy: { request: PolicyRequest };
+  queryPolicy: { id: PolicyId };
+  deletePolicy: { request: PolicyRequest };
+  flushPolicies: object;
+  sessionOpened: { session: bigint };
+  sessionClosed: { session: bigint };
+}
+type NoteOf<C extends keyof NoteBodies> = { call: C } & NoteBodies[C];
+export type Note = { [C in keyof NoteBodies]: NoteOf<C> }[keyof NoteBodies];
 
 /** Says yes to everything and takes note of it. Keys are kept as their lengths only, in fresh arrays of zeros. */
 export class RecordingKernel implements Kernel {
@@ -121,8 +132,8 @@ export class RecordingKernel implements Kernel {
   readonly answers = new Map<string, Answer>();
   #spi = 0xc0000001;
 
-  notesOf<C extends Note["call"]>(call: C): Extract<Note, { call: C }>[] {
-    return this.notes.filter((note): note is Extract<Note, { call: C }> => note.call === call);
+  notesOf<C extends keyof NoteBodies>(call: C): NoteOf<C>[] {
+    return this.notes.filter((note) => note.call === call) as unknown as NoteOf<C>[];
   }
 
   #answer(note: Note): Answer {
