@@ -1,4 +1,4 @@
-// The C header and the TypeScript definition must describe the same bytes. A small program, made from the header, prints
+// The C header, the TypeScript definition and the tables in docs/ must describe the same bytes. A small program, made from the header, prints
 // every size, offset and number under its C name; each one is compared, and none may be missing on either side.
 
 import assert from "node:assert/strict";
@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import type { Layout } from "./layout.js";
 import * as protocol from "./protocol.js";
 
-const plugin = join(dirname(fileURLToPath(import.meta.url)), "../../../plugin/kernel-vita");
+const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+const plugin = join(root, "plugin/kernel-vita");
 
 const structs: Record<string, Layout> = {
   vita_header_t: protocol.HeaderLayout,
@@ -128,5 +129,16 @@ test("the C header has nothing that the TypeScript definition does not know", ()
   for (const [, fields, name] of found) {
     const inHeader = [...fields.matchAll(/\w+ (\w+)(?:\[\w+\])?;/g)].map(([, field]) => field);
     assert.deepEqual(inHeader, Object.keys(structs[name].offset), name);
+  }
+});
+
+test("the tables of docs/charon-protocol.md show every struct as it is", () => {
+  const text = readFileSync(join(root, "docs/charon-protocol.md"), "utf8");
+  const found = [...text.matchAll(/^`(vita_\w+_t)`, (\d+) bytes:\n\n((?:\|.*\n)+)/gm)];
+  assert.deepEqual(found.map(([, name]) => name).toSorted(), Object.keys(structs).toSorted());
+  for (const [, name, size, table] of found) {
+    assert.equal(Number(size), structs[name].size, name);
+    const rows = [...table.matchAll(/^\| (\d+) \| (\w+) \|/gm)].map(([, at, field]) => [field, Number(at)]);
+    assert.deepEqual(Object.fromEntries(rows), structs[name].offset, name);
   }
 });
