@@ -10,22 +10,22 @@ import { type Port, type PortOptions, received } from "../src/ports/port.js";
 export class LoopPort implements Port {
   readonly name: string;
   readonly kind = "ethernet";
-  readonly source: Source = { pull: (max) => this.#pull(max) };
+  readonly source: Source = { pull: (max) => this.pull(max) };
   readonly sink: App & { readonly input: Link };
-  readonly #context: AppContext;
-  readonly #options: PortOptions;
+  private readonly context: AppContext;
+  private readonly options: PortOptions;
 
   constructor(context: AppContext, options: PortOptions) {
     this.name = options.name;
-    this.#context = context;
-    this.#options = options;
+    this.context = context;
+    this.options = options;
     this.sink = { input: new Link(context.frames), push: () => {} };
   }
 
-  #pull(max: number): number {
+  private pull(max: number): number {
     const { input } = this.sink;
-    const { frames } = this.#context;
-    const { output, number } = this.#options;
+    const { frames } = this.context;
+    const { output, number } = this.options;
     const count = input.readable > max ? max : input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.receive();
@@ -58,7 +58,7 @@ export interface MeterPortOptions extends PortOptions {
 export class MeterPort implements Port {
   readonly name: string;
   readonly kind = "ethernet";
-  readonly source: Source = { pull: (max) => this.#pull(max) };
+  readonly source: Source = { pull: (max) => this.pull(max) };
   readonly sink: App & { readonly input: Link };
   /** Packets still to be sent. */
   toSend = 0;
@@ -67,32 +67,32 @@ export class MeterPort implements Port {
   arrived = 0;
   compared = 0;
   different = 0;
-  readonly #context: AppContext;
-  readonly #options: MeterPortOptions;
+  private readonly context: AppContext;
+  private readonly options: MeterPortOptions;
   /** The packets' first bytes as words, and their lengths. */
-  readonly #headers: Uint32Array;
-  readonly #lengths: Uint32Array;
-  #next = 0;
-  #sample = 0;
+  private readonly headers: Uint32Array;
+  private readonly lengths: Uint32Array;
+  private next = 0;
+  private sampleCount = 0;
 
   constructor(context: AppContext, options: MeterPortOptions) {
     this.name = options.name;
-    this.#context = context;
-    this.#options = options;
-    this.sink = { input: new Link(context.frames), push: () => this.#push() };
-    this.#headers = new Uint32Array(options.packets.length * HEADER_WORDS);
-    this.#lengths = Uint32Array.from(options.packets, ({ length }) => length);
+    this.context = context;
+    this.options = options;
+    this.sink = { input: new Link(context.frames), push: () => this.push() };
+    this.headers = new Uint32Array(options.packets.length * HEADER_WORDS);
+    this.lengths = Uint32Array.from(options.packets, ({ length }) => length);
     options.packets.forEach((packet, i) => {
       const view = new DataView(packet.buffer, packet.byteOffset);
-      for (let w = 0; w < HEADER_WORDS; w++) this.#headers[i * HEADER_WORDS + w] = view.getUint32(4 * w);
+      for (let w = 0; w < HEADER_WORDS; w++) this.headers[i * HEADER_WORDS + w] = view.getUint32(4 * w);
     });
   }
 
-  #pull(max: number): number {
-    const { frames } = this.#context;
-    const { output, number } = this.#options;
+  private pull(max: number): number {
+    const { frames } = this.context;
+    const { output, number } = this.options;
     const { view } = frames;
-    const headers = this.#headers;
+    const headers = this.headers;
     const count = this.toSend > max ? max : this.toSend;
     let bytes = 0;
     let i = 0;
@@ -100,14 +100,14 @@ export class MeterPort implements Port {
       const frame = frames.allocate();
       if (frame === NONE) break;
       const offset = frames.offset[frame];
-      const length = this.#lengths[this.#next];
-      if (((this.sent + i) & (SAMPLE - 1)) === 0) this.#writeSample(offset);
+      const length = this.lengths[this.next];
+      if (((this.sent + i) & (SAMPLE - 1)) === 0) this.writeSample(offset);
       else {
-        const header = this.#next * HEADER_WORDS;
+        const header = this.next * HEADER_WORDS;
         for (let w = 0; w < HEADER_WORDS; w++) view.setUint32(offset + 4 * w, headers[header + w]);
         view.setUint32(offset + STAMP, 0);
       }
-      if (++this.#next === this.#lengths.length) this.#next = 0;
+      if (++this.next === this.lengths.length) this.next = 0;
       bytes += length;
       received(frames, frame, offset, length, number);
       output.transmit(frame);
@@ -118,40 +118,40 @@ export class MeterPort implements Port {
     return i;
   }
 
-  #writeSample(offset: number): void {
-    const { frames } = this.#context;
-    frames.bytes.set(this.#options.packets[this.#next], offset);
-    frames.view.setUint32(offset + STAMP, this.#next + 1);
-    this.#sample++;
+  private writeSample(offset: number): void {
+    const { frames } = this.context;
+    frames.bytes.set(this.options.packets[this.next], offset);
+    frames.view.setUint32(offset + STAMP, this.next + 1);
+    this.sampleCount++;
   }
 
   /** Samples sent; as many must be compared. */
   get samples(): number {
-    return this.#sample;
+    return this.sampleCount;
   }
 
-  #push(): void {
-    const { frames } = this.#context;
+  private push(): void {
+    const { frames } = this.context;
     const { input } = this.sink;
     const count = input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.receive();
       const stamp = frames.view.getUint32(frames.offset[frame] + STAMP);
-      if (stamp !== 0) this.#compare(frame, stamp - 1);
+      if (stamp !== 0) this.compare(frame, stamp - 1);
       frames.free(frame);
     }
     this.arrived += count;
   }
 
   /** All bytes from the UDP header on must be the sent ones; so must the IP header but for TTL and checksum. */
-  #compare(frame: number, index: number): void {
-    const packet = this.#options.packets[index];
+  private compare(frame: number, index: number): void {
+    const packet = this.options.packets[index];
     this.compared++;
     if (!packet) {
       this.different++;
       return;
     }
-    const got = this.#context.frames.copy(frame);
+    const got = this.context.frames.copy(frame);
     const ipLength = (packet[16] << 8) | packet[17];
     const want = Uint8Array.from(packet.subarray(0, 14 + ipLength));
     want[STAMP] = got[STAMP];

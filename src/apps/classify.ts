@@ -31,8 +31,8 @@ const KEEPALIVE = 0xff;
 
 export class Classify implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
+  private readonly frames: Frames;
+  private readonly view: DataView;
 
   constructor(
     context: AppContext,
@@ -40,26 +40,26 @@ export class Classify implements App {
     readonly output: Link,
   ) {
     this.counters = context.counters("classify", classifyCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
+    this.frames = context.frames;
+    this.view = context.frames.view;
   }
 
-  push(): void {
+  readonly push = (): void => {
     const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.#classify(input.receive());
-  }
+    for (let n = input.readable; n > 0; n--) this.classify(input.receive());
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #classify(frame: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
+  private classify(frame: number): void {
+    const frames = this.frames;
+    const view = this.view;
     const length = frames.length[frame] - ETHERNET_HEADER;
     const ip = frames.offset[frame] + ETHERNET_HEADER;
-    if (length < 20) return this.#drop(frame, COUNT["drop.bad_header"]);
+    if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     const type = view.getUint16(ip - 2);
     let header = 40;
     let total = 0;
@@ -69,32 +69,32 @@ export class Classify implements App {
       header = (first & 15) << 2;
       total = view.getUint16(ip + 2);
       if (first >>> 4 !== 4 || header < 20 || total < header || total > length)
-        return this.#drop(frame, COUNT["drop.bad_header"]);
+        return this.drop(frame, COUNT["drop.bad_header"]);
       let sum = sum16(view, ip, header, 0);
       sum = (sum & 0xffff) + (sum >>> 16);
-      if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) return this.#drop(frame, COUNT["drop.bad_checksum"]);
-      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.#drop(frame, COUNT["drop.fragment"]);
+      if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) return this.drop(frame, COUNT["drop.bad_checksum"]);
+      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.drop(frame, COUNT["drop.fragment"]);
       protocol = view.getUint8(ip + 9);
     } else if (type === ETHERTYPE_IPV6) {
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || view.getUint8(ip) >>> 4 !== 6 || total > length)
-        return this.#drop(frame, COUNT["drop.bad_header"]);
+        return this.drop(frame, COUNT["drop.bad_header"]);
       protocol = view.getUint8(ip + 6);
-    } else return this.#drop(frame, COUNT["drop.not_ip"]);
+    } else return this.drop(frame, COUNT["drop.not_ip"]);
 
     let esp = ip + header;
     let espLength = total - header;
     if (protocol === UDP) {
-      if (espLength < 8) return this.#drop(frame, COUNT["drop.bad_header"]);
+      if (espLength < 8) return this.drop(frame, COUNT["drop.bad_header"]);
       const udpLength = view.getUint16(esp + 4);
-      if (udpLength < 8 || udpLength > espLength) return this.#drop(frame, COUNT["drop.bad_header"]);
-      if (view.getUint16(esp + 2) !== NAT_T_PORT) return this.#drop(frame, COUNT["drop.not_esp"]);
+      if (udpLength < 8 || udpLength > espLength) return this.drop(frame, COUNT["drop.bad_header"]);
+      if (view.getUint16(esp + 2) !== NAT_T_PORT) return this.drop(frame, COUNT["drop.not_esp"]);
       esp += 8;
       espLength = udpLength - 8;
-      if (espLength === 1 && view.getUint8(esp) === KEEPALIVE) return this.#drop(frame, COUNT.keepalives);
-      if (espLength < 8) return this.#drop(frame, COUNT["drop.not_esp"]);
-      if (view.getUint32(esp) === 0) return this.#drop(frame, COUNT["drop.ike"]);
-    } else if (protocol !== ESP) return this.#drop(frame, COUNT["drop.not_esp"]);
+      if (espLength === 1 && view.getUint8(esp) === KEEPALIVE) return this.drop(frame, COUNT.keepalives);
+      if (espLength < 8) return this.drop(frame, COUNT["drop.not_esp"]);
+      if (view.getUint32(esp) === 0) return this.drop(frame, COUNT["drop.ike"]);
+    } else if (protocol !== ESP) return this.drop(frame, COUNT["drop.not_esp"]);
     frames.outer[frame] = ip;
     frames.offset[frame] = esp;
     frames.length[frame] = espLength;

@@ -48,37 +48,37 @@ interface Interface {
 const MAX_PROBES = 16;
 
 export class Fib implements NetworkListener {
-  readonly #ports: readonly FibPort[];
-  readonly #counters: Counters;
-  readonly #interfaces = new Map<number, Interface>();
-  readonly #portInterface: Int32Array;
+  private readonly ports: readonly FibPort[];
+  private readonly counters: Counters;
+  private readonly interfaces = new Map<number, Interface>();
+  private readonly portInterface: Int32Array;
   /** MTU by port, bytes of IP packet. */
   readonly mtu: Int32Array;
-  readonly #routes4 = new Lpm();
-  readonly #routes6 = new Lpm();
+  private readonly routes4 = new Lpm();
+  private readonly routes6 = new Lpm();
   /** All that the kernel told, by prefix: the one with the lowest metric is in the trie. */
-  readonly #told = new Map<string, { prefix: Prefix; candidates: RouteChange[] }>();
-  readonly #routes: (Route | undefined)[] = [];
-  readonly #freeRoutes: number[] = [];
+  private readonly told = new Map<string, { prefix: Prefix; candidates: RouteChange[] }>();
+  private readonly routes: (Route | undefined)[] = [];
+  private readonly freeRoutes: number[] = [];
   /** Port of a route by its id; NONE for LOCAL. */
-  #routePort = new Int32Array(64).fill(NONE);
-  #routeGateway = new Int32Array(64).fill(NONE);
-  readonly #neighbours = new Map<string, Uint8Array>();
-  readonly #addresses = new Map<string, { index: number; address: IpAddress; prefixLength: number }>();
+  private routePorts = new Int32Array(64).fill(NONE);
+  private routeGateways = new Int32Array(64).fill(NONE);
+  private readonly neighbours = new Map<string, Uint8Array>();
+  private readonly addresses = new Map<string, { index: number; address: IpAddress; prefixLength: number }>();
 
   /** Next hops: a hash table by port and address. */
-  readonly #hopMask: number;
+  private readonly hopMask: number;
   readonly hopPort: Int32Array;
   readonly hopResolved: Uint8Array;
-  readonly #hopAddress: Uint32Array;
-  readonly #hopFamily: Uint8Array;
+  private readonly hopAddress: Uint32Array;
+  private readonly hopFamily: Uint8Array;
   /** Destination and source Ethernet address, 12 bytes each entry, as the three words of the header's beginning. */
   readonly hopHeader: DataView;
   /** Set by the data path when a hop carried a packet; cleared by `refreshUsed`. */
   readonly hopUsed: Uint8Array;
-  #hops = 0;
-  readonly #unresolved = new Uint32Array(256);
-  #unresolvedCount = 0;
+  private hops = 0;
+  private readonly unresolved = new Uint32Array(256);
+  private unresolvedCount = 0;
 
   /** Counts changes after which what was looked up before may be wrong. */
   generation = 0;
@@ -87,49 +87,49 @@ export class Fib implements NetworkListener {
 
   /** @param capacity next hops, a power of two */
   constructor(ports: readonly FibPort[], counters: Counters, capacity = 16384) {
-    this.#ports = ports;
-    this.#counters = counters;
-    this.#portInterface = new Int32Array(ports.length).fill(NONE);
+    this.ports = ports;
+    this.counters = counters;
+    this.portInterface = new Int32Array(ports.length).fill(NONE);
     this.mtu = new Int32Array(ports.length).fill(1500);
-    this.#hopMask = capacity - 1;
+    this.hopMask = capacity - 1;
     this.hopPort = new Int32Array(capacity).fill(NONE);
     this.hopResolved = new Uint8Array(capacity);
     this.hopUsed = new Uint8Array(capacity);
-    this.#hopFamily = new Uint8Array(capacity);
-    this.#hopAddress = new Uint32Array(4 * capacity);
+    this.hopFamily = new Uint8Array(capacity);
+    this.hopAddress = new Uint32Array(4 * capacity);
     this.hopHeader = new DataView(new ArrayBuffer(16 * capacity));
-    this.#routes[LOCAL] = { id: LOCAL, port: NONE, gateway: undefined, gatewayHop: NONE };
+    this.routes[LOCAL] = { id: LOCAL, port: NONE, gateway: undefined, gatewayHop: NONE };
   }
 
   // ---- data path ---------------------------------------------------------------------------------------------------
 
   /** Route id for an IPv4 address, LOCAL or UNREACHABLE. */
   route4(address: number): number {
-    return this.#routes4.lookup4(address);
+    return this.routes4.lookup4(address);
   }
 
   /** Route id for the IPv6 address at `offset`, LOCAL or UNREACHABLE. */
   route6(view: DataView, offset: number): number {
-    return this.#routes6.lookup6(view, offset);
+    return this.routes6.lookup6(view, offset);
   }
 
   /** Port that a route leaves by. */
   routePort(route: number): number {
-    return this.#routePort[route];
+    return this.routePorts[route];
   }
 
   /** Next hop on `route` towards an IPv4 address, or NONE when the table is full. */
   hop4(route: number, address: number): number {
-    const gateway = this.#routeGateway[route];
-    return gateway !== NONE ? gateway : this.#hop(this.#routePort[route], 4, address, 0, 0, 0);
+    const gateway = this.routeGateways[route];
+    return gateway !== NONE ? gateway : this.hop(this.routePorts[route], 4, address, 0, 0, 0);
   }
 
   /** Next hop on `route` towards the IPv6 address at `offset`, or NONE when the table is full. */
   hop6(route: number, view: DataView, offset: number): number {
-    const gateway = this.#routeGateway[route];
+    const gateway = this.routeGateways[route];
     if (gateway !== NONE) return gateway;
-    return this.#hop(
-      this.#routePort[route],
+    return this.hop(
+      this.routePorts[route],
       6,
       view.getUint32(offset),
       view.getUint32(offset + 4),
@@ -140,19 +140,19 @@ export class Fib implements NetworkListener {
 
   /** The one next hop of a port without Ethernet: the device itself. */
   deviceHop(port: number): number {
-    return this.#hop(port, 0, 0, 0, 0, 0);
+    return this.hop(port, 0, 0, 0, 0, 0);
   }
 
-  #hop(port: number, family: number, a: number, b: number, c: number, d: number): number {
-    const addresses = this.#hopAddress;
+  private hop(port: number, family: number, a: number, b: number, c: number, d: number): number {
+    const addresses = this.hopAddress;
     let hash = Math.imul(
       a ^ Math.imul(b ^ Math.imul(c ^ Math.imul(d, 0x85ebca6b), 0xc2b2ae35), 0x27d4eb2f),
       0x9e3779b1,
     );
     hash ^= hash >>> 15;
     for (let i = 0; i < MAX_PROBES; i++) {
-      const hop = (hash + i) & this.#hopMask;
-      if (this.hopPort[hop] === NONE) return this.#createHop(hop, port, family, a, b, c, d);
+      const hop = (hash + i) & this.hopMask;
+      if (this.hopPort[hop] === NONE) return this.createHop(hop, port, family, a, b, c, d);
       const at = 4 * hop;
       if (
         this.hopPort[hop] === port &&
@@ -160,55 +160,63 @@ export class Fib implements NetworkListener {
         addresses[at + 1] === b >>> 0 &&
         addresses[at + 2] === c >>> 0 &&
         addresses[at + 3] === d >>> 0 &&
-        this.#hopFamily[hop] === family
+        this.hopFamily[hop] === family
       )
         return hop;
     }
-    this.#counters[COUNT["drop.next_hops_full"]]++;
+    this.counters[COUNT["drop.next_hops_full"]]++;
     return NONE;
   }
 
   /** Notes that packets wait for this hop's Ethernet address. `takeUnresolved` hands it to whoever asks the kernel. */
   wantHop(hop: number): void {
-    for (let i = 0; i < this.#unresolvedCount; i++) if (this.#unresolved[i] === hop) return;
-    if (this.#unresolvedCount < this.#unresolved.length) this.#unresolved[this.#unresolvedCount++] = hop;
+    for (let i = 0; i < this.unresolvedCount; i++) if (this.unresolved[i] === hop) return;
+    if (this.unresolvedCount < this.unresolved.length) this.unresolved[this.unresolvedCount++] = hop;
   }
 
   // ---- slow path ---------------------------------------------------------------------------------------------------
 
   /** First packet to a next hop: takes the entry into use. */
-  #createHop(hop: number, port: number, family: number, a: number, b: number, c: number, d: number): number {
+  private createHop(
+    hop: number,
+    port: number,
+    family: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+  ): number {
     this.hopPort[hop] = port;
-    this.#hopFamily[hop] = family;
-    this.#hopAddress.set([a, b, c, d], 4 * hop);
-    this.#hops++;
-    this.#counters[COUNT.next_hops] = this.#hops;
-    this.#resolve(hop);
+    this.hopFamily[hop] = family;
+    this.hopAddress.set([a, b, c, d], 4 * hop);
+    this.hops++;
+    this.counters[COUNT.next_hops] = this.hops;
+    this.resolve(hop);
     return hop;
   }
 
   hopAddressOf(hop: number): IpAddress {
     const bytes = new Uint8Array(16);
     const view = new DataView(bytes.buffer);
-    for (let i = 0; i < 4; i++) view.setUint32(4 * i, this.#hopAddress[4 * hop + i]);
-    return this.#hopFamily[hop] === 4 ? bytes.slice(0, 4) : bytes;
+    for (let i = 0; i < 4; i++) view.setUint32(4 * i, this.hopAddress[4 * hop + i]);
+    return this.hopFamily[hop] === 4 ? bytes.slice(0, 4) : bytes;
   }
 
   /** Interface index of the kernel for a port; NONE before it is known. */
   interfaceOf(port: number): number {
-    return this.#portInterface[port];
+    return this.portInterface[port];
   }
 
-  #resolve(hop: number): void {
+  private resolve(hop: number): void {
     const port = this.hopPort[hop];
     this.hopResolved[hop] = 0;
-    if (this.#ports[port].kind === "ip") {
+    if (this.ports[port].kind === "ip") {
       this.hopResolved[hop] = 1;
       return;
     }
-    const index = this.#portInterface[port];
-    const mac = this.#neighbours.get(neighbourKey(index, this.hopAddressOf(hop)));
-    const own = this.#interfaces.get(index)?.mac;
+    const index = this.portInterface[port];
+    const mac = this.neighbours.get(neighbourKey(index, this.hopAddressOf(hop)));
+    const own = this.interfaces.get(index)?.mac;
     if (!mac || !own) return;
     const header = new Uint8Array(this.hopHeader.buffer, 16 * hop, 12);
     header.set(mac, 0);
@@ -216,43 +224,43 @@ export class Fib implements NetworkListener {
     this.hopResolved[hop] = 1;
   }
 
-  #resolveAll(matches: (hop: number) => boolean): void {
-    for (let hop = 0; hop <= this.#hopMask; hop++)
-      if (this.hopPort[hop] !== NONE && matches(hop)) this.#resolve(hop);
+  private resolveAll(matches: (hop: number) => boolean): void {
+    for (let hop = 0; hop <= this.hopMask; hop++)
+      if (this.hopPort[hop] !== NONE && matches(hop)) this.resolve(hop);
   }
 
   /** Calls `ask` for each hop that a packet waited for since the last call. */
   takeUnresolved(ask: (index: number, address: IpAddress) => void): void {
-    for (let i = 0; i < this.#unresolvedCount; i++) {
-      const hop = this.#unresolved[i];
-      if (this.hopResolved[hop] === 0) ask(this.#portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
+    for (let i = 0; i < this.unresolvedCount; i++) {
+      const hop = this.unresolved[i];
+      if (this.hopResolved[hop] === 0) ask(this.portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
     }
-    this.#unresolvedCount = 0;
+    this.unresolvedCount = 0;
   }
 
   /** Calls `ask` for each Ethernet hop that carried packets since the last call: the kernel shall see that it is alive. */
   refreshUsed(ask: (index: number, address: IpAddress) => void): void {
-    for (let hop = 0; hop <= this.#hopMask; hop++) {
+    for (let hop = 0; hop <= this.hopMask; hop++) {
       if (this.hopUsed[hop] === 0) continue;
       this.hopUsed[hop] = 0;
-      if (this.#ports[this.hopPort[hop]].kind === "ethernet")
-        ask(this.#portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
+      if (this.ports[this.hopPort[hop]].kind === "ethernet")
+        ask(this.portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
     }
   }
 
   /** An address of this machine to speak from on a port: of that port if it has one, else of any other. */
   localAddress(port: number, family: 4 | 6): IpAddress | undefined {
     let fallback: IpAddress | undefined;
-    for (const { index, address } of this.#addresses.values()) {
+    for (const { index, address } of this.addresses.values()) {
       if (address.length !== (family === 4 ? 4 : 16) || isLinkLocal(address)) continue;
-      if (index === this.#portInterface[port]) return address;
-      if (this.#interfaces.get(index)?.port !== NONE) fallback ??= address;
+      if (index === this.portInterface[port]) return address;
+      if (this.interfaces.get(index)?.port !== NONE) fallback ??= address;
     }
     return fallback;
   }
 
   isLocal(address: IpAddress): boolean {
-    for (const known of this.#addresses.values())
+    for (const known of this.addresses.values())
       if (formatAddress(known.address) === formatAddress(address)) return true;
     return false;
   }
@@ -260,81 +268,81 @@ export class Fib implements NetworkListener {
   // ---- NetworkListener ---------------------------------------------------------------------------------------------
 
   reset(): void {
-    for (const { prefix } of this.#told.values()) this.#removeRoute(prefix);
-    this.#told.clear();
-    this.#neighbours.clear();
-    for (const { address } of this.#addresses.values()) this.onLocal?.(address, false);
-    this.#addresses.clear();
-    this.#interfaces.clear();
-    this.#portInterface.fill(NONE);
+    for (const { prefix } of this.told.values()) this.removeRoute(prefix);
+    this.told.clear();
+    this.neighbours.clear();
+    for (const { address } of this.addresses.values()) this.onLocal?.(address, false);
+    this.addresses.clear();
+    this.interfaces.clear();
+    this.portInterface.fill(NONE);
     this.generation++;
   }
 
   link(change: LinkChange, present: boolean): void {
-    const port = this.#ports.findIndex(({ name }) => name === change.name);
+    const port = this.ports.findIndex(({ name }) => name === change.name);
     if (present) {
-      this.#interfaces.set(change.index, { name: change.name, mac: change.mac, mtu: change.mtu, port });
+      this.interfaces.set(change.index, { name: change.name, mac: change.mac, mtu: change.mtu, port });
       if (port !== NONE) {
-        this.#portInterface[port] = change.index;
+        this.portInterface[port] = change.index;
         this.mtu[port] = change.mtu;
       }
     } else {
-      this.#interfaces.delete(change.index);
-      if (port !== NONE) this.#portInterface[port] = NONE;
+      this.interfaces.delete(change.index);
+      if (port !== NONE) this.portInterface[port] = NONE;
     }
     if (port === NONE) return;
-    for (const { prefix } of this.#told.values()) this.#select(prefix);
-    this.#resolveAll((hop) => this.hopPort[hop] === port);
+    for (const { prefix } of this.told.values()) this.select(prefix);
+    this.resolveAll((hop) => this.hopPort[hop] === port);
     this.generation++;
   }
 
   address(index: number, address: IpAddress, prefixLength: number, present: boolean): void {
     const key = `${index} ${formatAddress(address)}`;
-    if (present) this.#addresses.set(key, { index, address, prefixLength });
-    else this.#addresses.delete(key);
+    if (present) this.addresses.set(key, { index, address, prefixLength });
+    else this.addresses.delete(key);
     this.onLocal?.(address, present || this.isLocal(address));
     this.generation++;
   }
 
   route(change: RouteChange, present: boolean): void {
     const key = formatPrefix(change.prefix);
-    const entry = this.#told.get(key) ?? { prefix: change.prefix, candidates: [] };
+    const entry = this.told.get(key) ?? { prefix: change.prefix, candidates: [] };
     entry.candidates = entry.candidates.filter((other) => !sameRoute(other, change));
     if (present) entry.candidates.push(change);
-    if (entry.candidates.length > 0) this.#told.set(key, entry);
-    else this.#told.delete(key);
-    this.#select(change.prefix);
+    if (entry.candidates.length > 0) this.told.set(key, entry);
+    else this.told.delete(key);
+    this.select(change.prefix);
     this.generation++;
   }
 
   /** Puts the best route of a prefix into the trie: of this machine's own addresses first, then by metric. */
-  #select(prefix: Prefix): void {
-    this.#removeRoute(prefix);
-    const candidates = this.#told.get(formatPrefix(prefix))?.candidates ?? [];
-    const trie = prefix.address.length === 4 ? this.#routes4 : this.#routes6;
+  private select(prefix: Prefix): void {
+    this.removeRoute(prefix);
+    const candidates = this.told.get(formatPrefix(prefix))?.candidates ?? [];
+    const trie = prefix.address.length === 4 ? this.routes4 : this.routes6;
     if (candidates.some(({ type }) => type === "local")) {
       trie.set(prefix, LOCAL);
       return;
     }
     const usable = candidates
       .filter(({ type }) => type === "unicast")
-      .map((change) => ({ change, port: this.#interfaces.get(change.index)?.port ?? NONE }))
+      .map((change) => ({ change, port: this.interfaces.get(change.index)?.port ?? NONE }))
       .filter(({ port }) => port !== NONE)
       .sort((a, b) => a.change.metric - b.change.metric);
     if (usable.length === 0) return;
     const { change, port } = usable[0];
-    const id = this.#freeRoutes.pop() ?? this.#routes.length;
+    const id = this.freeRoutes.pop() ?? this.routes.length;
     const route: Route = { id, port, gateway: change.gateway, gatewayHop: NONE };
-    this.#routes[id] = route;
-    if (id >= this.#routePort.length) {
-      this.#routePort = grow(this.#routePort);
-      this.#routeGateway = grow(this.#routeGateway);
+    this.routes[id] = route;
+    if (id >= this.routePorts.length) {
+      this.routePorts = grow(this.routePorts);
+      this.routeGateways = grow(this.routeGateways);
     }
-    this.#routePort[id] = port;
+    this.routePorts[id] = port;
     if (change.gateway) {
       const view = new DataView(change.gateway.buffer, change.gateway.byteOffset, change.gateway.byteLength);
       const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
-      route.gatewayHop = this.#hop(
+      route.gatewayHop = this.hop(
         port,
         change.gateway.length === 4 ? 4 : 6,
         word(0),
@@ -343,30 +351,30 @@ export class Fib implements NetworkListener {
         word(3),
       );
     }
-    this.#routeGateway[id] = route.gatewayHop;
+    this.routeGateways[id] = route.gatewayHop;
     trie.set(prefix, id);
   }
 
-  #removeRoute(prefix: Prefix): void {
-    const trie = prefix.address.length === 4 ? this.#routes4 : this.#routes6;
+  private removeRoute(prefix: Prefix): void {
+    const trie = prefix.address.length === 4 ? this.routes4 : this.routes6;
     const id = trie.get(prefix);
     if (id === NO_MATCH) return;
     trie.delete(prefix);
     if (id === LOCAL) return;
-    this.#routes[id] = undefined;
-    this.#routePort[id] = NONE;
-    this.#routeGateway[id] = NONE;
-    this.#freeRoutes.push(id);
+    this.routes[id] = undefined;
+    this.routePorts[id] = NONE;
+    this.routeGateways[id] = NONE;
+    this.freeRoutes.push(id);
   }
 
   neighbour(index: number, address: IpAddress, mac: Uint8Array | undefined): void {
     const key = neighbourKey(index, address);
-    if (mac) this.#neighbours.set(key, mac);
-    else this.#neighbours.delete(key);
+    if (mac) this.neighbours.set(key, mac);
+    else this.neighbours.delete(key);
     const text = formatAddress(address);
-    this.#resolveAll(
+    this.resolveAll(
       (hop) =>
-        this.#portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
+        this.portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
     );
   }
 }

@@ -19,25 +19,25 @@ const MORE_FRAGMENTS = 0x2000;
 
 export class Fragmenter {
   readonly counters: Counters;
-  readonly #frames: Frames;
+  private readonly frames: Frames;
 
   constructor(context: AppContext) {
     this.counters = context.counters("fragment", fragmentCounters);
-    this.#frames = context.frames;
+    this.frames = context.frames;
   }
 
   /** Cuts the packet into fragments of at most `mtu` bytes, which go to `output` with the packet's SA and port. Owns the frame. */
   fragment(frame: number, mtu: number, output: Link): void {
-    const frames = this.#frames;
+    const frames = this.frames;
     const { view, bytes } = frames;
     const ip = frames.offset[frame];
     const header = (view.getUint8(ip) & 15) << 2;
     const payload = frames.length[frame] - header;
     // Options that need not be copied into later fragments are copied all the same: a router may (RFC 791 §3.1 names those that must).
     const step = (mtu - header) & ~7;
-    if (step < 8) return this.#drop(frame, COUNT["drop.mtu"]);
+    if (step < 8) return this.drop(frame, COUNT["drop.mtu"]);
     const count = Math.ceil(payload / step);
-    if (frames.available < count) return this.#drop(frame, COUNT["drop.no_frames"]);
+    if (frames.available < count) return this.drop(frame, COUNT["drop.no_frames"]);
     const flags = view.getUint16(ip + 6);
     for (let done = 0; done < payload; done += step) {
       const piece = frames.allocate();
@@ -63,8 +63,8 @@ export class Fragmenter {
     frames.free(frame);
   }
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 }

@@ -33,61 +33,68 @@ const MAX_IPV6 = 1280;
 
 export class IcmpErrors {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #fib: Fib;
-  readonly #output: Link;
-  #tokens = BURST;
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly fib: Fib;
+  private readonly output: Link;
+  private tokens = BURST;
 
   /** @param output where the errors go: IP packets that have yet to be routed */
   constructor(context: AppContext, fib: Fib, output: Link) {
     this.counters = context.counters("icmp-errors", icmpErrorCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#fib = fib;
-    this.#output = output;
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.fib = fib;
+    this.output = output;
   }
 
   /** Lets more errors out; to be called now and then. */
   refill(milliseconds: number): void {
-    this.#tokens = Math.min(BURST, this.#tokens + (RATE * milliseconds) / 1000);
+    this.tokens = Math.min(BURST, this.tokens + (RATE * milliseconds) / 1000);
   }
 
   /** Turns the packet, whose TTL is used up, into the error. Owns the frame. */
   timeExceeded(frame: number): void {
-    const isIpv4 = this.#view.getUint8(this.#frames.offset[frame]) >>> 4 === 4;
-    this.#send(frame, COUNT.time_exceeded, isIpv4, isIpv4 ? 11 : 3, 0, 0);
+    const isIpv4 = this.view.getUint8(this.frames.offset[frame]) >>> 4 === 4;
+    this.send(frame, COUNT.time_exceeded, isIpv4, isIpv4 ? 11 : 3, 0, 0);
   }
 
   /** Turns the packet, which is longer than `mtu` bytes, into the error. Owns the frame. */
   tooBig(frame: number, mtu: number): void {
-    const isIpv4 = this.#view.getUint8(this.#frames.offset[frame]) >>> 4 === 4;
-    this.#send(frame, COUNT.too_big, isIpv4, isIpv4 ? 3 : 2, isIpv4 ? 4 : 0, mtu);
+    const isIpv4 = this.view.getUint8(this.frames.offset[frame]) >>> 4 === 4;
+    this.send(frame, COUNT.too_big, isIpv4, isIpv4 ? 3 : 2, isIpv4 ? 4 : 0, mtu);
   }
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
   /** @param rest second word of the ICMP header */
-  #send(frame: number, counter: number, isIpv4: boolean, type: number, code: number, rest: number): void {
-    const ip = this.#frames.offset[frame];
+  private send(
+    frame: number,
+    counter: number,
+    isIpv4: boolean,
+    type: number,
+    code: number,
+    rest: number,
+  ): void {
+    const ip = this.frames.offset[frame];
     const headroom = ip - (frame << FRAME_SHIFT);
-    if (headroom < 64 || (isIpv4 ? this.#silent4(ip) : this.#silent6(ip)))
-      return this.#drop(frame, COUNT["drop.silent"]);
-    if (this.#tokens < 1) return this.#drop(frame, COUNT["drop.rate"]);
-    const source = this.#fib.localAddress(this.#frames.port[frame], isIpv4 ? 4 : 6);
-    if (!source) return this.#drop(frame, COUNT["drop.no_address"]);
-    this.#tokens--;
+    if (headroom < 64 || (isIpv4 ? this.silent4(ip) : this.silent6(ip)))
+      return this.drop(frame, COUNT["drop.silent"]);
+    if (this.tokens < 1) return this.drop(frame, COUNT["drop.rate"]);
+    const source = this.fib.localAddress(this.frames.port[frame], isIpv4 ? 4 : 6);
+    if (!source) return this.drop(frame, COUNT["drop.no_address"]);
+    this.tokens--;
     this.counters[counter]++;
-    if (isIpv4) this.#write4(frame, source, type, code, rest);
-    else this.#write6(frame, source, type, code, rest);
-    this.#output.transmit(frame);
+    if (isIpv4) this.write4(frame, source, type, code, rest);
+    else this.write6(frame, source, type, code, rest);
+    this.output.transmit(frame);
   }
 
-  #silent4(ip: number): boolean {
-    const view = this.#view;
+  private silent4(ip: number): boolean {
+    const view = this.view;
     const header = (view.getUint8(ip) & 15) << 2;
     if ((view.getUint16(ip + 6) & 0x1fff) !== 0) return true;
     const source = view.getUint8(ip + 12);
@@ -98,17 +105,17 @@ export class IcmpErrors {
     return type !== 0 && type !== 8 && type < 13;
   }
 
-  #silent6(ip: number): boolean {
-    const view = this.#view;
+  private silent6(ip: number): boolean {
+    const view = this.view;
     const source = view.getUint8(ip + 8);
     if (source === 0xff || view.getUint8(ip + 24) === 0xff) return true;
     if (source === 0 && sum16(view, ip + 8, 16, 0) === 0) return true;
     return view.getUint8(ip + 6) === ICMPV6 && view.getUint8(ip + 40) < 128;
   }
 
-  #write4(frame: number, source: Uint8Array, type: number, code: number, rest: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
+  private write4(frame: number, source: Uint8Array, type: number, code: number, rest: number): void {
+    const frames = this.frames;
+    const view = this.view;
     const quoted = frames.offset[frame];
     const start = quoted - 28;
     const quotedLength = Math.min(frames.length[frame], MAX_IPV4 - 28);
@@ -126,9 +133,9 @@ export class IcmpErrors {
     frames.length[frame] = total;
   }
 
-  #write6(frame: number, source: Uint8Array, type: number, code: number, rest: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
+  private write6(frame: number, source: Uint8Array, type: number, code: number, rest: number): void {
+    const frames = this.frames;
+    const view = this.view;
     const quoted = frames.offset[frame];
     const start = quoted - 48;
     const quotedLength = Math.min(frames.length[frame], MAX_IPV6 - 48);

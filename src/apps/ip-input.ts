@@ -26,11 +26,11 @@ const ETHERTYPE_IPV6 = 0x86dd;
 
 export class IpInput implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #errors: IcmpErrors;
-  readonly #port: number;
-  readonly #ethernet: boolean;
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly errors: IcmpErrors;
+  private readonly port: number;
+  private readonly ethernet: boolean;
 
   /** @param port number of the port that the link comes from */
   constructor(
@@ -42,60 +42,60 @@ export class IpInput implements App {
     readonly output: Link,
   ) {
     this.counters = context.counters("ip-input", ipInputCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#errors = errors;
-    this.#port = port;
-    this.#ethernet = kind === "ethernet";
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.errors = errors;
+    this.port = port;
+    this.ethernet = kind === "ethernet";
   }
 
-  push(): void {
+  readonly push = (): void => {
     const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.#check(input.receive());
-  }
+    for (let n = input.readable; n > 0; n--) this.check(input.receive());
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #check(frame: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
+  private check(frame: number): void {
+    const frames = this.frames;
+    const view = this.view;
     let ip = frames.offset[frame];
     let length = frames.length[frame];
-    if (this.#ethernet) {
+    if (this.ethernet) {
       ip += ETHERNET_HEADER;
       length -= ETHERNET_HEADER;
     }
-    if (length < 20) return this.#drop(frame, COUNT["drop.bad_header"]);
+    if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     const first = view.getUint8(ip);
     const version = first >>> 4;
-    if (this.#ethernet) {
+    if (this.ethernet) {
       const type = view.getUint16(ip - 2);
-      if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return this.#drop(frame, COUNT["drop.not_ip"]);
-      if ((type === ETHERTYPE_IPV4) !== (version === 4)) return this.#drop(frame, COUNT["drop.bad_header"]);
+      if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return this.drop(frame, COUNT["drop.not_ip"]);
+      if ((type === ETHERTYPE_IPV4) !== (version === 4)) return this.drop(frame, COUNT["drop.bad_header"]);
     }
     frames.offset[frame] = ip;
-    frames.port[frame] = this.#port;
+    frames.port[frame] = this.port;
     if (version === 4) {
       const header = (first & 15) << 2;
       const total = view.getUint16(ip + 2);
-      if (header < 20 || total < header || total > length) return this.#drop(frame, COUNT["drop.bad_header"]);
+      if (header < 20 || total < header || total > length) return this.drop(frame, COUNT["drop.bad_header"]);
       let sum = header === 20 ? headerSum(view, ip) : sum16(view, ip, header, 0);
       sum = (sum & 0xffff) + (sum >>> 16);
-      if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) return this.#drop(frame, COUNT["drop.bad_checksum"]);
+      if ((sum & 0xffff) + (sum >>> 16) !== 0xffff) return this.drop(frame, COUNT["drop.bad_checksum"]);
       frames.length[frame] = total;
     } else if (version === 6) {
       const total = 40 + view.getUint16(ip + 4);
-      if (length < 40 || total > length) return this.#drop(frame, COUNT["drop.bad_header"]);
+      if (length < 40 || total > length) return this.drop(frame, COUNT["drop.bad_header"]);
       frames.length[frame] = total;
-    } else return this.#drop(frame, COUNT["drop.not_ip"]);
+    } else return this.drop(frame, COUNT["drop.not_ip"]);
     this.counters[COUNT.packets]++;
     this.counters[COUNT.bytes] += frames.length[frame];
-    if (this.#ethernet && !decrementTtl(view, ip, version === 4)) {
+    if (this.ethernet && !decrementTtl(view, ip, version === 4)) {
       this.counters[COUNT["drop.ttl"]]++;
-      return this.#errors.timeExceeded(frame);
+      return this.errors.timeExceeded(frame);
     }
     this.output.transmit(frame);
   }

@@ -34,15 +34,15 @@ const MIN_IPV6_MTU = 1280;
 
 export class Protect implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #index: SpdIndex;
-  readonly #sad: Sad;
-  readonly #routes: SaRoutes;
-  readonly #fib: Fib;
-  readonly #fragmenter: Fragmenter;
-  readonly #errors: IcmpErrors;
-  readonly #packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly index: SpdIndex;
+  private readonly sad: Sad;
+  private readonly routes: SaRoutes;
+  private readonly fib: Fib;
+  private readonly fragmenter: Fragmenter;
+  private readonly errors: IcmpErrors;
+  private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   constructor(
     context: AppContext,
@@ -61,63 +61,63 @@ export class Protect implements App {
     readonly bypass: Link,
   ) {
     this.counters = context.counters("protect", protectCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#index = parts.index;
-    this.#sad = parts.sad;
-    this.#routes = parts.routes;
-    this.#fib = parts.fib;
-    this.#fragmenter = parts.fragmenter;
-    this.#errors = parts.errors;
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.index = parts.index;
+    this.sad = parts.sad;
+    this.routes = parts.routes;
+    this.fib = parts.fib;
+    this.fragmenter = parts.fragmenter;
+    this.errors = parts.errors;
   }
 
-  push(): void {
+  readonly push = (): void => {
     const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.#protect(input.receive());
-  }
+    for (let n = input.readable; n > 0; n--) this.protect(input.receive());
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #protect(frame: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
+  private protect(frame: number): void {
+    const frames = this.frames;
+    const view = this.view;
     const ip = frames.offset[frame];
-    const packet = this.#packet;
+    const packet = this.packet;
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
     if (parseInner(packet, view, ip, frames.length[frame], isIpv4) === INNER_MALFORMED)
-      return this.#drop(frame, COUNT["drop.malformed"]);
-    const entry = this.#index.lookup(view, ip, packet);
-    if (entry === NO_MATCH) return this.#drop(frame, COUNT["drop.no_policy"]);
-    const type = this.#index.type(entry);
+      return this.drop(frame, COUNT["drop.malformed"]);
+    const entry = this.index.lookup(view, ip, packet);
+    if (entry === NO_MATCH) return this.drop(frame, COUNT["drop.no_policy"]);
+    const type = this.index.type(entry);
     if (type !== PolicyType.ipsec) {
-      if (type === PolicyType.pass) return this.#bypass(frame, ip, isIpv4);
-      return this.#drop(frame, COUNT["drop.policy"]);
+      if (type === PolicyType.pass) return this.letPass(frame, ip, isIpv4);
+      return this.drop(frame, COUNT["drop.policy"]);
     }
-    const sa = this.#index.sa(entry);
-    if (sa === NONE) return this.#drop(frame, COUNT["drop.no_sa"]);
-    const port = this.#routes.port(sa);
-    if (port === NONE) return this.#drop(frame, COUNT["drop.no_route"]);
+    const sa = this.index.sa(entry);
+    if (sa === NONE) return this.drop(frame, COUNT["drop.no_sa"]);
+    const port = this.routes.port(sa);
+    if (port === NONE) return this.drop(frame, COUNT["drop.no_route"]);
     frames.sa[frame] = sa;
-    const outerLength = this.#sad.words[(this.#sad.offset(sa) >>> 2) + OUTER_LENGTH];
-    const mtu = innerMtu(this.#fib.mtu[port], outerLength);
+    const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
+    const mtu = innerMtu(this.fib.mtu[port], outerLength);
     if (frames.length[frame] <= mtu) return this.output.transmit(frame);
     if (isIpv4 && (view.getUint16(ip + 6) & DF) === 0)
-      return this.#fragmenter.fragment(frame, mtu, this.output);
+      return this.fragmenter.fragment(frame, mtu, this.output);
     this.counters[COUNT["drop.too_big"]]++;
-    this.#errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
+    this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
   }
 
-  #bypass(frame: number, ip: number, isIpv4: boolean): void {
-    const fib = this.#fib;
-    const view = this.#view;
+  private letPass(frame: number, ip: number, isIpv4: boolean): void {
+    const fib = this.fib;
+    const view = this.view;
     const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
-    if (route === UNREACHABLE || route === LOCAL) return this.#drop(frame, COUNT["drop.no_route"]);
+    if (route === UNREACHABLE || route === LOCAL) return this.drop(frame, COUNT["drop.no_route"]);
     const hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
-    if (hop === NONE) return this.#drop(frame, COUNT["drop.no_route"]);
-    this.#frames.nextHop[frame] = hop;
+    if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
+    this.frames.nextHop[frame] = hop;
     this.counters[COUNT.bypassed]++;
     this.bypass.transmit(frame);
   }

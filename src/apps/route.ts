@@ -24,16 +24,16 @@ const DF = 0x4000;
 
 export class Route implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #fib: Fib;
-  readonly #fragmenter: Fragmenter;
-  readonly #errors: IcmpErrors;
-  readonly #private: readonly boolean[];
-  readonly #ethernet: readonly boolean[];
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly fib: Fib;
+  private readonly fragmenter: Fragmenter;
+  private readonly errors: IcmpErrors;
+  private readonly isPrivate: readonly boolean[];
+  private readonly ethernet: readonly boolean[];
   /** Port of the TUN device, or NONE; its next hop. */
-  readonly #host: number;
-  readonly #hostOnly: boolean;
+  private readonly host: number;
+  private readonly hostOnly: boolean;
 
   constructor(
     context: AppContext,
@@ -43,46 +43,46 @@ export class Route implements App {
     readonly output: Link,
   ) {
     this.counters = context.counters("route", routeCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#fib = parts.fib;
-    this.#fragmenter = parts.fragmenter;
-    this.#errors = parts.errors;
-    this.#private = ports.map(({ side }) => side === "private");
-    this.#ethernet = ports.map(({ kind }) => kind === "ethernet");
-    this.#host = ports.findIndex(({ kind, side }) => side === "private" && kind === "ip");
-    this.#hostOnly =
-      this.#host !== NONE && !ports.some(({ kind, side }) => side === "private" && kind === "ethernet");
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.fib = parts.fib;
+    this.fragmenter = parts.fragmenter;
+    this.errors = parts.errors;
+    this.isPrivate = ports.map(({ side }) => side === "private");
+    this.ethernet = ports.map(({ kind }) => kind === "ethernet");
+    this.host = ports.findIndex(({ kind, side }) => side === "private" && kind === "ip");
+    this.hostOnly =
+      this.host !== NONE && !ports.some(({ kind, side }) => side === "private" && kind === "ethernet");
   }
 
-  push(): void {
+  readonly push = (): void => {
     const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.#route(input.receive());
-  }
+    for (let n = input.readable; n > 0; n--) this.route(input.receive());
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #route(frame: number): void {
-    const fib = this.#fib;
-    const view = this.#view;
-    const frames = this.#frames;
+  private route(frame: number): void {
+    const fib = this.fib;
+    const view = this.view;
+    const frames = this.frames;
     const ip = frames.offset[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    let port = this.#host;
+    let port = this.host;
     let hop = NONE;
-    if (!this.#hostOnly) {
+    if (!this.hostOnly) {
       const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
-      if (route === UNREACHABLE) return this.#drop(frame, COUNT["drop.no_route"]);
+      if (route === UNREACHABLE) return this.drop(frame, COUNT["drop.no_route"]);
       if (route === LOCAL) {
-        if (port === NONE) return this.#drop(frame, COUNT["drop.local"]);
+        if (port === NONE) return this.drop(frame, COUNT["drop.local"]);
       } else {
         port = fib.routePort(route);
-        if (!this.#private[port]) return this.#drop(frame, COUNT["drop.public"]);
+        if (!this.isPrivate[port]) return this.drop(frame, COUNT["drop.public"]);
         hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
-        if (hop === NONE) return this.#drop(frame, COUNT["drop.no_route"]);
+        if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
       }
     }
     if (hop === NONE) hop = fib.deviceHop(port);
@@ -90,15 +90,15 @@ export class Route implements App {
     // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
     frames.port[frame] = port;
     this.counters[COUNT.packets]++;
-    if (this.#ethernet[port] && !decrementTtl(view, ip, isIpv4)) {
+    if (this.ethernet[port] && !decrementTtl(view, ip, isIpv4)) {
       this.counters[COUNT["drop.ttl"]]++;
-      return this.#errors.timeExceeded(frame);
+      return this.errors.timeExceeded(frame);
     }
     const mtu = fib.mtu[port];
     if (frames.length[frame] <= mtu) return this.output.transmit(frame);
     if (isIpv4 && (view.getUint16(ip + 6) & DF) === 0)
-      return this.#fragmenter.fragment(frame, mtu, this.output);
+      return this.fragmenter.fragment(frame, mtu, this.output);
     this.counters[COUNT["drop.too_big"]]++;
-    this.#errors.tooBig(frame, mtu);
+    this.errors.tooBig(frame, mtu);
   }
 }

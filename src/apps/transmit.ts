@@ -25,13 +25,13 @@ export interface SlowPath {
 
 export class Transmit implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #fib: Fib;
-  readonly #routes: SaRoutes;
-  readonly #slowPath: SlowPath | undefined;
-  readonly #outputs: readonly Link[];
-  readonly #ethernet: readonly boolean[];
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly fib: Fib;
+  private readonly routes: SaRoutes;
+  private readonly slowPath: SlowPath | undefined;
+  private readonly outputs: readonly Link[];
+  private readonly isEthernet: readonly boolean[];
 
   /**
    * @param encapsulated ESP packets, which go where their SA's far end is
@@ -47,43 +47,43 @@ export class Transmit implements App {
     outputs: readonly Link[],
   ) {
     this.counters = context.counters("transmit", transmitCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#fib = parts.fib;
-    this.#routes = parts.routes;
-    this.#slowPath = parts.slowPath;
-    this.#outputs = outputs;
-    this.#ethernet = ports.map(({ kind }) => kind === "ethernet");
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.fib = parts.fib;
+    this.routes = parts.routes;
+    this.slowPath = parts.slowPath;
+    this.outputs = outputs;
+    this.isEthernet = ports.map(({ kind }) => kind === "ethernet");
   }
 
-  push(): void {
+  readonly push = (): void => {
     const { encapsulated, routed } = this;
-    const frames = this.#frames;
+    const frames = this.frames;
     for (let n = encapsulated.readable; n > 0; n--) {
       const frame = encapsulated.receive();
-      const hop = this.#routes.hop(frames.sa[frame]);
-      if (hop === NONE) this.#drop(frame, COUNT["drop.no_route"]);
-      else this.#transmit(frame, hop);
+      const hop = this.routes.hop(frames.sa[frame]);
+      if (hop === NONE) this.drop(frame, COUNT["drop.no_route"]);
+      else this.transmit(frame, hop);
     }
     for (let n = routed.readable; n > 0; n--) {
       const frame = routed.receive();
-      this.#transmit(frame, frames.nextHop[frame]);
+      this.transmit(frame, frames.nextHop[frame]);
     }
-  }
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #transmit(frame: number, hop: number): void {
-    const fib = this.#fib;
+  private transmit(frame: number, hop: number): void {
+    const fib = this.fib;
     const port = fib.hopPort[hop];
-    if (fib.hopResolved[hop] === 0) return this.#slow(frame, hop, port);
+    if (fib.hopResolved[hop] === 0) return this.slow(frame, hop, port);
     fib.hopUsed[hop] = 1;
-    if (this.#ethernet[port]) {
-      const frames = this.#frames;
-      const view = this.#view;
+    if (this.isEthernet[port]) {
+      const frames = this.frames;
+      const view = this.view;
       const header = fib.hopHeader;
       const ip = frames.offset[frame];
       const start = ip - ETHERNET_HEADER;
@@ -96,14 +96,14 @@ export class Transmit implements App {
       frames.length[frame] += ETHERNET_HEADER;
     }
     this.counters[COUNT.packets]++;
-    this.#outputs[port].transmit(frame);
+    this.outputs[port].transmit(frame);
   }
 
-  #slow(frame: number, hop: number, port: number): void {
-    const frames = this.#frames;
-    this.#fib.wantHop(hop);
+  private slow(frame: number, hop: number, port: number): void {
+    const frames = this.frames;
+    this.fib.wantHop(hop);
     const sent =
-      this.#slowPath?.send(this.#fib.interfaceOf(port), frames.offset[frame], frames.length[frame]) ?? false;
+      this.slowPath?.send(this.fib.interfaceOf(port), frames.offset[frame], frames.length[frame]) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);
   }

@@ -8,25 +8,25 @@ import type { App, Source } from "./app.js";
 export const BATCH = 128;
 
 export class Engine {
-  readonly #sources: Source[] = [];
-  readonly #apps: App[] = [];
+  private readonly sources: Source[] = [];
+  private readonly apps: App[] = [];
   /** Breaths drawn so far. */
   breaths = 0;
 
   addSource(source: Source): void {
-    this.#sources.push(source);
+    this.sources.push(source);
   }
 
   /** Apps run in the order of their addition: add each one behind those that feed it. */
   addApp(app: App): void {
-    this.#apps.push(app);
+    this.apps.push(app);
   }
 
   /** @returns how many packets came in */
   breathe(): number {
     let moved = 0;
-    for (let i = 0; i < this.#sources.length; i++) moved += this.#sources[i].pull(BATCH);
-    for (let i = 0; i < this.#apps.length; i++) this.#apps[i].push();
+    for (let i = 0; i < this.sources.length; i++) moved += this.sources[i].pull(BATCH);
+    for (let i = 0; i < this.apps.length; i++) this.apps[i].push();
     this.breaths = (this.breaths + 1) | 0;
     return moved;
   }

@@ -10,40 +10,40 @@ const MASK = LINK_CAPACITY - 1;
 export class Link {
   /** Packets dropped because the link was full. */
   dropped = 0;
-  readonly #frames: Frames;
-  readonly #ring = new Uint32Array(LINK_CAPACITY);
-  #write = 0;
-  #read = 0;
+  private readonly frames: Frames;
+  private readonly ring = new Int32Array(LINK_CAPACITY);
+  private write = 0;
+  private read = 0;
 
   constructor(frames: Frames) {
-    this.#frames = frames;
+    this.frames = frames;
   }
 
   /** Hands a frame over to the link. */
   transmit(frame: number): void {
-    if (((this.#write - this.#read) | 0) === LINK_CAPACITY) {
+    if (((this.write - this.read) | 0) === LINK_CAPACITY) {
       this.dropped++;
-      this.#frames.free(frame);
+      this.frames.free(frame);
       return;
     }
-    this.#ring[this.#write & MASK] = frame;
-    this.#write = (this.#write + 1) | 0;
+    this.ring[this.write & MASK] = frame;
+    this.write = (this.write + 1) | 0;
   }
 
   /** Takes the oldest frame off the link. Only valid while `readable` is not 0. */
   receive(): number {
-    const frame = this.#ring[this.#read & MASK];
-    this.#read = (this.#read + 1) | 0;
+    const frame = this.ring[this.read & MASK];
+    this.read = (this.read + 1) | 0;
     return frame;
   }
 
   /** Packets that wait. */
   get readable(): number {
-    return (this.#write - this.#read) | 0;
+    return (this.write - this.read) | 0;
   }
 
   /** Packets that still fit. */
   get writable(): number {
-    return LINK_CAPACITY - ((this.#write - this.#read) | 0);
+    return LINK_CAPACITY - ((this.write - this.read) | 0);
   }
 }

@@ -51,17 +51,17 @@ const NEXT_HEADER_NONE = 59;
 
 export class Decapsulate implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #sad: Sad;
-  readonly #words: Uint32Array;
-  readonly #totals: Float64Array;
-  readonly #aead: AeadBatch;
-  readonly #clock: Clock;
-  readonly #worker: number;
-  readonly #batch = new Uint32Array(MAX_BATCH);
-  readonly #high = new Uint32Array(MAX_BATCH);
-  readonly #inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly sad: Sad;
+  private readonly words: Uint32Array;
+  private readonly totals: Float64Array;
+  private readonly aead: AeadBatch;
+  private readonly clock: Clock;
+  private readonly worker: number;
+  private readonly batch = new Int32Array(MAX_BATCH);
+  private readonly high = new Uint32Array(MAX_BATCH);
+  private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   constructor(
     context: AppContext,
@@ -73,82 +73,82 @@ export class Decapsulate implements App {
     readonly output: Link,
   ) {
     this.counters = context.counters("decapsulate", decapsulateCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#sad = sad;
-    this.#words = sad.words;
-    this.#totals = new Float64Array(sad.words.buffer as ArrayBuffer);
-    this.#aead = aead;
-    this.#clock = clock;
-    this.#worker = worker;
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.sad = sad;
+    this.words = sad.words;
+    this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
+    this.aead = aead;
+    this.clock = clock;
+    this.worker = worker;
   }
 
-  push(): void {
+  readonly push = (): void => {
     let waiting = this.input.readable;
     while (waiting > 0) {
       const taken = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      const count = this.#prepare(taken);
+      const count = this.prepare(taken);
       if (count > 0) {
-        this.#aead.run(count);
-        for (let i = 0; i < count; i++) this.#finish(i);
+        this.aead.run(count);
+        for (let i = 0; i < count; i++) this.finish(i);
       }
       waiting -= taken;
     }
-  }
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
   /** Finds SAs, asks the replay windows and sets the batch up for decryption. */
-  #prepare(taken: number): number {
+  private prepare(taken: number): number {
     const { input } = this;
-    const frames = this.#frames;
-    const view = this.#view;
-    const words = this.#words;
-    this.#aead.begin(taken);
+    const frames = this.frames;
+    const view = this.view;
+    const words = this.words;
+    this.aead.begin(taken);
     let count = 0;
     for (let i = 0; i < taken; i++) {
       const frame = input.receive();
       const esp = frames.offset[frame];
       const text = frames.length[frame] - OVERHEAD;
       if (text < 4 || (text & 3) !== 0) {
-        this.#drop(frame, COUNT["drop.too_short"]);
+        this.drop(frame, COUNT["drop.too_short"]);
         continue;
       }
       const spi = view.getUint32(esp);
-      const sa = this.#sad.lookup(spi);
+      const sa = this.sad.lookup(spi);
       if (sa < 0) {
-        this.#drop(frame, COUNT["drop.no_sa"]);
+        this.drop(frame, COUNT["drop.no_sa"]);
         continue;
       }
-      const offset = this.#sad.offset(sa);
+      const offset = this.sad.offset(sa);
       const slot = offset >>> 2;
       const flags = words[slot + FLAGS];
       if (words[slot + STATE] !== SaState.active || (flags & SaFlag.inbound) === 0) {
-        this.#drop(frame, COUNT["drop.no_sa"]);
+        this.drop(frame, COUNT["drop.no_sa"]);
         continue;
       }
       if ((flags & SaFlag.expired) !== 0) {
-        this.#drop(frame, COUNT["drop.sa_expired"]);
+        this.drop(frame, COUNT["drop.sa_expired"]);
         continue;
       }
       const low = view.getUint32(esp + 4);
       const extended = flags & SaFlag.extendedSequenceNumbers;
       const high = extended !== 0 ? inferHigh(words, slot, low) : 0;
       if (high < 0) {
-        this.#drop(frame, COUNT["drop.too_old"]);
+        this.drop(frame, COUNT["drop.too_old"]);
         continue;
       }
       const replay = checkReplay(words, slot, high, low);
       if (replay !== REPLAY_OK) {
-        this.#drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+        this.drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
         continue;
       }
       frames.sa[frame] = sa;
-      this.#high[count] = high;
-      this.#aead.set(
+      this.high[count] = high;
+      this.aead.set(
         count,
         offset,
         words[slot + KEY_LENGTH],
@@ -162,28 +162,28 @@ export class Decapsulate implements App {
         esp + ESP_HEADER + IV_BYTES,
         text,
       );
-      this.#batch[count++] = frame;
+      this.batch[count++] = frame;
     }
     return count;
   }
 
   /** Takes packet `i` of the batch, which is decrypted, through the checks that need its content. */
-  #finish(i: number): void {
-    const frames = this.#frames;
-    const view = this.#view;
-    const words = this.#words;
-    const frame = this.#batch[i];
-    if (!this.#aead.authentic(i)) return this.#drop(frame, COUNT["drop.bad_icv"]);
+  private finish(i: number): void {
+    const frames = this.frames;
+    const view = this.view;
+    const words = this.words;
+    const frame = this.batch[i];
+    if (!this.aead.authentic(i)) return this.drop(frame, COUNT["drop.bad_icv"]);
 
-    const offset = this.#sad.offset(frames.sa[frame]);
+    const offset = this.sad.offset(frames.sa[frame]);
     const slot = offset >>> 2;
     const esp = frames.offset[frame];
     const low = view.getUint32(esp + 4);
-    const high = this.#high[i];
+    const high = this.high[i];
     // Again, because the same number may have come twice in this batch.
     const replay = checkReplay(words, slot, high, low);
     if (replay !== REPLAY_OK)
-      return this.#drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+      return this.drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
     markReplay(words, slot, high, low);
 
     const text = frames.length[frame] - OVERHEAD;
@@ -192,28 +192,28 @@ export class Decapsulate implements App {
     const pad = view.getUint8(end - 2);
     const nextHeader = view.getUint8(end - 1);
     const payload = text - 2 - pad;
-    if (payload < 0) return this.#drop(frame, COUNT["drop.bad_padding"]);
+    if (payload < 0) return this.drop(frame, COUNT["drop.bad_padding"]);
     for (let p = 0, q = start + payload; p < pad; p++)
-      if (view.getUint8(q + p) !== ((p + 1) & 0xff)) return this.#drop(frame, COUNT["drop.bad_padding"]);
+      if (view.getUint8(q + p) !== ((p + 1) & 0xff)) return this.drop(frame, COUNT["drop.bad_padding"]);
     if (nextHeader !== NEXT_HEADER_IPV4 && nextHeader !== NEXT_HEADER_IPV6)
-      return this.#drop(
+      return this.drop(
         frame,
         nextHeader === NEXT_HEADER_NONE ? COUNT.dummies : COUNT["drop.bad_next_header"],
       );
 
-    const inner = this.#inner;
+    const inner = this.inner;
     if (parseInner(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === INNER_MALFORMED)
-      return this.#drop(frame, COUNT["drop.bad_inner"]);
-    if (!admits(words, slot, view, start, inner)) return this.#drop(frame, COUNT["drop.selectors"]);
+      return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (!admits(words, slot, view, start, inner)) return this.drop(frame, COUNT["drop.selectors"]);
     if (
       adjustInner(view, start, inner.isIpv4, frames.outer[frame], words[slot + FLAGS]) === INNER_CE_ON_NOT_ECT
     )
-      return this.#drop(frame, COUNT["drop.ecn"]);
+      return this.drop(frame, COUNT["drop.ecn"]);
 
-    const lane = (offset >>> 3) + this.#worker;
-    this.#totals[lane + PACKETS]++;
-    this.#totals[lane + BYTES] += inner.length;
-    words[slot + LAST_USE] = this.#clock.seconds;
+    const lane = (offset >>> 3) + this.worker;
+    this.totals[lane + PACKETS]++;
+    this.totals[lane + BYTES] += inner.length;
+    words[slot + LAST_USE] = this.clock.seconds;
     this.counters[COUNT.packets]++;
     this.counters[COUNT.bytes] += inner.length;
     frames.offset[frame] = start;

@@ -67,18 +67,18 @@ export interface Clock {
 
 export class Encapsulate implements App {
   readonly counters: Counters;
-  readonly #frames: Frames;
-  readonly #view: DataView;
-  readonly #sad: Sad;
-  readonly #words: Uint32Array;
-  readonly #atomics: Int32Array;
-  readonly #totals: Float64Array;
-  readonly #aead: AeadBatch;
-  readonly #clock: Clock;
-  readonly #worker: number;
-  readonly #batch = new Uint32Array(MAX_BATCH);
+  private readonly frames: Frames;
+  private readonly view: DataView;
+  private readonly sad: Sad;
+  private readonly words: Uint32Array;
+  private readonly atomics: Int32Array;
+  private readonly totals: Float64Array;
+  private readonly aead: AeadBatch;
+  private readonly clock: Clock;
+  private readonly worker: number;
+  private readonly batch = new Int32Array(MAX_BATCH);
   /** Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1). */
-  readonly #checksumDue = new Uint32Array(MAX_BATCH);
+  private readonly checksumDue = new Uint32Array(MAX_BATCH);
 
   constructor(
     context: AppContext,
@@ -90,56 +90,56 @@ export class Encapsulate implements App {
     readonly output: Link,
   ) {
     this.counters = context.counters("encapsulate", encapsulateCounters);
-    this.#frames = context.frames;
-    this.#view = context.frames.view;
-    this.#sad = sad;
-    this.#words = sad.words;
-    this.#atomics = sad.atomics;
-    this.#totals = new Float64Array(sad.words.buffer as ArrayBuffer);
-    this.#aead = aead;
-    this.#clock = clock;
-    this.#worker = worker;
+    this.frames = context.frames;
+    this.view = context.frames.view;
+    this.sad = sad;
+    this.words = sad.words;
+    this.atomics = sad.atomics;
+    this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
+    this.aead = aead;
+    this.clock = clock;
+    this.worker = worker;
   }
 
-  push(): void {
+  readonly push = (): void => {
     let waiting = this.input.readable;
     while (waiting > 0) {
       const taken = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      this.#pushBatch(taken);
+      this.pushBatch(taken);
       waiting -= taken;
     }
-  }
+  };
 
-  #drop(frame: number, reason: number): void {
+  private drop(frame: number, reason: number): void {
     this.counters[reason]++;
-    this.#frames.free(frame);
+    this.frames.free(frame);
   }
 
-  #pushBatch(taken: number): void {
-    const batch = this.#batch;
-    const frames = this.#frames;
-    const words = this.#words;
+  private pushBatch(taken: number): void {
+    const batch = this.batch;
+    const frames = this.frames;
+    const words = this.words;
     const { input } = this;
     let count = 0;
     for (let i = 0; i < taken; i++) {
       const frame = input.receive();
-      const slot = this.#sad.offset(frames.sa[frame]) >>> 2;
-      if (words[slot + STATE] !== SaState.active) this.#drop(frame, COUNT["drop.no_sa"]);
-      else if (words[slot + FLAGS] & SaFlag.expired) this.#drop(frame, COUNT["drop.sa_expired"]);
-      else if (!this.#hasRoom(frame, words[slot + OUTER_LENGTH])) this.#drop(frame, COUNT["drop.no_room"]);
+      const slot = this.sad.offset(frames.sa[frame]) >>> 2;
+      if (words[slot + STATE] !== SaState.active) this.drop(frame, COUNT["drop.no_sa"]);
+      else if (words[slot + FLAGS] & SaFlag.expired) this.drop(frame, COUNT["drop.sa_expired"]);
+      else if (!this.hasRoom(frame, words[slot + OUTER_LENGTH])) this.drop(frame, COUNT["drop.no_room"]);
       else batch[count++] = frame;
     }
     if (count === 0) return;
-    this.#aead.begin(count);
+    this.aead.begin(count);
     let kept = 0;
     let due = 0;
     for (let i = 0; i < count; ) {
       const sa = frames.sa[batch[i]];
       let end = i + 1;
       while (end < count && frames.sa[batch[end]] === sa) end++;
-      const offset = this.#sad.offset(sa);
+      const offset = this.sad.offset(sa);
       const slot = offset >>> 2;
-      const first = reserveSequence(this.#atomics, slot, end - i);
+      const first = reserveSequence(this.atomics, slot, end - i);
       const flags = words[slot + FLAGS];
       const esn = flags & SaFlag.extendedSequenceNumbers;
       let packets = 0;
@@ -147,32 +147,32 @@ export class Encapsulate implements App {
       for (let k = 0; i < end; i++, k++) {
         const frame = batch[i];
         const low = (first + k) >>> 0;
-        const high = sequenceHigh(this.#atomics, slot, low);
+        const high = sequenceHigh(this.atomics, slot, low);
         if (esn === 0 && (high !== 0 || low === 0)) {
-          this.#drop(frame, COUNT["drop.sequence_exhausted"]);
+          this.drop(frame, COUNT["drop.sequence_exhausted"]);
           continue;
         }
         bytes += frames.length[frame];
         packets++;
-        const outerLength = this.#packet(kept, frame, offset, slot, flags, high, low);
-        if (outerLength === IPV6_HEADER + UDP_HEADER) this.#checksumDue[due++] = frame;
+        const outerLength = this.packet(kept, frame, offset, slot, flags, high, low);
+        if (outerLength === IPV6_HEADER + UDP_HEADER) this.checksumDue[due++] = frame;
         batch[kept++] = frame;
       }
-      const lane = (offset >>> 3) + this.#worker;
-      this.#totals[lane + PACKETS] += packets;
-      this.#totals[lane + BYTES] += bytes;
-      if (packets > 0) words[slot + LAST_USE] = this.#clock.seconds;
+      const lane = (offset >>> 3) + this.worker;
+      this.totals[lane + PACKETS] += packets;
+      this.totals[lane + BYTES] += bytes;
+      if (packets > 0) words[slot + LAST_USE] = this.clock.seconds;
       this.counters[COUNT.packets] += packets;
       this.counters[COUNT.bytes] += bytes;
     }
     // Packets that were dropped after begin() have left jobs of the batch unset, at its end.
-    this.#aead.run(kept);
-    for (let i = 0; i < due; i++) this.#udpChecksum(this.#checksumDue[i]);
+    this.aead.run(kept);
+    for (let i = 0; i < due; i++) this.udpChecksum(this.checksumDue[i]);
     for (let i = 0; i < kept; i++) this.output.transmit(batch[i]);
   }
 
-  #hasRoom(frame: number, outerLength: number): boolean {
-    const frames = this.#frames;
+  private hasRoom(frame: number, outerLength: number): boolean {
+    const frames = this.frames;
     const offset = frames.offset[frame];
     const headroom = offset - (frame << FRAME_SHIFT);
     return (
@@ -184,7 +184,7 @@ export class Encapsulate implements App {
    * Frames one packet and sets it up for encryption as number `i` of the batch.
    * @returns bytes of outer header
    */
-  #packet(
+  private packet(
     i: number,
     frame: number,
     offset: number,
@@ -193,14 +193,14 @@ export class Encapsulate implements App {
     high: number,
     low: number,
   ): number {
-    const view = this.#view;
-    const frames = this.#frames;
-    const words = this.#words;
+    const view = this.view;
+    const frames = this.frames;
+    const words = this.words;
     const inner = frames.offset[frame];
     const first = view.getUint32(inner);
     const isIpv4 = first >>> 28 === 4;
     let length = frames.length[frame];
-    if (words[slot + TFC] !== 0) length = this.#padTraffic(frame, length, words[slot + TFC]);
+    if (words[slot + TFC] !== 0) length = this.padTraffic(frame, length, words[slot + TFC]);
 
     // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3.
     const pad = (2 - length) & 3;
@@ -218,7 +218,7 @@ export class Encapsulate implements App {
     view.setUint32(esp + 4, low);
     view.setUint32(iv, high);
     view.setUint32(iv + 4, low);
-    this.#aead.set(
+    this.aead.set(
       i,
       offset,
       words[slot + KEY_LENGTH],
@@ -240,22 +240,22 @@ export class Encapsulate implements App {
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
     let df = 0;
     if ((flags & SaFlag.copyDf) !== 0) df = isIpv4 ? view.getUint16(inner + 6) & DF : DF;
-    return this.#outerHeader(frame, slot, esp, ESP_HEADER + IV_BYTES + text + ICV_BYTES, tos, df, low);
+    return this.outerHeader(frame, slot, esp, ESP_HEADER + IV_BYTES + text + ICV_BYTES, tos, df, low);
   }
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if the frame has room. */
-  #padTraffic(frame: number, length: number, size: number): number {
-    const room = this.#frames.tailroom(frame) - (3 + 2 + ICV_BYTES);
+  private padTraffic(frame: number, length: number, size: number): number {
+    const room = this.frames.tailroom(frame) - (3 + 2 + ICV_BYTES);
     const wanted = (size > 1500 ? 1500 : size) - length;
     const zeros = wanted > room ? room : wanted;
     if (zeros <= 0) return length;
-    const tail = this.#frames.offset[frame] + length;
-    for (let i = 0; i < zeros; i++) this.#view.setUint8(tail + i, 0);
+    const tail = this.frames.offset[frame] + length;
+    for (let i = 0; i < zeros; i++) this.view.setUint8(tail + i, 0);
     return length + zeros;
   }
 
   /** Copies the SA's outer header in front of the ESP header; again if its end points changed meanwhile. */
-  #outerHeader(
+  private outerHeader(
     frame: number,
     slot: number,
     esp: number,
@@ -264,19 +264,19 @@ export class Encapsulate implements App {
     df: number,
     low: number,
   ): number {
-    const view = this.#view;
-    const words = this.#words;
+    const view = this.view;
+    const words = this.words;
     let outerLength = 0;
     let sum = 0;
     let version = 0;
     do {
-      version = Atomics.load(this.#atomics, slot + VERSION);
+      version = Atomics.load(this.atomics, slot + VERSION);
       outerLength = words[slot + OUTER_LENGTH];
       const start = esp - outerLength;
       for (let i = 0; i < outerLength; i += 4)
         view.setUint32(start + i, words[slot + OUTER + (i >>> 2)], true);
       sum = words[slot + OUTER_SUM];
-    } while ((version & 1) !== 0 || version !== Atomics.load(this.#atomics, slot + VERSION));
+    } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
     const start = esp - outerLength;
     const total = outerLength + espLength;
     // 20 or 40 bytes are an IP header alone, 28 or 48 one with UDP behind it.
@@ -294,17 +294,17 @@ export class Encapsulate implements App {
       view.setUint16(start, 0x6000 | (tos << 4));
       view.setUint16(start + 4, total - IPV6_HEADER);
     }
-    this.#frames.offset[frame] = start;
-    this.#frames.length[frame] = total;
+    this.frames.offset[frame] = start;
+    this.frames.length[frame] = total;
     return outerLength;
   }
 
   /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */
-  #udpChecksum(frame: number): void {
-    const view = this.#view;
-    const start = this.#frames.offset[frame];
+  private udpChecksum(frame: number): void {
+    const view = this.view;
+    const start = this.frames.offset[frame];
     const udp = start + IPV6_HEADER;
-    const length = this.#frames.length[frame] - IPV6_HEADER;
+    const length = this.frames.length[frame] - IPV6_HEADER;
     view.setUint16(udp + 6, 0);
     const pseudo = sum16(view, start + 8, 32, length + 17);
     const checksum = fold(sum16(view, udp, length, pseudo));

@@ -34,8 +34,8 @@ export class Sad {
   readonly indexMask: number;
   /** Whose expanded keys the slots hold; see sadHeader.engine. */
   readonly engine: number;
-  #searchFrom = 0;
-  readonly #dying = new Set<number>();
+  private searchFrom = 0;
+  private readonly dying = new Set<number>();
 
   private constructor(region: Region, path: string) {
     const { words } = region;
@@ -55,7 +55,7 @@ export class Sad {
     if (region.size < this.slotsOffset + this.slotCount * saSlot.size)
       throw new Error(`${path} is truncated`);
     for (let slot = 0; slot < this.slotCount; slot++)
-      if (this.state(slot) === SaState.dying) this.#dying.add(slot);
+      if (this.state(slot) === SaState.dying) this.dying.add(slot);
   }
 
   /** Makes a new SAD file. @throws when the file exists. */
@@ -106,9 +106,9 @@ export class Sad {
   /** A free, zeroed slot, or -1 when the SAD is full. It stays free until its state is set. */
   allocate(): number {
     for (let i = 0; i < this.slotCount; i++) {
-      const slot = (this.#searchFrom + i) % this.slotCount;
+      const slot = (this.searchFrom + i) % this.slotCount;
       if (this.state(slot) === SaState.free) {
-        this.#searchFrom = slot + 1;
+        this.searchFrom = slot + 1;
         return slot;
       }
     }
@@ -145,7 +145,7 @@ export class Sad {
     Atomics.store(this.atomics, base + 2 * i + 1, slot + 1);
   }
 
-  #indexRemove(spi: number): void {
+  private indexRemove(spi: number): void {
     const base = this.indexOffset >>> 2;
     let i = spiHash(spi, this.indexMask);
     for (let n = 0; this.words[base + 2 * i + 1] !== 0; i = (i + 1) & this.indexMask, n++) {
@@ -166,11 +166,11 @@ export class Sad {
   /** Takes a slot out of use. Its keys are still there until `reclaim` finds that nobody can be using them. */
   release(slot: number): void {
     const base = this.offset(slot) >>> 2;
-    if (this.words[base + (s.flags >>> 2)] & SaFlag.inbound) this.#indexRemove(this.spi(slot));
+    if (this.words[base + (s.flags >>> 2)] & SaFlag.inbound) this.indexRemove(this.spi(slot));
     this.publish(slot, SaState.dying);
     const epoch = (Atomics.add(this.atomics, h.epoch >>> 2, 1) + 1) & 0x7fffffff;
     this.atomics[base + (s.freeEpoch >>> 2)] = epoch;
-    this.#dying.add(slot);
+    this.dying.add(slot);
   }
 
   /**
@@ -178,19 +178,19 @@ export class Sad {
    * @returns how many slots still wait
    */
   reclaim(): number {
-    for (const slot of this.#dying) {
+    for (const slot of this.dying) {
       const base = this.offset(slot);
-      if (!this.#passed(this.atomics[(base + s.freeEpoch) >>> 2])) continue;
+      if (!this.passed(this.atomics[(base + s.freeEpoch) >>> 2])) continue;
       const generation = this.words[(base + s.generation) >>> 2];
       this.region.bytes.fill(0, base + 4, base + saSlot.size);
       this.words[(base + s.generation) >>> 2] = generation + 1;
       this.publish(slot, SaState.free);
-      this.#dying.delete(slot);
+      this.dying.delete(slot);
     }
-    return this.#dying.size;
+    return this.dying.size;
   }
 
-  #passed(epoch: number): boolean {
+  private passed(epoch: number): boolean {
     for (let i = 0; i < MAX_WORKERS; i++) {
       const passed = Atomics.load(this.atomics, (h.workerEpoch >>> 2) + i);
       if (passed !== -1 && ((passed - epoch) | 0) < 0) return false;

@@ -38,42 +38,42 @@ interface Indexed {
 }
 
 export class SpdIndex {
-  readonly #spd: Spd;
-  readonly #copy: Uint32Array;
-  readonly #copySigned: Int32Array;
-  readonly #indexed: (Indexed | undefined)[] = [];
-  readonly #nodes = new Map<string, Node>();
-  readonly #trie4 = new Lpm();
-  readonly #trie6 = new Lpm();
+  private readonly spd: Spd;
+  private readonly copy: Uint32Array;
+  private readonly copySigned: Int32Array;
+  private readonly indexed: (Indexed | undefined)[] = [];
+  private readonly nodes = new Map<string, Node>();
+  private readonly trie4 = new Lpm();
+  private readonly trie6 = new Lpm();
   /** Candidate lists by number; replaced, never changed. */
-  readonly #lists: Int32Array[] = [];
-  readonly #freeLists: number[] = [];
+  private readonly lists: Int32Array[] = [];
+  private readonly freeLists: number[] = [];
   /** Nodes by prefix length, to know when there is nothing below a prefix. IPv4 and IPv6. */
-  readonly #lengths4 = new Int32Array(33);
-  readonly #lengths6 = new Int32Array(129);
-  #generation = -1;
+  private readonly lengths4 = new Int32Array(33);
+  private readonly lengths6 = new Int32Array(129);
+  private generation = -1;
 
   constructor(spd: Spd) {
-    this.#spd = spd;
-    this.#copy = new Uint32Array(spd.capacity * ENTRY_WORDS);
-    this.#copySigned = new Int32Array(this.#copy.buffer);
+    this.spd = spd;
+    this.copy = new Uint32Array(spd.capacity * ENTRY_WORDS);
+    this.copySigned = new Int32Array(this.copy.buffer);
     this.refresh();
   }
 
   /** Takes over what has changed in the SPD since the last call. Cheap when nothing has. */
   refresh(): void {
-    if (this.#spd.generation === this.#generation) return;
-    const { generation, used } = this.#spd;
+    if (this.spd.generation === this.generation) return;
+    const { generation, used } = this.spd;
     let torn = false;
-    for (let entry = 0; entry < used; entry++) if (!this.#refreshEntry(entry)) torn = true;
-    this.#generation = torn ? generation - 1 : generation;
+    for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
+    this.generation = torn ? generation - 1 : generation;
   }
 
-  #refreshEntry(entry: number): boolean {
-    const { atomics, words, view } = this.#spd;
-    const offset = this.#spd.offset(entry);
+  private refreshEntry(entry: number): boolean {
+    const { atomics, words, view } = this.spd;
+    const offset = this.spd.offset(entry);
     const version = Atomics.load(atomics, (offset + at.version) >>> 2);
-    const known = this.#indexed[entry];
+    const known = this.indexed[entry];
     if (known?.version === version || (!known && version === 0)) return true;
     if ((version & 1) !== 0) return false;
     const isOut =
@@ -84,7 +84,7 @@ export class SpdIndex {
     const mine = words.slice((offset + at.src) >>> 2, (offset + at.dst + SELECTOR_WORDS * 4) >>> 2);
     const type = words[(offset + at.type) >>> 2];
     const sa = atomics[(offset + at.sa) >>> 2];
-    const request = isOut ? this.#spd.read(entry) : undefined;
+    const request = isOut ? this.spd.read(entry) : undefined;
     if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return false;
 
     const copy = entry * ENTRY_WORDS;
@@ -94,103 +94,103 @@ export class SpdIndex {
       isOut &&
       known.order === order &&
       known.rank === rank &&
-      mine.every((word, i) => word === this.#copy[copy + i]);
-    if (!sameSelectors && known) this.#remove(entry, known);
-    this.#copy.set(mine, copy + SRC);
-    this.#copy[copy + TYPE] = type;
-    this.#copySigned[copy + SA] = sa;
+      mine.every((word, i) => word === this.copy[copy + i]);
+    if (!sameSelectors && known) this.remove(entry, known);
+    this.copy.set(mine, copy + SRC);
+    this.copy[copy + TYPE] = type;
+    this.copySigned[copy + SA] = sa;
     if (sameSelectors) {
       known.version = version;
       return true;
     }
     const prefixes = request ? rangeToPrefixes(request.id.dstSelector.from, request.id.dstSelector.to) : [];
-    this.#copy[copy + TRANSPORT] =
+    this.copy[copy + TRANSPORT] =
       request && (hasTransport(request.id.srcSelector) || hasTransport(request.id.dstSelector)) ? 1 : 0;
     const indexed = { version, prefixes, rank, order };
-    this.#indexed[entry] = indexed;
-    if (prefixes.length > 0) this.#add(entry, indexed);
+    this.indexed[entry] = indexed;
+    if (prefixes.length > 0) this.add(entry, indexed);
     return true;
   }
 
-  #trie(address: IpAddress): Lpm {
-    return address.length === 4 ? this.#trie4 : this.#trie6;
+  private trie(address: IpAddress): Lpm {
+    return address.length === 4 ? this.trie4 : this.trie6;
   }
 
-  #lengths(prefix: Prefix): Int32Array {
-    return prefix.address.length === 4 ? this.#lengths4 : this.#lengths6;
+  private lengths(prefix: Prefix): Int32Array {
+    return prefix.address.length === 4 ? this.lengths4 : this.lengths6;
   }
 
-  #add(entry: number, { prefixes }: Indexed): void {
+  private add(entry: number, { prefixes }: Indexed): void {
     for (const prefix of prefixes) {
       const name = formatPrefix(prefix);
-      let node = this.#nodes.get(name);
+      let node = this.nodes.get(name);
       if (!node) {
-        const list = this.#freeLists.pop() ?? this.#lists.length;
-        this.#lists[list] = new Int32Array(0);
+        const list = this.freeLists.pop() ?? this.lists.length;
+        this.lists[list] = new Int32Array(0);
         node = { prefix, entries: new Set(), list };
-        this.#nodes.set(name, node);
-        this.#trie(prefix.address).set(prefix, list);
-        this.#lengths(prefix)[prefix.length]++;
+        this.nodes.set(name, node);
+        this.trie(prefix.address).set(prefix, list);
+        this.lengths(prefix)[prefix.length]++;
       }
       node.entries.add(entry);
-      this.#rebuildBelow(prefix);
+      this.rebuildBelow(prefix);
     }
   }
 
-  #remove(entry: number, { prefixes }: Indexed): void {
-    this.#indexed[entry] = undefined;
+  private remove(entry: number, { prefixes }: Indexed): void {
+    this.indexed[entry] = undefined;
     for (const prefix of prefixes) {
       const name = formatPrefix(prefix);
-      const node = this.#nodes.get(name);
+      const node = this.nodes.get(name);
       if (!node) continue;
       node.entries.delete(entry);
       if (node.entries.size === 0) {
-        this.#trie(prefix.address).delete(prefix);
-        this.#lengths(prefix)[prefix.length]--;
-        this.#nodes.delete(name);
-        this.#lists[node.list] = new Int32Array(0);
-        this.#freeLists.push(node.list);
+        this.trie(prefix.address).delete(prefix);
+        this.lengths(prefix)[prefix.length]--;
+        this.nodes.delete(name);
+        this.lists[node.list] = new Int32Array(0);
+        this.freeLists.push(node.list);
       }
-      this.#rebuildBelow(prefix);
+      this.rebuildBelow(prefix);
     }
   }
 
   /** Rebuilds the candidate lists of the prefix and of all longer ones inside it. */
-  #rebuildBelow(prefix: Prefix): void {
-    const own = this.#nodes.get(formatPrefix(prefix));
-    if (own) this.#rebuild(own);
-    if (!this.#lengths(prefix).some((count, length) => count > 0 && length > prefix.length)) return;
-    for (const node of this.#nodes.values()) {
+  private rebuildBelow(prefix: Prefix): void {
+    const own = this.nodes.get(formatPrefix(prefix));
+    if (own) this.rebuild(own);
+    if (!this.lengths(prefix).some((count, length) => count > 0 && length > prefix.length)) return;
+    for (const node of this.nodes.values()) {
       if (node === own || node.prefix.length <= prefix.length) continue;
       if (node.prefix.address.length !== prefix.address.length) continue;
-      if (covers(prefix, node.prefix)) this.#rebuild(node);
+      if (covers(prefix, node.prefix)) this.rebuild(node);
     }
   }
 
-  #rebuild(node: Node): void {
+  private rebuild(node: Node): void {
     const candidates: number[] = [...node.entries];
     for (let length = node.prefix.length - 1; length >= 0; length--) {
-      const shorter = this.#nodes.get(
+      const shorter = this.nodes.get(
         formatPrefix({ address: maskAddress(node.prefix.address, length), length }),
       );
       if (shorter) candidates.push(...shorter.entries);
     }
     candidates.sort((a, b) => {
-      const left = this.#indexed[a]!;
-      const right = this.#indexed[b]!;
+      const left = this.indexed[a]!;
+      const right = this.indexed[b]!;
       return left.rank - right.rank || right.order - left.order;
     });
-    this.#lists[node.list] = Int32Array.from(candidates);
+    this.lists[node.list] = Int32Array.from(candidates);
   }
 
   /** First entry that the packet at `offset` matches, or NO_MATCH — data path. */
   lookup(view: DataView, offset: number, packet: InnerPacket): number {
     const list = packet.isIpv4
-      ? this.#trie4.lookup4(view.getUint32(offset + 16))
-      : this.#trie6.lookup6(view, offset + 24);
+      ? this.trie4.lookup4(view.getUint32(offset + 16))
+      : this.trie6.lookup6(view, offset + 24);
     if (list === NO_MATCH) return NO_MATCH;
-    const candidates = this.#lists[list];
-    const copy = this.#copy;
+    const candidates = this.lists[list];
+    const copy = this.copy;
     for (let i = 0; i < candidates.length; i++) {
       const entry = candidates[i];
       const base = entry * ENTRY_WORDS;
@@ -214,12 +214,12 @@ export class SpdIndex {
 
   /** 1 protect, 2 pass, 3 drop. */
   type(entry: number): number {
-    return this.#copy[entry * ENTRY_WORDS + TYPE];
+    return this.copy[entry * ENTRY_WORDS + TYPE];
   }
 
   /** SAD slot of the entry's SA, or NONE. */
   sa(entry: number): number {
-    return this.#copySigned[entry * ENTRY_WORDS + SA];
+    return this.copySigned[entry * ENTRY_WORDS + SA];
   }
 }
 

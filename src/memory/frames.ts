@@ -23,9 +23,9 @@ export class Frames {
   /** How many frames there are. */
   readonly capacity: number;
   /** Where the packet begins in the region, bytes. */
-  readonly offset: Uint32Array;
+  readonly offset: Int32Array;
   /** How long it is, bytes. */
-  readonly length: Uint32Array;
+  readonly length: Int32Array;
   /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
   readonly sa: Int32Array;
   /** Number of the port that the packet came in by. */
@@ -33,10 +33,10 @@ export class Frames {
   /** Where the packet leaves by: an index into the next-hop table. */
   readonly nextHop: Int32Array;
   /** Where the outer IP header of a received ESP packet begins in the region. */
-  readonly outer: Uint32Array;
+  readonly outer: Int32Array;
 
-  readonly #free: Uint32Array;
-  #available: number;
+  private readonly freeList: Int32Array;
+  private availableCount: number;
 
   /** @param capacity a power of two makes best use of huge pages; any number from 1 to 2^20 works */
   constructor(capacity: number) {
@@ -44,33 +44,33 @@ export class Frames {
     this.view = this.region.view;
     this.bytes = this.region.bytes;
     this.capacity = capacity;
-    this.offset = new Uint32Array(capacity);
-    this.length = new Uint32Array(capacity);
+    this.offset = new Int32Array(capacity);
+    this.length = new Int32Array(capacity);
     this.sa = new Int32Array(capacity);
     this.port = new Int32Array(capacity);
     this.nextHop = new Int32Array(capacity);
-    this.outer = new Uint32Array(capacity);
-    this.#free = new Uint32Array(capacity);
-    this.#available = capacity;
-    for (let i = 0; i < capacity; i++) this.#free[i] = capacity - 1 - i;
+    this.outer = new Int32Array(capacity);
+    this.freeList = new Int32Array(capacity);
+    this.availableCount = capacity;
+    for (let i = 0; i < capacity; i++) this.freeList[i] = capacity - 1 - i;
   }
 
   /** Frames that nobody owns. */
   get available(): number {
-    return this.#available;
+    return this.availableCount;
   }
 
   /** A frame for the caller to own, or NONE when all are in use. Its packet is empty and begins at HEADROOM. */
   allocate(): number {
-    if (this.#available === 0) return NONE;
-    const frame = this.#free[--this.#available];
+    if (this.availableCount === 0) return NONE;
+    const frame = this.freeList[--this.availableCount];
     this.offset[frame] = (frame << FRAME_SHIFT) + HEADROOM;
     this.length[frame] = 0;
     return frame;
   }
 
   free(frame: number): void {
-    this.#free[this.#available++] = frame;
+    this.freeList[this.availableCount++] = frame;
   }
 
   /** Bytes between the packet's end and the frame's. */

@@ -97,9 +97,9 @@ export class IpsecMbManager {
   readonly address: bigint;
   /** The manager's memory: the jobs are in it. */
   readonly words: Uint32Array;
-  readonly #view: DataView;
-  readonly #getNextBurst: bigint;
-  readonly #submitBurst: bigint;
+  private readonly view: DataView;
+  private readonly getFunction: bigint;
+  private readonly submitFunction: bigint;
 
   /** @throws when the library is missing or of another version */
   constructor() {
@@ -109,26 +109,26 @@ export class IpsecMbManager {
     lib.init(this.address, new Uint32Array(1));
     const buffer = window(this.address, MANAGER.size);
     this.words = new Uint32Array(buffer);
-    this.#view = new DataView(buffer);
-    this.#getNextBurst = this.#view.getBigUint64(MANAGER.getNextBurst, true);
-    this.#submitBurst = this.#view.getBigUint64(MANAGER.submitBurstNocheck, true);
+    this.view = new DataView(buffer);
+    this.getFunction = this.view.getBigUint64(MANAGER.getNextBurst, true);
+    this.submitFunction = this.view.getBigUint64(MANAGER.submitBurstNocheck, true);
   }
 
   /** Expands an AES key of 16, 24 or 32 bytes into `struct gcm_key_data`. */
   expandGcmKey(key: bigint, keyLength: number, schedule: bigint): void {
     const slot = { 16: MANAGER.gcm128Pre, 24: MANAGER.gcm192Pre, 32: MANAGER.gcm256Pre }[keyLength];
     if (slot === undefined) throw new Error(`AES has no keys of ${keyLength} bytes`);
-    koffi.call(this.#view.getBigUint64(slot, true), keyPrototype, key, schedule);
+    koffi.call(this.view.getBigUint64(slot, true), keyPrototype, key, schedule);
   }
 
   /** Writes pointers to the next `count` free jobs to the array at `jobs`; returns how many there are — data path. */
   getNextBurst(count: number, jobs: bigint): number {
-    return koffi.call(this.#getNextBurst, burstPrototype, this.address, count, jobs);
+    return koffi.call(this.getFunction, burstPrototype, this.address, count, jobs);
   }
 
   /** Works off the jobs at `jobs` without looking whether their fields make sense; returns how many — data path. */
   submitBurst(count: number, jobs: bigint): number {
-    return koffi.call(this.#submitBurst, burstPrototype, this.address, count, jobs);
+    return koffi.call(this.submitFunction, burstPrototype, this.address, count, jobs);
   }
 
   free(): void {
