@@ -8,6 +8,7 @@
 import type { App, CounterTexts, Source } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import type { IpAddress } from "../net/address.js";
 
 /** ESP trailer, ICV and alignment at their largest: bytes that must be free behind a received packet. */
 export const TAILROOM = 16 + 2 + 16;
@@ -57,4 +58,17 @@ export interface Port {
   waiting(): readonly Waiting[];
   /** Releases descriptors, programs and rings. The frames in flight are lost with the worker's frame memory. */
   close(): void;
+}
+
+/** A port on a network device that the kernel uses as well: it takes some packets and leaves the others. */
+export interface DevicePort extends Port {
+  readonly kind: "ethernet";
+  readonly device: string;
+  /**
+   * Adds an address to those of this host, or takes it away. Public ports take what is for them, private ones what is
+   * not; private ports want to know the broadcast addresses of subnets too.
+   */
+  setLocal(address: IpAddress, present: boolean): void;
+  /** Tells the device's Ethernet address, where it has changed since the port was opened. */
+  setMac(mac: Uint8Array): void;
 }

@@ -18,7 +18,7 @@ import {
 } from "./bpf.js";
 import { ethernetAddress, receiveQueues } from "./device.js";
 import { hasCode, patiently } from "./patience.js";
-import type { Port, PortOptions, Waiting } from "./port.js";
+import type { DevicePort, PortOptions, Waiting } from "./port.js";
 import { type Role, xdpProgram } from "./xdp-program.js";
 import { XdpQueue, xdpCounters } from "./xdp-queue.js";
 import { XdpSocket, type XdpStatistics, type ZeroCopy } from "./xdp-socket.js";
@@ -50,7 +50,7 @@ const STATISTICS_INTERVAL = 1 << 14;
 /** How the kernel says that another program, or another socket, has the device. */
 const BUSY = ["EBUSY", "EEXIST"];
 
-export class XdpPort implements Port {
+export class XdpPort implements DevicePort {
   readonly name: string;
   readonly kind = "ethernet";
   readonly device: string;
@@ -174,10 +174,7 @@ export class XdpPort implements Port {
     return this.#queues.reduce((sum, queue) => sum + queue.filled + queue.sending, 0);
   }
 
-  /**
-   * Adds an address to those of this host, or takes it away. Private ports want broadcast addresses of subnets too.
-   * @throws SystemError E2BIG beyond 16,384 addresses
-   */
+  /** @throws SystemError E2BIG beyond 16,384 addresses */
   setLocal(address: IpAddress, present: boolean): void {
     const key = new Uint8Array(16);
     if (address.length === 4) key.set([0xff, 0xff, ...address], 10);
@@ -186,7 +183,6 @@ export class XdpPort implements Port {
     else this.#local.delete(key);
   }
 
-  /** Tells the device's Ethernet address, where it changed since the port was opened. */
   setMac(mac: Uint8Array): void {
     const value = new Uint8Array(8);
     value.set(mac);

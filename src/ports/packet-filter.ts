@@ -1,0 +1,76 @@
+// The socket filters of the packet port: the choice of the XDP programs (xdp-program.ts), as far as classic BPF goes.
+// The set of local addresses is looked at afterwards, in TypeScript. Lengths that contradict each other are not: the
+// kernel has its own copy of each packet, so that a malformed one that gets here is dropped by Vita, and nobody misses it.
+
+import { ANCILLARY_PACKET_TYPE, ANCILLARY_VLAN_PRESENT, FilterAssembler } from "./cbpf-assembler.js";
+import type { Role } from "./xdp-program.js";
+
+const ETHERNET = 14;
+const PROTOCOL_UDP = 17;
+const PROTOCOL_ESP = 50;
+const PORT_NAT_T = 4500;
+/** To this host's Ethernet address. */
+const PACKET_HOST = 0;
+const WHOLE = 0x40000;
+
+export function packetFilter(role: Role): Uint8Array {
+  const a = new FilterAssembler();
+  a.load("u8", ANCILLARY_PACKET_TYPE).jumpUnless("==", PACKET_HOST, "refuse");
+  // The kernel has taken tags out of the packet: those of a VLAN would look like the device's own.
+  a.load("u8", ANCILLARY_VLAN_PRESENT).jumpUnless("==", 0, "refuse");
+  a.load("u16", 12).jumpIf("==", 0x0800, "ipv4").jumpUnless("==", 0x86dd, "refuse");
+
+  a.load("u8", ETHERNET).and(0xf0).jumpUnless("==", 0x60, "refuse");
+  if (role === "private") {
+    a.load("u16", ETHERNET + 24).jumpIf(">=", 0xff00, "refuse"); // multicast
+    a.and(0xffc0).jumpIf("==", 0xfe80, "refuse"); // link-local
+    a.jump("take");
+  } else {
+    a.load("u8", ETHERNET + 6)
+      .jumpIf("==", PROTOCOL_ESP, "take")
+      .jumpUnless("==", PROTOCOL_UDP, "refuse");
+    espInUdp(a, "ipv6", (size, offset) => a.load(size, ETHERNET + 40 + offset));
+  }
+
+  a.label("ipv4");
+  a.load("u8", ETHERNET).jumpUnless(">=", 0x45, "refuse").jumpIf(">=", 0x50, "refuse");
+  if (role === "private") {
+    a.load("u32", ETHERNET + 16).jumpIf("==", 0xffffffff, "refuse");
+    a.and(0xf0000000).jumpIf("==", 0xe0000000, "refuse");
+    a.jump("take");
+  } else {
+    a.load("u16", ETHERNET + 6).jumpIf("&", 0x3fff, "refuse"); // fragments
+    a.load("u8", ETHERNET + 9)
+      .jumpIf("==", PROTOCOL_ESP, "take")
+      .jumpUnless("==", PROTOCOL_UDP, "refuse");
+    a.loadHeaderLength(ETHERNET);
+    espInUdp(a, "udp4", (size, offset) => a.loadIndexed(size, ETHERNET + offset));
+  }
+
+  a.label("take").end(WHOLE);
+  a.label("refuse").end(0);
+  return a.assemble();
+}
+
+/** RFC 3948 §2: no non-ESP marker, or a keepalive. `load` loads from the UDP header on. */
+function espInUdp(
+  a: FilterAssembler,
+  name: string,
+  load: (size: "u8" | "u16" | "u32", offset: number) => unknown,
+): void {
+  const HEADER = 8;
+  load("u16", 2);
+  a.jumpUnless("==", PORT_NAT_T, "refuse");
+  load("u16", 4);
+  a.jumpIf(">=", HEADER + 4, `${name}.payload`).jumpUnless("==", HEADER + 1, "refuse");
+  load("u8", HEADER);
+  a.jumpIf("==", 0xff, "take").jump("refuse");
+  a.label(`${name}.payload`);
+  load("u32", HEADER);
+  a.jumpIf("==", 0, "refuse").jump("take");
+}
+
+/** Refuses everything. */
+export function deafFilter(): Uint8Array {
+  return new FilterAssembler().end(0).assemble();
+}
