@@ -50,7 +50,7 @@ if (process.argv[2] === "public") {
     raw(ipPacket(from, foreign, 50, text("take: anything")));
     raw(udpPacket(from, foreign, 9, "take: UDP"));
     raw(udpPacket(from, local, 9, "for the gateway itself"));
-    raw(udpPacket(from, foreign, 9, "x".repeat(2000)));
+    await datagram(foreign, 9, "x".repeat(2000));
     await datagram(foreign, 9, "take: by the kernel");
     await datagram(local, 9, "for the gateway itself");
   }
