@@ -44,7 +44,7 @@ const udpSize = 1200;
 /** charon keeps a rekeyed inbound SA for so long (seconds), for what is still on its way. */
 const oldSaDelay = 5;
 
-function emptyReport(options: DemoOptions): Report {
+export function emptyReport(options: DemoOptions): Report {
   return {
     peer: options.peer,
     family: options.family,

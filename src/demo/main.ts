@@ -2,7 +2,7 @@
 
 import { sleep } from "../lab/command.js";
 import { Lab } from "../lab/lab.js";
-import { check } from "./check.js";
+import { check, emptyReport, type Report } from "./check.js";
 import { LiveDemo, type Snapshot } from "./live.js";
 import { type DemoOptions, parseOptions, UsageError } from "./options.js";
 import { plainLine } from "./plain.js";
@@ -31,10 +31,18 @@ function closeOnSignal(lab: Lab, status: number, first: () => void = () => {}): 
   process.stderr.on("error", () => {});
 }
 
-async function checkOnce(options: DemoOptions): Promise<number> {
+async function checkInLab(options: DemoOptions): Promise<Report> {
   const lab = await Lab.open("check");
   closeOnSignal(lab, 130);
-  const report = await check(lab, options, tell).finally(() => lab.close());
+  return check(lab, options, tell).finally(() => lab.close());
+}
+
+async function checkOnce(options: DemoOptions): Promise<number> {
+  // Whoever asked for JSON gets it, also when there could be no lab.
+  const report = await checkInLab(options).catch((error: Error) => ({
+    ...emptyReport(options),
+    problems: [error.message],
+  }));
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   for (const problem of report.problems) tell(`problem: ${problem}`);
   if (!options.json) console.log(report.problems.length === 0 ? "all held" : "not all held");
