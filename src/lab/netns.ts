@@ -32,7 +32,8 @@ const quietSysctls = {
 
 export async function setSysctls(namespace: string, values: Record<string, string | number>): Promise<void> {
   const settings = Object.entries(values).map(([name, value]) => `${name}=${value}`);
-  await run("sysctl", ["-q", "-w", ...settings], { namespace });
+  // -e: a kernel without IPv6 does not know half of them.
+  await run("sysctl", ["-e", "-q", "-w", ...settings], { namespace });
 }
 
 export async function createNamespace(name: string): Promise<void> {
