@@ -319,6 +319,28 @@ export function dumpRequest(table: Table, family: number, sequence: number): Uin
   return request;
 }
 
+/** The request for one link. */
+export function linkRequest(index: number): Uint8Array {
+  const GET_LINK = 18;
+  const request = new Uint8Array(HEADER + 16);
+  header(request, GET_LINK, FLAG_REQUEST, 0).setInt32(HEADER + 4, index, true);
+  return request;
+}
+
+/** The ids of the XDP programs on a link, from the kernel's answer to `linkRequest`. */
+export function xdpPrograms(answer: Uint8Array): number[] {
+  const IFLA_XDP = 43;
+  // One program, or one for each mode: the generic, the driver's and the device's own.
+  const IFLA_XDP_IDS = [4, 5, 6, 7];
+  const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
+  if (answer.length < HEADER + 16 || view.getUint16(4, true) !== NEW_LINK) return [];
+  const xdp = attributes(view, HEADER + 16).get(IFLA_XDP);
+  if (!xdp) return [];
+  const nested = attributes(new DataView(xdp.buffer, xdp.byteOffset, xdp.byteLength), 0);
+  const ids = IFLA_XDP_IDS.map((type) => u32(nested.get(type))).filter((id) => id !== undefined && id !== 0);
+  return [...new Set(ids as number[])];
+}
+
 /**
  * A request that the kernel resolve a neighbour as if it had a packet for it, or make sure that it is still there. The
  * interface and the address are put in with `setNeighbour`.

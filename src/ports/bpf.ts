@@ -9,6 +9,8 @@ const MAP_UPDATE_ELEM = 2;
 const MAP_DELETE_ELEM = 3;
 const PROG_LOAD = 5;
 const PROG_TEST_RUN = 10;
+const PROG_GET_FD_BY_ID = 13;
+const OBJ_GET_INFO_BY_FD = 15;
 const LINK_CREATE = 28;
 
 export const MAP_TYPE_HASH = 1;
@@ -153,6 +155,25 @@ export function attachXdp(program: number, interfaceIndex: number, flags: number
     .u32(8, ATTACH_TYPE_XDP)
     .u32(12, flags);
   return call(LINK_CREATE, attribute, what);
+}
+
+/**
+ * The name that a loaded program was given, perhaps none.
+ * @throws SystemError when it has gone
+ */
+export function programName(id: number): string {
+  const INFO_BYTES = 256;
+  const NAME = 64;
+  const program = call(PROG_GET_FD_BY_ID, new Attribute(16).u32(0, id), `looking at XDP program ${id}`);
+  try {
+    const [info] = place(new Uint8Array(INFO_BYTES));
+    const attribute = new Attribute(16).u32(0, program).u32(4, INFO_BYTES).u64(8, info);
+    call(OBJ_GET_INFO_BY_FD, attribute, `looking at XDP program ${id}`);
+    const name = Buffer.from(fetch(info, INFO_BYTES)).toString("latin1", NAME, NAME + NAME_BYTES);
+    return name.split("\0")[0];
+  } finally {
+    close(program);
+  }
 }
 
 /**

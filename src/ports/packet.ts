@@ -38,7 +38,14 @@ import { finishChecksum } from "../net/checksum.js";
 import { LocalAddresses } from "./local-addresses.js";
 import { MessageBatch } from "./message-batch.js";
 import { deafFilter, packetFilter } from "./packet-filter.js";
-import { type DevicePort, type PortOptions, portCounters, received, TAILROOM, type Waiting } from "./port.js";
+import {
+  type DevicePort,
+  type DevicePortOptions,
+  portCounters,
+  received,
+  TAILROOM,
+  type Waiting,
+} from "./port.js";
 import { place } from "./scratch.js";
 import type { Role } from "./xdp-program.js";
 
@@ -73,9 +80,7 @@ const texts = {
 const c = counterIndex(texts);
 const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
 
-export interface PacketPortOptions extends PortOptions {
-  /** The network device; default: the port's name. */
-  readonly device?: string;
+export interface PacketPortOptions extends DevicePortOptions {
   readonly role: Role;
 }
 
@@ -113,6 +118,7 @@ export class PacketPort implements DevicePort {
     this.#number = options.number;
     this.#public = options.role === "public";
     this.#counters = context.counters(options.name, texts);
+    for (const address of options.local ?? []) this.#local.set(address, true);
     this.#fd = openSocket(this.device, options.role);
     try {
       this.#deaf = this.#public ? deafSockets() : [];

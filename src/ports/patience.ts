@@ -6,7 +6,7 @@ import { SystemError } from "../native/libc.js";
 const PATIENCE = 1000;
 const PAUSE = 25;
 
-export function hasCode(error: unknown, codes: readonly string[]): error is SystemError {
+export function hasCode(error: unknown, codes: readonly string[]): boolean {
   return error instanceof SystemError && codes.includes(error.code);
 }
 

@@ -60,6 +60,14 @@ export interface Port {
   close(): void;
 }
 
+/** What every port on a network device is built with. */
+export interface DevicePortOptions extends PortOptions {
+  /** The network device; default: the port's name. */
+  readonly device?: string;
+  /** Addresses of this host to begin with. Without them a private port takes the host's own packets for foreign ones. */
+  readonly local?: readonly IpAddress[];
+}
+
 /** A port on a network device that the kernel uses as well: it takes some packets and leaves the others. */
 export interface DevicePort extends Port {
   readonly kind: "ethernet";

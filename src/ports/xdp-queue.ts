@@ -16,7 +16,9 @@ export const xdpCounters = {
   "drop.tx_full": "packets that found the transmit ring full",
   "drop.tx_invalid": "packets without a byte, or beyond their frame",
   "tx.errors": "system calls to transmit that failed, for example because the device is down",
-  "kernel.dropped": "packets that the kernel dropped because they were larger than a frame",
+  "kernel.dropped":
+    "packets that the kernel dropped because they were larger than a frame: jumbo frames, or joined ones " +
+    "(ethtool -K DEVICE gro off lro off here, tso off gso off at the other end of a veth pair)",
   "kernel.ring_full": "packets that the kernel dropped because the receive ring was full",
   "kernel.fill_empty": "times that the kernel found no frame to receive into",
 };
@@ -44,6 +46,8 @@ export class XdpQueue {
   readonly #completion: XdpRing;
   readonly #receive: XdpRing;
   readonly #transmit: XdpRing;
+  /** The kernel refused to transmit at all the last time; waiting for room would not end. */
+  #stuck = false;
 
   /**
    * @param port the number that received frames carry
@@ -72,9 +76,9 @@ export class XdpQueue {
     this.#refill();
   }
 
-  /** Packets that stand in the transmit ring because the kernel did not take them yet. */
-  get backlog(): number {
-    return this.socket.transmit ? this.#transmit.pending : 0;
+  /** Whether packets stand in the transmit ring that the kernel might take now. */
+  get backlog(): boolean {
+    return this.sending > 0 && !this.#stuck && this.#transmit.pending > 0;
   }
 
   /** True while the kernel has too few frames to receive into, and others come back when they have been sent. */
@@ -201,9 +205,11 @@ export class XdpQueue {
         const error = errno();
         if (error !== EAGAIN && error !== EBUSY && error !== ENOBUFS) {
           this.#counters[c["tx.errors"]]++;
+          this.#stuck = true;
           return;
         }
       }
+      this.#stuck = false;
       const before = consumer;
       consumer = Atomics.load(ring.consumer, 0);
       if (consumer === before) return;

@@ -4,33 +4,22 @@
 
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
-import { close, interfaceIndex, POLLIN, POLLOUT, SystemError } from "../native/libc.js";
+import { close, interfaceIndex, POLLIN, POLLOUT } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
-import {
-  attachXdp,
-  BpfMap,
-  loadXdpProgram,
-  MAP_TYPE_ARRAY,
-  MAP_TYPE_HASH,
-  MAP_TYPE_XSKMAP,
-  XDP_GENERIC,
-  XDP_NATIVE,
-} from "./bpf.js";
+import { BpfMap, loadXdpProgram, MAP_TYPE_ARRAY, MAP_TYPE_HASH, MAP_TYPE_XSKMAP } from "./bpf.js";
 import { ethernetAddress, receiveQueues } from "./device.js";
-import { hasCode, patiently } from "./patience.js";
-import type { DevicePort, PortOptions, Waiting } from "./port.js";
+import { patiently } from "./patience.js";
+import type { DevicePort, DevicePortOptions, Waiting } from "./port.js";
+import { attach, BUSY, type XdpMode } from "./xdp-attach.js";
 import { type Role, xdpProgram } from "./xdp-program.js";
 import { XdpQueue, xdpCounters } from "./xdp-queue.js";
 import { XdpSocket, type XdpStatistics, type ZeroCopy } from "./xdp-socket.js";
 
 const c = counterIndex(xdpCounters);
 
-/** Where the program runs: in the driver, in the kernel's stack (works on any device, slower), or what can be had. */
-export type XdpMode = "auto" | "native" | "generic";
+export type { Role, XdpMode, ZeroCopy };
 
-export interface XdpPortOptions extends PortOptions {
-  /** The network device; default: the port's name. */
-  readonly device?: string;
+export interface XdpPortOptions extends DevicePortOptions {
   readonly role: Role;
   /** Default: auto. */
   readonly mode?: XdpMode;
@@ -47,8 +36,6 @@ export interface XdpPortOptions extends PortOptions {
 const LOCAL_ADDRESSES = 16384;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
-/** How the kernel says that another program, or another socket, has the device. */
-const BUSY = ["EBUSY", "EEXIST"];
 
 export class XdpPort implements DevicePort {
   readonly name: string;
@@ -87,19 +74,21 @@ export class XdpPort implements DevicePort {
       this.#local = this.#map("local", MAP_TYPE_HASH, 16, 4, LOCAL_ADDRESSES);
       this.#mac = this.#map("mac", MAP_TYPE_ARRAY, 4, 8, 1);
       this.setMac(ethernetAddress(this.device));
+      for (const address of options.local ?? []) this.setLocal(address, true);
       const maps = { sockets: sockets.fd, local: this.#local.fd, mac: this.#mac.fd };
       const program = loadXdpProgram(`vita_${options.role}`, xdpProgram(options.role, maps));
       this.#closers.unshift(() => close(program));
       const zeroCopy = options.zeroCopy ?? "auto";
       const mode = options.mode ?? (zeroCopy === "on" ? "native" : "auto");
-      this.mode = this.#attach(program, index, mode);
+      const attached = attach(program, this.device, index, mode);
+      this.#closers.unshift(() => close(attached.link));
+      this.mode = attached.mode;
       if (this.mode === "generic" && zeroCopy === "on")
         throw new Error(
           `${this.device}: zero-copy needs the XDP program in the driver; set xdp-mode to native`,
         );
 
-      const limit = Math.max(1, Math.floor(share / queues.length));
-      for (const [i, queue] of queues.entries()) {
+      const open = queues.map((queue, i) => {
         const socket = patiently(BUSY, () =>
           XdpSocket.open(frames, {
             device: this.device,
@@ -112,10 +101,14 @@ export class XdpPort implements DevicePort {
           }),
         );
         this.#closers.unshift(() => socket.close());
+        return socket;
+      });
+      const limit = Math.max(1, Math.floor(share / queues.length));
+      for (const [i, socket] of open.entries()) {
         const sendLimit = i === 0 ? share : 0;
         this.#queues.push(new XdpQueue(frames, socket, this.#counters, options.number, limit, sendLimit));
         this.#seen.push({ dropped: 0, ringFull: 0, fillEmpty: 0 });
-        sockets.set(u32(queue), u32(socket.fd));
+        sockets.set(u32(socket.queue), u32(socket.fd));
       }
     } catch (error) {
       this.close();
@@ -130,38 +123,6 @@ export class XdpPort implements DevicePort {
     const map = new BpfMap(name, type, keySize, valueSize, entries);
     this.#closers.unshift(() => map.close());
     return map;
-  }
-
-  #attach(program: number, index: number, mode: XdpMode): "native" | "generic" {
-    const what = (kind: string) => `attaching the XDP program to ${this.device} in ${kind} mode`;
-    const attach = (kind: "native" | "generic") => {
-      const flags = kind === "native" ? XDP_NATIVE : XDP_GENERIC;
-      const link = patiently(BUSY, () => attachXdp(program, index, flags, what(kind)));
-      this.#closers.unshift(() => close(link));
-      return kind;
-    };
-    try {
-      if (mode !== "generic") {
-        try {
-          return attach("native");
-        } catch (error) {
-          if (mode === "native" || !(error instanceof SystemError) || hasCode(error, BUSY)) throw error;
-        }
-      }
-      return attach("generic");
-    } catch (error) {
-      if (hasCode(error, BUSY))
-        throw new Error(
-          `another XDP program is attached to ${this.device}: "ip link show dev ${this.device}" shows it; end the ` +
-            `program that attached it, or try "ip link set dev ${this.device} xdp off"`,
-          { cause: error },
-        );
-      if (mode === "native" && error instanceof SystemError)
-        throw new Error(`${error.message}: the driver does not run it; set xdp-mode to auto or generic`, {
-          cause: error,
-        });
-      throw error;
-    }
   }
 
   /** Whether packets go between device and frames without a copy. */
@@ -209,7 +170,7 @@ export class XdpPort implements DevicePort {
     for (let i = 0; i < this.#queues.length; i++) {
       const queue = this.#queues[i];
       // In copy mode poll() itself sends what stands in the transmit ring.
-      this.#waiting[i].events = queue.backlog > 0 || queue.starved ? POLLIN | POLLOUT : POLLIN;
+      this.#waiting[i].events = queue.backlog || queue.starved ? POLLIN | POLLOUT : POLLIN;
     }
     this.#statistics();
     return this.#waiting;
