@@ -152,7 +152,6 @@ export class Softbench {
         aead: this.#aead,
         clock: { seconds: 1 },
         worker: 0,
-        slowPath: undefined,
       },
       plans,
     );

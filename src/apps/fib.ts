@@ -82,8 +82,10 @@ export class Fib implements NetworkListener {
 
   /** Counts changes after which what was looked up before may be wrong. */
   generation = 0;
-  /** Told when a local address comes or goes. */
+  /** Told when an address that is this machine's own, or its subnet's broadcast, comes or goes. */
   onLocal: ((address: IpAddress, present: boolean) => void) | undefined;
+  /** Told about the interface behind a port: its Ethernet address, or undefined when the interface is gone. */
+  onPort: ((port: number, mac: Uint8Array | undefined) => void) | undefined;
 
   /** @param capacity next hops, a power of two */
   constructor(ports: readonly FibPort[], counters: Counters, capacity = 16384) {
@@ -291,6 +293,7 @@ export class Fib implements NetworkListener {
       if (port !== NONE) this.portInterface[port] = NONE;
     }
     if (port === NONE) return;
+    this.onPort?.(port, present ? change.mac : undefined);
     for (const { prefix } of this.told.values()) this.select(prefix);
     this.resolveAll((hop) => this.hopPort[hop] === port);
     this.generation++;
@@ -301,6 +304,8 @@ export class Fib implements NetworkListener {
     if (present) this.addresses.set(key, { index, address, prefixLength });
     else this.addresses.delete(key);
     this.onLocal?.(address, present || this.isLocal(address));
+    const broadcast = broadcastOf(address, prefixLength);
+    if (broadcast) this.onLocal?.(broadcast, present);
     this.generation++;
   }
 
@@ -377,6 +382,12 @@ export class Fib implements NetworkListener {
         this.portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
     );
   }
+}
+
+/** The broadcast address of an IPv4 subnet that has one. */
+function broadcastOf(address: IpAddress, prefixLength: number): IpAddress | undefined {
+  if (address.length !== 4 || prefixLength > 30) return undefined;
+  return address.map((byte, i) => byte | (0xff >>> Math.min(8, Math.max(0, prefixLength - 8 * i))));
 }
 
 function neighbourKey(index: number, address: IpAddress): string {

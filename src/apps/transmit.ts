@@ -18,9 +18,10 @@ export const transmitCounters = {
 const COUNT = counterIndex(transmitCounters);
 const ETHERNET_HEADER = 14;
 
-/** Sends an IP packet through the kernel's stack out of an interface. False when the kernel did not take it. */
+/** Sends an IP packet through the kernel's stack. False when the kernel did not take it. */
 export interface SlowPath {
-  send(interfaceIndex: number, offset: number, length: number): boolean;
+  /** @param offset where the IP header begins in the frames' region */
+  send(offset: number, length: number): boolean;
 }
 
 export class Transmit implements App {
@@ -29,18 +30,18 @@ export class Transmit implements App {
   private readonly view: DataView;
   private readonly fib: Fib;
   private readonly routes: SaRoutes;
-  private readonly slowPath: SlowPath | undefined;
+  private readonly slowPaths: readonly (SlowPath | undefined)[];
   private readonly outputs: readonly Link[];
   private readonly isEthernet: readonly boolean[];
 
   /**
    * @param encapsulated ESP packets, which go where their SA's far end is
    * @param routed packets whose next hop is known
-   * @param outputs the ports' links, by port number
+   * @param parts `slowPaths` and `outputs`, the ports' links, go by port number
    */
   constructor(
     context: AppContext,
-    parts: { fib: Fib; routes: SaRoutes; slowPath: SlowPath | undefined },
+    parts: { fib: Fib; routes: SaRoutes; slowPaths: readonly (SlowPath | undefined)[] },
     ports: readonly { kind: "ethernet" | "ip" }[],
     readonly encapsulated: Link,
     readonly routed: Link,
@@ -51,7 +52,7 @@ export class Transmit implements App {
     this.view = context.frames.view;
     this.fib = parts.fib;
     this.routes = parts.routes;
-    this.slowPath = parts.slowPath;
+    this.slowPaths = parts.slowPaths;
     this.outputs = outputs;
     this.isEthernet = ports.map(({ kind }) => kind === "ethernet");
   }
@@ -103,7 +104,7 @@ export class Transmit implements App {
     const frames = this.frames;
     this.fib.wantHop(hop);
     const sent =
-      this.slowPath?.send(this.fib.interfaceOf(port), frames.offset[frame], frames.length[frame]) ?? false;
+      this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame]) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);
   }

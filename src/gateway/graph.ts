@@ -29,6 +29,8 @@ import type { Port, PortOptions } from "../ports/port.js";
 /** A port to be made: its place in the graph, and how to make it once its link is there. */
 export interface PortPlan extends FibPort {
   open(context: AppContext, options: PortOptions): Port;
+  /** A way through the kernel's stack for packets to neighbours that are not resolved; none without a kernel. */
+  readonly slowPath?: SlowPath | undefined;
 }
 
 export interface GraphParts {
@@ -39,7 +41,6 @@ export interface GraphParts {
   readonly clock: Clock;
   /** Number of this worker: its lane in the SAD's counters. */
   readonly worker: number;
-  readonly slowPath: SlowPath | undefined;
 }
 
 export const linkCounters = {
@@ -128,7 +129,7 @@ export class Graph {
           name: "transmit",
           app: new Transmit(
             context,
-            { fib, routes, slowPath: parts.slowPath },
+            { fib, routes, slowPaths: plans.map(({ slowPath }) => slowPath) },
             plans,
             encapsulated,
             routed,

@@ -54,6 +54,8 @@ export interface PseudoKernelParts {
   now(): number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
+  /** Told about every policy entry that comes (those found at the start included) or goes. */
+  policyChanged?(request: PolicyRequest, present: boolean): void;
 }
 
 export class PseudoKernel implements Kernel {
@@ -62,6 +64,7 @@ export class PseudoKernel implements Kernel {
   readonly #engine: AeadEngine;
   readonly #now: () => number;
   readonly #random: (limit: number) => number;
+  readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
   #order = 0;
   /** Outbound SAs by SPI and destination. */
   readonly #outbound = new Map<string, number>();
@@ -81,6 +84,7 @@ export class PseudoKernel implements Kernel {
     this.#engine = parts.engine;
     this.#now = parts.now;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
+    this.#policyChanged = parts.policyChanged?.bind(parts);
     this.#adopt();
   }
 
@@ -275,6 +279,7 @@ export class PseudoKernel implements Kernel {
   }
 
   #enter(entry: number, request: PolicyRequest): void {
+    this.#policyChanged?.(request, true);
     const key = entryKey(request);
     const list = this.#entries.get(key);
     if (list) list.push(entry);
@@ -340,6 +345,7 @@ export class PseudoKernel implements Kernel {
     bySpi?.delete(entry);
     if (bySpi?.size === 0) this.#entriesBySpi.delete(request.espSpi);
     this.#spd.remove(entry);
+    this.#policyChanged?.(request, false);
     this.#freeEntries.push(entry);
   }
 

@@ -198,6 +198,21 @@ export class Sad {
     return true;
   }
 
+  /** A worker is ready to move packets; 0 says that it is gone. */
+  announceWorker(worker: number, pid: number): void {
+    Atomics.store(this.atomics, (h.workerPid >>> 2) + worker, pid);
+  }
+
+  /** Process id of a worker that has announced itself, or 0. */
+  workerPid(worker: number): number {
+    return this.words[(h.workerPid >>> 2) + worker];
+  }
+
+  /** Counts up, so that others see that the worker is alive. */
+  signOfLife(worker: number): void {
+    this.words[(h.workerBreath >>> 2) + worker]++;
+  }
+
   /** A worker says that it begins a breath: what was released before is not in its hands. */
   enterBreath(worker: number): void {
     const index = (h.workerEpoch >>> 2) + worker;

@@ -72,6 +72,7 @@ const c = {
   close: libc.func("int close(int fd)"),
   fcntl: libc.func("int fcntl(int fd, int command, int64_t argument)"),
   eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
+  flock: libc.func("int flock(int fd, int operation)"),
   open: libc.func("int open(const char *path, int flags, int mode)"),
 };
 
@@ -188,6 +189,12 @@ const os_O_CLOEXEC = 0o2000000;
 
 export function close(fd: number): void {
   c.close(fd);
+}
+
+/** Locks an open file for this process until it ends or closes the descriptor. False when another process has the lock. */
+export function tryLock(fd: number): boolean {
+  const LOCK_EX_NB = 6;
+  return c.flock(fd, LOCK_EX_NB) === 0;
 }
 
 export function setNonBlocking(fd: number): void {

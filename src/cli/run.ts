@@ -1,0 +1,31 @@
+// `vita run`: brings a node up and keeps it up until SIGTERM or SIGINT.
+
+import { Command } from "commander";
+import { loadConfiguration } from "../config/datastore.js";
+import { makeLogger } from "../gateway/log.js";
+import { Supervisor } from "../gateway/supervisor.js";
+
+export function runCommand(): Command {
+  return new Command("run")
+    .description("run a node in the foreground: workers, and the kernel that charon talks to")
+    .requiredOption("-c, --config <file>", "configuration, JSON")
+    .action(async ({ config }: { config: string }) => {
+      const configuration = loadConfiguration(config);
+      if (process.getuid?.() !== 0)
+        throw new Error(
+          "vita run needs root: it opens raw sockets, TUN devices and XDP programs (try: sudo vita run …)",
+        );
+      const log = makeLogger("vita");
+      // Asked to end while it begins, it ends when it has begun.
+      let stop = () => {};
+      const ended = new Promise<void>((resolve) => {
+        stop = resolve;
+      });
+      process.once("SIGTERM", stop);
+      process.once("SIGINT", stop);
+      const supervisor = await Supervisor.start(configuration, log);
+      await ended;
+      log.info("stopping");
+      await supervisor.stop();
+    });
+}

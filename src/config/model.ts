@@ -1,0 +1,92 @@
+// The configuration of a node, as a JSON document: what may stand in it, and what it means when it is left out. Errors
+// name the place as a path, the value and what was expected: `/public-interface/0/name: "" is not an interface name`.
+
+import { z } from "zod";
+
+/** Linux: at most 15 bytes, no slash, no white space; and not "." or "..". */
+const interfaceName = z
+  .string()
+  .refine(
+    (name) => /^[^\s/:]{1,15}$/.test(name) && Buffer.byteLength(name) <= 15 && name !== "." && name !== "..",
+    "is not an interface name: 1 to 15 bytes without white space, '/' and ':'",
+  );
+
+const nodeName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    "is not a node name: letters, digits, '.', '_' and '-', at most 63",
+  );
+
+const count = (min: number, max: number) => z.int().min(min).max(max);
+
+const publicInterface = z.strictObject({
+  /** Network device on the side where ESP goes. */
+  name: interfaceName,
+  /** How packets are taken from it: `xdp` (AF_XDP), or `packet` (AF_PACKET) where XDP is not to be had. */
+  driver: z.enum(["xdp", "packet"]).default("xdp"),
+  /** Who owns the interface: `shared` leaves it to the kernel, Vita takes ESP only. */
+  mode: z.enum(["shared"]).default("shared"),
+  "xdp-mode": z.enum(["auto", "native", "generic"]).default("auto"),
+  "zero-copy": z.enum(["auto", "on", "off"]).default("auto"),
+});
+
+const privateInterface = z.strictObject({
+  /** Network device on the side that is protected; for `tun`, the device to be made. */
+  name: interfaceName,
+  driver: z.enum(["xdp", "packet", "tun"]).default("xdp"),
+  "xdp-mode": z.enum(["auto", "native", "generic"]).default("auto"),
+  "zero-copy": z.enum(["auto", "on", "off"]).default("auto"),
+  /** `tun` only: bytes of IP packet. */
+  mtu: count(1280, 1700).default(1400),
+});
+
+export const configurationModel = z
+  .strictObject({
+    node: nodeName,
+    "public-interface": z.array(publicInterface).min(1).max(16),
+    "private-interface": z.array(privateInterface).min(1).max(16),
+    /** Worker processes. More than one needs devices with several queues. */
+    workers: z.literal(1).default(1),
+    /** Crypto engine: `auto` takes libIPSec_MB where it can be had. */
+    engine: z.enum(["auto", "ipsec-mb", "node"]).default("auto"),
+    /** Kernel routing table for the routes that send protected traffic of this host to the TUN device. */
+    "route-table": count(1, 0x7fffffff).default(221),
+    limits: z
+      .strictObject({
+        /** Security associations, both directions counted. */
+        sas: count(2, 131_072).default(4096),
+        /** Policy entries. */
+        policies: count(2, 524_288).default(16_384),
+        /** Frames of packet memory a worker has, 2 KiB each. */
+        frames: count(1024, 262_144).default(16_384),
+      })
+      .prefault({}),
+  })
+  .superRefine((configuration, context) => {
+    const names = new Map<string, string>();
+    for (const side of ["public-interface", "private-interface"] as const)
+      configuration[side].forEach(({ name }, i) => {
+        const first = names.get(name);
+        if (first)
+          context.addIssue({
+            code: "custom",
+            path: [side, i, "name"],
+            message: `is already at ${first}`,
+            input: name,
+          });
+        names.set(name, `/${side}/${i}/name`);
+      });
+    const tuns = configuration["private-interface"].filter(({ driver }) => driver === "tun").length;
+    if (tuns > 1)
+      context.addIssue({
+        code: "custom",
+        path: ["private-interface"],
+        message: "has more than one tun device",
+        input: tuns,
+      });
+  });
+
+export type Configuration = z.output<typeof configurationModel>;
+export type PublicInterface = Configuration["public-interface"][number];
+export type PrivateInterface = Configuration["private-interface"][number];

@@ -1,0 +1,61 @@
+// From the configuration's interfaces to ports.
+
+import type { SlowPath } from "../apps/transmit.js";
+import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
+import type { AppContext } from "../engine/app.js";
+import { PacketPort } from "../ports/packet.js";
+import type { DevicePort, Port, PortOptions } from "../ports/port.js";
+import { SlowPath as KernelPath } from "../ports/slow-path.js";
+import { TunPort } from "../ports/tun.js";
+import { XdpPort } from "../ports/xdp.js";
+import type { PortPlan } from "./graph.js";
+
+/** A plan whose port sits on a network device, once it is open; undefined for TUN. */
+export interface DevicePlan extends PortPlan {
+  device: DevicePort | undefined;
+}
+
+/** Plans for a worker's ports: public ones first, then private ones. */
+export function planPorts(configuration: Configuration, context: AppContext): DevicePlan[] {
+  return [
+    ...configuration["public-interface"].map((settings) => plan(settings, "public", context)),
+    ...configuration["private-interface"].map((settings) => plan(settings, "private", context)),
+  ];
+}
+
+function plan(
+  settings: PublicInterface | PrivateInterface,
+  side: "public" | "private",
+  context: AppContext,
+): DevicePlan {
+  const { name, driver } = settings;
+  if (driver === "tun")
+    return {
+      name,
+      side,
+      kind: "ip",
+      device: undefined,
+      open: (appContext, options) => new TunPort(appContext, options),
+    };
+  const slowPath: SlowPath = new KernelPath(context.frames, name);
+  const made: DevicePlan = {
+    name,
+    side,
+    kind: "ethernet",
+    device: undefined,
+    slowPath,
+    open: (appContext: AppContext, options: PortOptions): Port => {
+      made.device =
+        driver === "packet"
+          ? new PacketPort(appContext, { ...options, role: side })
+          : new XdpPort(appContext, {
+              ...options,
+              role: side,
+              mode: settings["xdp-mode"],
+              zeroCopy: settings["zero-copy"],
+            });
+      return made.device;
+    },
+  };
+  return made;
+}

@@ -1,0 +1,211 @@
+// What a node is doing, read from its shared files. Anybody with the right to read them can ask, whether the supervisor
+// runs or not. Keys are not part of it.
+
+import { readFileSync } from "node:fs";
+import { type Configuration, parseConfiguration } from "../config/datastore.js";
+import { CounterFile } from "../engine/counters.js";
+import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
+import { readEndPoints } from "../ipsec/outer-header.js";
+import { saTotals } from "../ipsec/pseudo-kernel.js";
+import { Sad } from "../ipsec/sad.js";
+import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "../ipsec/sad-layout.js";
+import { readSelector } from "../ipsec/selectors.js";
+import { lastSequence } from "../ipsec/sequence.js";
+import { Spd } from "../ipsec/spd.js";
+import { formatAddress, formatPrefix, rangeToPrefixes } from "../net/address.js";
+import { MonotonicClock } from "./clock.js";
+import { RunDirectory } from "./run-directory.js";
+import { isWorker } from "./worker-process.js";
+
+const at = saSlot.at;
+
+export interface WorkerState {
+  index: number;
+  pid: number;
+  alive: boolean;
+}
+
+export interface SaReport {
+  spi: string;
+  direction: "in" | "out";
+  state: "larval" | "active" | "expired" | "dying";
+  src: string;
+  dst: string;
+  reqid: number;
+  mode: string;
+  algorithm: string;
+  esn: boolean;
+  udpEncapsulation: boolean;
+  /** Inbound: packets. */
+  replayWindow: number;
+  srcSelectors: string[];
+  dstSelectors: string[];
+  packets: number;
+  bytes: number;
+  /** Outbound: the last one that was reserved. Inbound: the highest one seen. As text, because it has 64 bits. */
+  sequence: string;
+  ageSeconds: number;
+  idleSeconds: number | null;
+}
+
+export interface PolicyState {
+  direction: "in" | "out" | "forward";
+  type: "protect" | "pass" | "drop";
+  class: "pass" | "default" | "trap" | "fallback";
+  rank: number;
+  src: string;
+  dst: string;
+  tunnelSrc: string;
+  tunnelDst: string;
+  reqid: number;
+  spi: string | null;
+  /** `out`: does an SA stand behind it? */
+  protected: boolean | null;
+}
+
+export interface NodeState {
+  node: string;
+  workers: WorkerState[];
+  /** `app.counter` summed over the workers. */
+  counters: Record<string, number>;
+  sas: SaReport[];
+  policies: PolicyState[];
+}
+
+/** @throws Error that says that the node does not run */
+export function readState(node: string, base?: string): NodeState {
+  const run = new RunDirectory(node, base);
+  let configuration: Configuration;
+  try {
+    const path = run.file("config.json");
+    configuration = parseConfiguration(readFileSync(path, "utf8"), path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === "ENOENT")
+      throw new Error(`node ${node} does not run (there is no ${run.path}); start it with vita run`);
+    throw error;
+  }
+  const sad = Sad.open(run.shared("sad"), "read");
+  const spd = Spd.open(run.shared("spd"), "read");
+  try {
+    return {
+      node,
+      workers: Array.from({ length: configuration.workers }, (_, index) => {
+        const pid = sad.workerPid(index);
+        return { index, pid, alive: pid !== 0 && isWorker(pid, node, index) };
+      }),
+      counters: readCounters(run, configuration.workers),
+      sas: readSas(sad),
+      policies: readPolicies(spd),
+    };
+  } finally {
+    sad.close();
+    spd.close();
+  }
+}
+
+function readCounters(run: RunDirectory, workers: number): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (let i = 0; i < workers; i++) {
+    let file: CounterFile;
+    try {
+      file = CounterFile.open(run.shared(`counters-${i}`), "read");
+    } catch {
+      continue; // The worker has not been started yet.
+    }
+    for (const [name, value] of file.read()) sums[name] = (sums[name] ?? 0) + value;
+    file.close();
+  }
+  return Object.fromEntries(Object.entries(sums).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function readSas(sad: Sad): SaReport[] {
+  const clock = new MonotonicClock();
+  const sas: SaReport[] = [];
+  for (let slot = 0; slot < sad.slotCount; slot++) {
+    const state = sad.state(slot);
+    if (state === SaState.free) continue;
+    const base = sad.offset(slot);
+    const word = (field: number) => sad.words[(base + field) >>> 2];
+    const flags = word(at.flags);
+    const inbound = (flags & SaFlag.inbound) !== 0;
+    const udp = (flags & SaFlag.udpEncapsulation) !== 0;
+    const { src, dst } = readEndPoints(sad, slot);
+    const end = ({ address, port }: typeof src) =>
+      udp ? `${formatAddress(address)}[${port}]` : formatAddress(address);
+    const selectors = (first: number, count: number) =>
+      Array.from({ length: count }, (_, i) =>
+        formatSelector(readSelector(sad.region, base + at.selectors + (first + i) * SELECTOR_SIZE)),
+      );
+    const lastUse = word(at.lastUse);
+    const sequence = inbound
+      ? (BigInt(word(at.topHigh)) << 32n) | BigInt(word(at.topLow))
+      : lastSequence(sad.atomics, base >>> 2);
+    sas.push({
+      spi: word(at.spi).toString(16).padStart(8, "0"),
+      direction: inbound ? "in" : "out",
+      state:
+        state === SaState.larval
+          ? "larval"
+          : state === SaState.dying
+            ? "dying"
+            : flags & SaFlag.expired
+              ? "expired"
+              : "active",
+      src: end(src),
+      dst: end(dst),
+      reqid: word(at.reqid),
+      mode: "tunnel",
+      algorithm: word(at.keyLength) === 0 ? "" : `aes${word(at.keyLength) * 8}gcm16`,
+      esn: (flags & SaFlag.extendedSequenceNumbers) !== 0,
+      udpEncapsulation: udp,
+      replayWindow: word(at.replayWindow),
+      srcSelectors: selectors(0, word(at.srcSelectors)),
+      dstSelectors: selectors(word(at.srcSelectors), word(at.dstSelectors)),
+      ...saTotals(sad, slot),
+      sequence: String(sequence),
+      ageSeconds: clock.seconds - word(at.added),
+      idleSeconds: lastUse === 0 ? null : clock.seconds - lastUse,
+    });
+  }
+  return sas;
+}
+
+const directions = ["in", "out", "forward"] as const;
+const types = ["", "protect", "pass", "drop"] as const;
+const classes = ["pass", "default", "trap", "fallback"] as const;
+
+function readPolicies(spd: Spd): PolicyState[] {
+  const entries = Array.from({ length: spd.used }, (_, entry) => entry).filter((entry) => spd.present(entry));
+  return entries
+    .sort((a, b) => spd.rank(a) - spd.rank(b) || spd.order(b) - spd.order(a))
+    .map((entry) => {
+      const request: PolicyRequest = spd.read(entry);
+      const { id } = request;
+      return {
+        direction: directions[id.direction],
+        type: types[request.type] as PolicyState["type"],
+        class: classes[request.priorityClass],
+        rank: spd.rank(entry),
+        src: formatSelector(id.srcSelector),
+        dst: formatSelector(id.dstSelector),
+        tunnelSrc: formatAddress(request.src.address),
+        tunnelDst: formatAddress(request.dst.address),
+        reqid: request.reqid,
+        spi: request.espSpi === 0 ? null : request.espSpi.toString(16).padStart(8, "0"),
+        protected: directions[id.direction] === "out" && request.type === 1 ? spd.sa(entry) >= 0 : null,
+      };
+    });
+}
+
+/** `10.1.0.0/24`, `10.1.0.5-10.1.0.9`, and behind it protocol and ports where they matter: `10.1.0.0/24[udp/53]`. */
+export function formatSelector({ from, to, protocol, fromPort, toPort }: Selector): string {
+  const prefixes = rangeToPrefixes(from, to);
+  const range =
+    prefixes.length === 1 ? formatPrefix(prefixes[0]) : `${formatAddress(from)}-${formatAddress(to)}`;
+  if (protocol === 0 && fromPort === 0 && toPort === 0xffff) return range;
+  const name = { 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp" }[protocol] ?? String(protocol);
+  if (fromPort > toPort) return `${range}[${name}/opaque]`;
+  if (fromPort === 0 && toPort === 0xffff) return `${range}[${name}]`;
+  return `${range}[${name}/${fromPort === toPort ? fromPort : `${fromPort}-${toPort}`}]`;
+}

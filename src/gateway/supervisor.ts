@@ -1,0 +1,165 @@
+// The supervisor: `vita run`. It owns the shared files, serves charon as its kernel, and keeps the workers running. It
+// moves no packets; when it dies the workers go on, and the next supervisor finds everything where this one left it.
+
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CharonService } from "../charon/service.js";
+import type { Configuration } from "../config/datastore.js";
+import type { AeadEngine } from "../ipsec/aead.js";
+import { KernelFeature } from "../ipsec/kernel.js";
+import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
+import { Sad } from "../ipsec/sad.js";
+import { Spd } from "../ipsec/spd.js";
+import { tryLock } from "../native/libc.js";
+import { MonotonicClock } from "./clock.js";
+import { chooseEngine, makeEngine } from "./engines.js";
+import { type Logger, messageOf } from "./log.js";
+import { RunDirectory } from "./run-directory.js";
+import { sameJson } from "./same-json.js";
+import { TunRoutes } from "./tun-routes.js";
+import { endWorkersOf, WorkerProcess } from "./worker-process.js";
+
+/** Milliseconds for the workers to open their ports. */
+const START_LIMIT = 15_000;
+/** Milliseconds between two looks for what has timed out. */
+const SWEEP = 1000;
+
+const FEATURES = KernelFeature.espV3Tfc | KernelFeature.policySpi | KernelFeature.saUseTime;
+
+export class Supervisor {
+  readonly #log: Logger;
+  readonly #run: RunDirectory;
+  readonly #configuration: Configuration;
+  readonly #lock: number;
+  #sad!: Sad;
+  #spd!: Spd;
+  #engine!: AeadEngine;
+  #kernel!: PseudoKernel;
+  #workers: WorkerProcess[] = [];
+  #routes: TunRoutes | undefined;
+  #service: CharonService | undefined;
+  #sweeper: NodeJS.Timeout | undefined;
+
+  private constructor(configuration: Configuration, run: RunDirectory, lock: number, log: Logger) {
+    this.#configuration = configuration;
+    this.#run = run;
+    this.#lock = lock;
+    this.#log = log;
+  }
+
+  /**
+   * Brings a node up; returns when it forwards packets and charon can connect.
+   * @throws Error with what to do about it; nothing is left running then
+   */
+  static async start(configuration: Configuration, log: Logger): Promise<Supervisor> {
+    const run = new RunDirectory(configuration.node);
+    run.make();
+    const lock = openSync(run.file("lock"), "w", 0o600);
+    if (!tryLock(lock)) {
+      closeSync(lock);
+      throw new Error(`node ${configuration.node} runs already (it holds ${run.file("lock")})`);
+    }
+    const supervisor = new Supervisor(configuration, run, lock, log);
+    try {
+      await supervisor.#start();
+    } catch (error) {
+      await supervisor.stop();
+      throw error;
+    }
+    return supervisor;
+  }
+
+  async #start(): Promise<void> {
+    const configuration = this.#configuration;
+    const engine = chooseEngine(configuration.engine, this.#log);
+    const keep = this.#openShared(engine);
+    if (!keep) endWorkersOf(this.#run);
+    const isSame = sameJson(this.#run.file("config.json"), configuration);
+    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
+      mode: 0o600,
+    });
+
+    const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
+    if (tun) this.#routes = new TunRoutes(tun.name, tun.mtu, configuration["route-table"], this.#log);
+
+    this.#engine = makeEngine(this.#sad);
+    const clock = new MonotonicClock();
+    this.#kernel = new PseudoKernel({
+      sad: this.#sad,
+      spd: this.#spd,
+      engine: this.#engine,
+      now: () => {
+        clock.read();
+        return clock.seconds;
+      },
+      policyChanged: (request, present) => this.#routes?.change(request, present),
+    });
+
+    for (let i = 0; i < configuration.workers; i++) {
+      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#log);
+      this.#workers.push(worker);
+      if (keep && isSame && worker.adopt()) this.#log.info(`worker ${i} (process ${worker.pid}) goes on`);
+      else {
+        await new WorkerProcess(i, this.#sad, this.#run, this.#log).stop();
+        worker.start();
+      }
+    }
+    await this.#workersReady();
+
+    this.#service = CharonService.listen({
+      path: this.#run.charonSocket,
+      kernel: this.#kernel,
+      features: FEATURES,
+      bootId: this.#sad.bootId,
+      logger: this.#log,
+    });
+    this.#sweeper = setInterval(() => this.#kernel.sweep(), SWEEP);
+    writeFileSync(this.#run.ready, "");
+    this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
+  }
+
+  /** Opens the SAD and the SPD that an earlier run left, or makes new ones. @returns whether the old ones serve */
+  #openShared(engine: number): boolean {
+    const { sas, policies } = this.#configuration.limits;
+    try {
+      this.#sad = Sad.open(this.#run.shared("sad"), "write");
+      this.#spd = Spd.open(this.#run.shared("spd"), "write");
+      if (this.#sad.slotCount !== sas || this.#spd.capacity !== policies || this.#sad.engine !== engine)
+        throw new Error("its size or its engine has changed");
+      this.#log.info("the SAD of an earlier run is taken over");
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT")
+        this.#log.warn(
+          `the SAD of an earlier run cannot be used, and all its SAs are lost: ${messageOf(error)}`,
+        );
+    }
+    this.#sad = Sad.create(this.#run.fresh("sad"), sas, engine);
+    this.#spd = Spd.create(this.#run.fresh("spd"), policies);
+    return false;
+  }
+
+  async #workersReady(): Promise<void> {
+    for (let waited = 0; !this.#workers.every(({ ready }) => ready); waited += 10) {
+      const dead = this.#workers.find(({ deaths }) => deaths > 0);
+      if (dead) throw new Error(`worker ${dead.index} cannot start${dead.lastWords()} (see ${dead.logFile})`);
+      if (waited >= START_LIMIT) throw new Error(`the workers did not start within ${START_LIMIT / 1000} s`);
+      await sleep(10);
+    }
+  }
+
+  /** Ends everything and removes what it made. The SAs are gone then; charon's calls fail. */
+  async stop(): Promise<void> {
+    clearInterval(this.#sweeper);
+    await this.#service?.stop();
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
+    this.#routes?.close();
+    this.#engine?.close();
+    // Keys do not outlive their use, not even in pages that wait to be handed out again.
+    this.#sad?.region.bytes.fill(0);
+    this.#sad?.close();
+    this.#spd?.close();
+    this.#run.remove();
+    closeSync(this.#lock);
+  }
+}

@@ -1,0 +1,138 @@
+// Routes that the policies ask for: traffic of the gateway's own host to what lies behind the tunnels goes to the TUN
+// device. They live in a table of their own, looked up before the main one, so that nothing of the host's is changed and
+// everything goes with one flush. Where a tunnel covers its own far end (0.0.0.0/0, say) the far end is thrown back to the
+// main table: IKE and ESP must not go into the tunnel.
+
+import { execFileSync } from "node:child_process";
+import type { PolicyRequest } from "../ipsec/kernel.js";
+import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
+import {
+  compareAddresses,
+  formatAddress,
+  formatPrefix,
+  type IpAddress,
+  parseAddress,
+  rangeToPrefixes,
+} from "../net/address.js";
+import { createTun, deleteTun } from "../ports/tun.js";
+import { type Logger, messageOf } from "./log.js";
+
+interface Wanted {
+  /** Arguments of `ip route replace`. */
+  readonly words: readonly string[];
+  readonly family: "-4" | "-6";
+  count: number;
+}
+
+export class TunRoutes {
+  readonly #device: string;
+  readonly #table: string;
+  readonly #log: Logger;
+  readonly #wanted = new Map<string, Wanted>();
+
+  /** Makes the device, or takes over the one that an earlier run left, and the rule; the table begins empty. */
+  constructor(device: string, mtu: number, table: number, log: Logger) {
+    this.#device = device;
+    this.#table = String(table);
+    this.#log = log;
+    createTun(device, mtu);
+    ip("link", "set", device, "up");
+    for (const family of ["-4", "-6"]) {
+      this.#quietly(family, "rule", "del", "pref", this.#table, "lookup", this.#table);
+      ip(family, "rule", "add", "pref", this.#table, "lookup", this.#table);
+      this.#quietly(family, "route", "flush", "table", this.#table);
+    }
+  }
+
+  /** A policy came or went. */
+  change(request: PolicyRequest, present: boolean): void {
+    if (present) this.#add(request);
+    else this.#remove(request);
+  }
+
+  #add(request: PolicyRequest): void {
+    for (const { key, words, family } of this.#routesFor(request)) {
+      const wanted = this.#wanted.get(key);
+      if (wanted) {
+        wanted.count++;
+        continue;
+      }
+      this.#wanted.set(key, { words, family, count: 1 });
+      try {
+        ip(family, "route", "replace", ...words, "table", this.#table);
+      } catch (error) {
+        this.#log.warn(`route ${words.join(" ")}: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  #remove(request: PolicyRequest): void {
+    for (const { key } of this.#routesFor(request)) {
+      const wanted = this.#wanted.get(key);
+      if (!wanted || --wanted.count > 0) continue;
+      this.#wanted.delete(key);
+      this.#quietly(wanted.family, "route", "del", ...wanted.words, "table", this.#table);
+    }
+  }
+
+  #routesFor({ id, type, dst }: PolicyRequest): { key: string; words: string[]; family: "-4" | "-6" }[] {
+    if (id.direction !== PolicyDirection.out || type !== PolicyType.ipsec) return [];
+    const { from, to } = id.dstSelector;
+    const family = from.length === 4 ? "-4" : "-6";
+    const source = this.#localAddressIn(id.srcSelector.from, id.srcSelector.to);
+    const routes: string[][] = rangeToPrefixes(from, to).map((prefix) => [
+      formatPrefix(prefix),
+      "dev",
+      this.#device,
+      ...(source ? ["src", source] : []),
+    ]);
+    const far = dst.address;
+    if (far.length === from.length && compareAddresses(far, from) >= 0 && compareAddresses(far, to) <= 0)
+      routes.push(["throw", `${formatAddress(far)}/${far.length * 8}`]);
+    return routes.map((words) => ({
+      key: words.slice(0, words[0] === "throw" ? 2 : 1).join(" "),
+      words,
+      family,
+    }));
+  }
+
+  /** An address of this host that may speak into the tunnel. */
+  #localAddressIn(from: IpAddress, to: IpAddress): string | undefined {
+    const family = from.length === 4 ? "-4" : "-6";
+    const interfaces = JSON.parse(ip("-j", family, "addr", "show", "scope", "global") || "[]") as {
+      addr_info?: { local?: string }[];
+    }[];
+    for (const { addr_info } of interfaces)
+      for (const { local } of addr_info ?? []) {
+        const address = local === undefined ? undefined : parseAddress(local);
+        if (address && compareAddresses(address, from) >= 0 && compareAddresses(address, to) <= 0)
+          return local;
+      }
+    return undefined;
+  }
+
+  #quietly(...args: string[]): void {
+    try {
+      ip(...args);
+    } catch {
+      // It was not there: the interface went and took its routes along, or this is the first run.
+    }
+  }
+
+  /** Removes rule, routes and device. */
+  close(): void {
+    for (const family of ["-4", "-6"]) {
+      this.#quietly(family, "rule", "del", "pref", this.#table, "lookup", this.#table);
+      this.#quietly(family, "route", "flush", "table", this.#table);
+    }
+    try {
+      deleteTun(this.#device);
+    } catch (error) {
+      this.#log.warn(messageOf(error));
+    }
+  }
+}
+
+function ip(...args: string[]): string {
+  return execFileSync("ip", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}

@@ -1,0 +1,8 @@
+// V8 options of the processes that move packets. An app's `push` is compiled with its app as a constant, and so are the
+// typed arrays in it; only what is inlined there gains by that, and V8's usual bounds for inlining are too small for it.
+
+export const V8_FLAGS: readonly string[] = [
+  "--max-inlined-bytecode-size=2000",
+  "--max-inlined-bytecode-size-cumulative=10000",
+  "--max-optimized-bytecode-size=200000",
+];

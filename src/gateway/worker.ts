@@ -1,0 +1,139 @@
+// A worker: the process that moves packets. It maps the SAD, the SPD and its counters, opens its ports and breathes, all
+// in one thread that never returns to the event loop. It needs nobody: when the supervisor dies it goes on.
+//
+// It can be killed at any instruction. What it holds (sockets, XDP programs, packet memory) goes with the process; what
+// must stay (sequence numbers, windows, counters) is in shared memory before it matters. SIGTERM therefore is left to
+// the kernel's default action.
+
+import { readFileSync } from "node:fs";
+import { type Configuration, parseConfiguration } from "../config/datastore.js";
+import type { AppContext } from "../engine/app.js";
+import { CounterFile } from "../engine/counters.js";
+import { Sad } from "../ipsec/sad.js";
+import { Spd } from "../ipsec/spd.js";
+import { Frames } from "../memory/frames.js";
+import { POLLIN, poll } from "../native/libc.js";
+import { NetworkMonitor } from "../ports/network-monitor.js";
+import { MonotonicClock } from "./clock.js";
+import { makeEngine } from "./engines.js";
+import { Graph } from "./graph.js";
+import { type Logger, makeLogger, messageOf } from "./log.js";
+import { type DevicePlan, planPorts } from "./ports.js";
+import { RunDirectory } from "./run-directory.js";
+
+/** Milliseconds between two looks at what is not packets. */
+const TICK = 10;
+/** Milliseconds between two reminders to the kernel which neighbours are in use. */
+const REFRESH = 20_000;
+/** Milliseconds that a worker sleeps at most. */
+const SLEEP = 1000;
+/** Breaths that find nothing before the worker goes to sleep. */
+const PATIENCE = 2;
+
+class Worker {
+  private readonly sad: Sad;
+  private readonly clock = new MonotonicClock();
+  private readonly graph: Graph;
+  private readonly monitor: NetworkMonitor;
+  private readonly plans: readonly DevicePlan[];
+  private readonly pollFds = new Int32Array(2 * 64);
+  private lastTick = 0;
+  private lastRefresh = 0;
+  private gone: string | undefined;
+
+  constructor(
+    private readonly index: number,
+    run: RunDirectory,
+    configuration: Configuration,
+    private readonly log: Logger,
+  ) {
+    this.sad = Sad.open(run.shared("sad"), "write");
+    const spd = Spd.open(run.shared("spd"), "write");
+    const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
+    const frames = new Frames(configuration.limits.frames);
+    const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
+    this.plans = planPorts(configuration, context);
+    this.graph = new Graph(
+      { context, sad: this.sad, spd, aead: makeEngine(this.sad, frames), clock: this.clock, worker: index },
+      this.plans,
+    );
+    const { fib } = this.graph;
+    fib.onLocal = (address, present) => {
+      for (const { device } of this.plans) device?.setLocal(address, present);
+    };
+    fib.onPort = (port, mac) => {
+      const { device, name } = this.plans[port];
+      if (mac) device?.setMac(mac);
+      else if (device) this.gone = name;
+    };
+    this.monitor = new NetworkMonitor(fib);
+  }
+
+  run(): never {
+    const { sad, graph, index, clock } = this;
+    const { engine } = graph;
+    sad.announceWorker(index, process.pid);
+    this.log.info(`forwarding (process ${process.pid})`);
+    let idle = 0;
+    for (;;) {
+      sad.enterBreath(index);
+      clock.read();
+      graph.index.refresh();
+      const moved = engine.breathe();
+      if (((clock.milliseconds - this.lastTick) & 0x7fffffff) >= TICK) this.tick();
+      graph.fib.takeUnresolved(this.use);
+      if (moved > 0 || graph.pending) idle = 0;
+      else if (++idle > PATIENCE) {
+        this.sleep();
+        idle = 0;
+      }
+    }
+  }
+
+  private readonly use = (interfaceIndex: number, address: Uint8Array): void => {
+    this.monitor.use(interfaceIndex, address);
+  };
+
+  /** What is due now and then: changes in the kernel's network, errors' rate, neighbours in use. */
+  private tick(): void {
+    const now = this.clock.milliseconds;
+    this.graph.tick((now - this.lastTick) & 0x7fffffff);
+    this.lastTick = now;
+    this.monitor.poll();
+    this.sad.signOfLife(this.index);
+    if (((now - this.lastRefresh) & 0x7fffffff) >= REFRESH) {
+      this.lastRefresh = now;
+      this.graph.fib.refreshUsed(this.use);
+    }
+    if (this.gone !== undefined) throw new Error(`the interface ${this.gone} is gone`);
+  }
+
+  /** Blocks until something comes. Slots that are released meanwhile are free at once: a sleeper holds none. */
+  private sleep(): void {
+    const fds = this.pollFds;
+    let count = 0;
+    const add = (fd: number, events: number) => {
+      fds[2 * count] = fd;
+      fds[2 * count + 1] = events;
+      count++;
+    };
+    add(this.monitor.fd, POLLIN);
+    for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
+    this.sad.leave(this.index);
+    poll(fds, count, SLEEP);
+  }
+}
+
+/** Entry point of the worker process: `worker-main NODE INDEX`. */
+export function runWorker(node: string, index: number): void {
+  const log = makeLogger(`worker ${index}`);
+  try {
+    const run = new RunDirectory(node);
+    const path = run.file("config.json");
+    const configuration = parseConfiguration(readFileSync(path, "utf8"), path);
+    new Worker(index, run, configuration, log).run();
+  } catch (error) {
+    log.warn(messageOf(error));
+    process.exit(1);
+  }
+}
