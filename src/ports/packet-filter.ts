@@ -2,9 +2,12 @@
 // The set of local addresses is looked at afterwards, in TypeScript. Lengths that contradict each other are not: the
 // kernel has its own copy of each packet, so that a malformed one that gets here is dropped by Vita, and nobody misses it.
 
+import { SOL_SOCKET, setsockopt } from "../native/libc.js";
 import { ANCILLARY_PACKET_TYPE, ANCILLARY_VLAN_PRESENT, FilterAssembler } from "./cbpf-assembler.js";
+import { place } from "./scratch.js";
 import type { Role } from "./xdp-program.js";
 
+const SO_ATTACH_FILTER = 26;
 const ETHERNET = 14;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
@@ -29,7 +32,7 @@ export function packetFilter(role: Role): Uint8Array {
     a.load("u8", ETHERNET + 6)
       .jumpIf("==", PROTOCOL_ESP, "take")
       .jumpUnless("==", PROTOCOL_UDP, "refuse");
-    espInUdp(a, "ipv6", (size, offset) => a.load(size, ETHERNET + 40 + offset));
+    espInUdp(a, "udp6", (size, offset) => a.load(size, ETHERNET + 40 + offset));
   }
 
   a.label("ipv4");
@@ -73,4 +76,14 @@ function espInUdp(
 /** Refuses everything. */
 export function deafFilter(): Uint8Array {
   return new FilterAssembler().end(0).assemble();
+}
+
+/** Gives a socket its filter. */
+export function attachFilter(fd: number, filter: Uint8Array, what: string): void {
+  const [at] = place(filter);
+  const program = new Uint8Array(16);
+  const view = new DataView(program.buffer);
+  view.setUint16(0, filter.length / 8, true);
+  view.setBigUint64(8, at, true);
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, `filter of ${what}`);
 }

@@ -37,7 +37,7 @@ import type { IpAddress } from "../net/address.js";
 import { finishChecksum } from "../net/checksum.js";
 import { LocalAddresses } from "./local-addresses.js";
 import { MessageBatch } from "./message-batch.js";
-import { deafFilter, packetFilter } from "./packet-filter.js";
+import { attachFilter, deafFilter, packetFilter } from "./packet-filter.js";
 import {
   type DevicePort,
   type DevicePortOptions,
@@ -46,7 +46,6 @@ import {
   TAILROOM,
   type Waiting,
 } from "./port.js";
-import { place } from "./scratch.js";
 import type { Role } from "./xdp-program.js";
 
 const SOL_PACKET = 263;
@@ -54,7 +53,6 @@ const PACKET_STATISTICS = 6;
 const PACKET_VNET_HDR = 15;
 const PACKET_IGNORE_OUTGOING = 23;
 const SO_RCVBUF = 8;
-const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const ETH_P_ALL = 3;
@@ -266,15 +264,6 @@ export class PacketPort implements DevicePort {
 
 function u32(value: number): Uint8Array {
   return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
-function attachFilter(fd: number, filter: Uint8Array, what: string): void {
-  const [at] = place(filter);
-  const program = new Uint8Array(16);
-  const view = new DataView(program.buffer);
-  view.setUint16(0, filter.length / 8, true);
-  view.setBigUint64(8, at, true);
-  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, `filter of ${what}`);
 }
 
 /** Nothing arrives before the filter is in place, because only binding gives the socket a protocol. */

@@ -4,9 +4,21 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { close } from "../native/libc.js";
-import { parseAddress } from "../net/address.js";
 import { BpfMap, loadXdpProgram, MAP_TYPE_ARRAY, MAP_TYPE_HASH, MAP_TYPE_XSKMAP, runXdp } from "./bpf.js";
 import { BpfAssembler, r0, r1 } from "./bpf-assembler.js";
+import {
+  address,
+  both,
+  esp,
+  ethernet,
+  ipv4,
+  ipv6,
+  LOCAL4,
+  LOCAL6,
+  MAC,
+  marked,
+  udp,
+} from "./test-packets.js";
 import { type Role, xdpProgram } from "./xdp-program.js";
 
 const TAKEN = 1; // XDP_DROP
@@ -17,10 +29,6 @@ const closers: (() => void)[] = [];
 after(() => {
   for (const close of closers) close();
 });
-
-const MAC = [2, 0, 0, 0, 0, 1];
-const LOCAL4 = "192.0.2.1";
-const LOCAL6 = "2001:db8::1";
 
 function load(role: Role): (packet: Uint8Array) => number {
   const sockets = new BpfMap("sockets", MAP_TYPE_XSKMAP, 4, 4, 64);
@@ -39,75 +47,6 @@ function load(role: Role): (packet: Uint8Array) => number {
   });
   return (packet) => runXdp(program, packet);
 }
-
-const address = (text: string) => parseAddress(text) as Uint8Array;
-const u16 = (value: number) => [value >>> 8, value & 0xff];
-
-function ethernet(type: number, payload: readonly number[], destination = MAC): Uint8Array {
-  return Uint8Array.from([...destination, 2, 0, 0, 0, 0, 2, ...u16(type), ...payload]);
-}
-
-interface Header4 {
-  destination?: string;
-  protocol?: number;
-  ihl?: number;
-  version?: number;
-  fragment?: number;
-  length?: number;
-  mac?: number[];
-}
-
-function ipv4(payload: readonly number[], h: Header4 = {}): Uint8Array {
-  const ihl = h.ihl ?? 5;
-  const options = new Array<number>(Math.max(0, ihl - 5) * 4).fill(1);
-  return ethernet(
-    0x0800,
-    [
-      ...[((h.version ?? 4) << 4) | ihl, 0, ...u16(h.length ?? 20 + options.length + payload.length)],
-      ...[0, 1, ...u16(h.fragment ?? 0x4000), 64, h.protocol ?? 50, 0, 0],
-      ...[198, 51, 100, 7, ...address(h.destination ?? LOCAL4)],
-      ...options,
-      ...payload,
-    ],
-    h.mac,
-  );
-}
-
-interface Header6 {
-  destination?: string;
-  next?: number;
-  length?: number;
-  version?: number;
-  mac?: number[];
-}
-
-function ipv6(payload: readonly number[], h: Header6 = {}): Uint8Array {
-  return ethernet(
-    0x86dd,
-    [
-      ...[(h.version ?? 6) << 4, 0, 0, 0, ...u16(h.length ?? payload.length), h.next ?? 50, 64],
-      ...address("2001:db8:f::7"),
-      ...address(h.destination ?? LOCAL6),
-      ...payload,
-    ],
-    h.mac,
-  );
-}
-
-const udp = (payload: readonly number[], { port = 4500, length = 8 + payload.length } = {}) => [
-  ...[0x30, 0x39, ...u16(port), ...u16(length), 0, 0],
-  ...payload,
-];
-
-const esp = [0, 0, 0x10, 1, 0, 0, 0, 1, ...new Array<number>(16).fill(7)];
-const marked = [0, 0, 0, 0, ...new Array<number>(24).fill(7)];
-
-/** Both families with the same transport payload. */
-const both = (protocol: number, payload: readonly number[]) => [
-  ipv4(payload, { protocol }),
-  ipv4(payload, { protocol, ihl: 15 }),
-  ipv6(payload, { next: protocol }),
-];
 
 test("public: takes ESP and ESP in UDP to its own addresses, with IPv4 options too", { skip }, () => {
   const run = load("public");

@@ -1,0 +1,78 @@
+// Crafted Ethernet frames for the tests of the XDP programs and the socket filters: right by default, and wrong in one
+// place where a test asks for it.
+
+import { parseAddress } from "../net/address.js";
+
+/** The Ethernet address and the IP addresses of the host under test. */
+export const MAC = [2, 0, 0, 0, 0, 1];
+export const LOCAL4 = "192.0.2.1";
+export const LOCAL6 = "2001:db8::1";
+
+export const address = (text: string) => parseAddress(text) as Uint8Array;
+const u16 = (value: number) => [value >>> 8, value & 0xff];
+
+export function ethernet(type: number, payload: readonly number[], destination = MAC): Uint8Array {
+  return Uint8Array.from([...destination, 2, 0, 0, 0, 0, 2, ...u16(type), ...payload]);
+}
+
+export interface Header4 {
+  destination?: string;
+  protocol?: number;
+  ihl?: number;
+  version?: number;
+  fragment?: number;
+  length?: number;
+  mac?: number[];
+}
+
+export function ipv4(payload: readonly number[], h: Header4 = {}): Uint8Array {
+  const ihl = h.ihl ?? 5;
+  const options = new Array<number>(Math.max(0, ihl - 5) * 4).fill(1);
+  return ethernet(
+    0x0800,
+    [
+      ...[((h.version ?? 4) << 4) | ihl, 0, ...u16(h.length ?? 20 + options.length + payload.length)],
+      ...[0, 1, ...u16(h.fragment ?? 0x4000), 64, h.protocol ?? 50, 0, 0],
+      ...[198, 51, 100, 7, ...address(h.destination ?? LOCAL4)],
+      ...options,
+      ...payload,
+    ],
+    h.mac,
+  );
+}
+
+export interface Header6 {
+  destination?: string;
+  next?: number;
+  length?: number;
+  version?: number;
+  mac?: number[];
+}
+
+export function ipv6(payload: readonly number[], h: Header6 = {}): Uint8Array {
+  return ethernet(
+    0x86dd,
+    [
+      ...[(h.version ?? 6) << 4, 0, 0, 0, ...u16(h.length ?? payload.length), h.next ?? 50, 64],
+      ...address("2001:db8:f::7"),
+      ...address(h.destination ?? LOCAL6),
+      ...payload,
+    ],
+    h.mac,
+  );
+}
+
+export const udp = (payload: readonly number[], { port = 4500, length = 8 + payload.length } = {}) => [
+  ...[0x30, 0x39, ...u16(port), ...u16(length), 0, 0],
+  ...payload,
+];
+
+export const esp = [0, 0, 0x10, 1, 0, 0, 0, 1, ...new Array<number>(16).fill(7)];
+export const marked = [0, 0, 0, 0, ...new Array<number>(24).fill(7)];
+
+/** Both families with the same transport payload. */
+export const both = (protocol: number, payload: readonly number[]) => [
+  ipv4(payload, { protocol }),
+  ipv4(payload, { protocol, ihl: 15 }),
+  ipv6(payload, { next: protocol }),
+];
