@@ -211,7 +211,7 @@ class Check {
 
   async #drops(gateways: Gateway[]): Promise<string> {
     for (const { node, vita } of gateways) {
-      if (vita) this.report.drops[node] = await vita.drops();
+      if (vita) this.report.drops[node] = vita.drops();
     }
     return JSON.stringify(this.report.drops);
   }

@@ -48,7 +48,7 @@ async function sample(
   const ended = [charon.process, ...(vita ? [vita.process] : [])].find((child) => !child.running);
   if (ended) return { sas: [], drops: {}, trouble: `${ended.name} ended (${ended.ended})` };
   if (vita) {
-    const state = await vita.state();
+    const state = vita.state();
     const dead = state.workers.filter(({ alive }) => !alive).length;
     return { sas: state.sas, drops: dropsOf(state), trouble: dead > 0 ? `${dead} workers are down` : "" };
   }

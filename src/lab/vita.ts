@@ -3,7 +3,8 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { runJson, until } from "./command.js";
+import { type NodeState, readState } from "../gateway/state.js";
+import { until } from "./command.js";
 import type { Lab } from "./lab.js";
 import type { Child } from "./process.js";
 
@@ -17,24 +18,17 @@ export interface VitaConfiguration {
   workers: number;
 }
 
-/** What `vita state NODE --json` prints, as far as the lab reads it. */
-export interface VitaState {
-  workers: { index: number; pid: number; alive: boolean }[];
-  counters: Record<string, number>;
-  sas: { spi: string; direction: "in" | "out"; packets: number; bytes: number; state: string }[];
-}
-
 export class Vita {
   readonly process: Child;
   readonly node: string;
   readonly charonSocket: string;
-  readonly #environment: NodeJS.ProcessEnv;
+  readonly #runDirectory: string;
 
-  private constructor(process: Child, node: string, runDirectory: string, environment: NodeJS.ProcessEnv) {
+  private constructor(process: Child, node: string, runDirectory: string) {
     this.process = process;
     this.node = node;
     this.charonSocket = join(runDirectory, node, "charon.sock");
-    this.#environment = environment;
+    this.#runDirectory = runDirectory;
   }
 
   /** Where the Vitas of a lab keep their run files. */
@@ -61,7 +55,7 @@ export class Vita {
         env,
       },
     );
-    const vita = new Vita(child, node, runDirectory, env);
+    const vita = new Vita(child, node, runDirectory);
     await until(
       `${node}: Vita's workers`,
       () => {
@@ -73,21 +67,19 @@ export class Vita {
     return vita;
   }
 
-  state(): Promise<VitaState> {
-    return runJson<VitaState>(process.execPath, [vitaProgram, "state", this.node, "--json"], {
-      env: this.#environment,
-      timeout: 10_000,
-    });
+  /** Read from the node's shared files, like `vita state` does. */
+  state(): NodeState {
+    return readState(this.node, this.#runDirectory);
   }
 
   /** Packets that were dropped, by the name of the drop. */
-  async drops(): Promise<Record<string, number>> {
-    return dropsOf(await this.state());
+  drops(): Record<string, number> {
+    return dropsOf(this.state());
   }
 }
 
-/** Sums the drop counters of a state by name: `esp.drop.replayed` of every app that has one. */
-export function dropsOf(state: VitaState): Record<string, number> {
+/** The drop counters of a state that have counted something: `decapsulate.drop.replayed`, and so on. */
+export function dropsOf(state: Pick<NodeState, "counters">): Record<string, number> {
   const drops: Record<string, number> = {};
   for (const [name, value] of Object.entries(state.counters)) {
     if (name.includes("drop.") && value > 0) drops[name] = value;
