@@ -103,6 +103,7 @@ export class Protect implements App {
     frames.sa[frame] = sa;
     const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
     const mtu = innerMtu(this.fib.mtu[port], outerLength);
+    frames.limit[frame] = mtu;
     if (frames.length[frame] <= mtu) return this.output.transmit(frame);
     if (isIpv4 && (view.getUint16(ip + 6) & DF) === 0)
       return this.fragmenter.fragment(frame, mtu, this.output);

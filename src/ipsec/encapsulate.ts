@@ -243,10 +243,11 @@ export class Encapsulate implements App {
     return this.outerHeader(frame, slot, esp, ESP_HEADER + IV_BYTES + text + ICV_BYTES, tos, df, low);
   }
 
-  /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if the frame has room. */
+  /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
   private padTraffic(frame: number, length: number, size: number): number {
     const room = this.frames.tailroom(frame) - (3 + 2 + ICV_BYTES);
-    const wanted = (size > 1500 ? 1500 : size) - length;
+    const limit = this.frames.limit[frame];
+    const wanted = (size > limit ? limit : size) - length;
     const zeros = wanted > room ? room : wanted;
     if (zeros <= 0) return length;
     const tail = this.frames.offset[frame] + length;
