@@ -1,0 +1,248 @@
+// A whole gateway in this process: the worker's graph with two memory ports, its SAD and SPD in a scratch directory, and
+// a pseudo-kernel that writes them. Private side 10.1.0.0/16 and 2001:db8:1::/48, tunnels from 192.0.2.1 or 2001:db8::1.
+
+import assert from "node:assert/strict";
+import type { AppContext } from "../../src/engine/app.js";
+import { Graph, type PortPlan } from "../../src/gateway/graph.js";
+import type { AeadEngine } from "../../src/ipsec/aead.js";
+import { IpsecMbEngine } from "../../src/ipsec/aead-ipsec-mb.js";
+import { NodeEngine } from "../../src/ipsec/aead-node.js";
+import type { Answer } from "../../src/ipsec/kernel.js";
+import { PseudoKernel } from "../../src/ipsec/pseudo-kernel.js";
+import { Sad } from "../../src/ipsec/sad.js";
+import { Spd } from "../../src/ipsec/spd.js";
+import {
+  address,
+  type PolicyOptions,
+  policyRequest,
+  type SaOptions,
+  saRequest,
+} from "../../src/ipsec/testing/requests.js";
+import { Frames } from "../../src/memory/frames.js";
+import { makeScratch } from "../../src/memory/testing/scratch.js";
+import { parsePrefix } from "../../src/net/address.js";
+import { MemoryPort } from "../../src/ports/memory.js";
+
+export type EngineName = "ipsec-mb" | "node";
+
+export const NEAR = "192.0.2.1";
+export const FAR = "192.0.2.2";
+export const NEAR6 = "2001:db8::1";
+export const FAR6 = "2001:db8::2";
+/** Ethernet addresses: the gateway's own, those of its neighbours. */
+const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 0, last);
+const OWN = { private: 1, public: 2 };
+const NEIGHBOUR = { private: 3, public: 4 };
+const INDEX = { private: 1, public: 2 };
+export type Side = "private" | "public";
+
+export interface Result {
+  /** IP packets that left, without their Ethernet headers. */
+  public: Uint8Array[];
+  private: Uint8Array[];
+  /** Counters of packets that ended, as far as this run changed them. */
+  drops: Record<string, number>;
+}
+
+export interface GatewayOptions {
+  frames?: number;
+  publicMtu?: number;
+  privateMtu?: number;
+  /** The private side is a TUN device; an Ethernet port otherwise. */
+  tun?: boolean;
+  /** Takes packets to unresolved neighbours. */
+  slowPath?: PortPlan["slowPath"];
+}
+
+/** Every counter that any gateway of this process has had, with its value. */
+export const everyCounter = new Map<string, number>();
+
+export class TestGateway {
+  readonly sad: Sad;
+  readonly spd: Spd;
+  readonly kernel: PseudoKernel;
+  readonly graph: Graph;
+  readonly frames: Frames;
+  /** Seconds of the gateway's clock, for the kernel and for the worker. */
+  readonly clock = { seconds: 1000 };
+  readonly #scratch = makeScratch("esp");
+  readonly #engine: AeadEngine;
+  readonly #ports = new Map<Side, MemoryPort>();
+  readonly #arrays: { names: string[]; values: Float64Array; seen: Float64Array }[] = [];
+  readonly #options: GatewayOptions;
+
+  constructor(engine: EngineName, options: GatewayOptions = {}) {
+    this.#options = options;
+    const id = engine === "node" ? NodeEngine.id : IpsecMbEngine.id;
+    this.sad = Sad.create(this.#scratch.file("sad"), 32, id);
+    this.spd = Spd.create(this.#scratch.file("spd"), 64);
+    this.frames = new Frames(options.frames ?? 512);
+    this.#engine =
+      engine === "node" ? new NodeEngine(this.sad, this.frames) : new IpsecMbEngine(this.sad, this.frames);
+    this.kernel = new PseudoKernel({
+      sad: this.sad,
+      spd: this.spd,
+      engine: this.#engine,
+      now: () => this.clock.seconds,
+    });
+    const context: AppContext = {
+      frames: this.frames,
+      counters: (app, texts) => {
+        const names = Object.keys(texts).map((name) => `${app}.${name}`);
+        const values = new Float64Array(names.length);
+        this.#arrays.push({ names, values, seen: new Float64Array(names.length) });
+        return values;
+      },
+    };
+    this.graph = new Graph(
+      { context, sad: this.sad, spd: this.spd, aead: this.#engine, clock: this.clock, worker: 0 },
+      [this.#plan("private", options.tun ? "ip" : "ethernet"), this.#plan("public", "ethernet")],
+    );
+    this.#connect();
+  }
+
+  #plan(side: Side, kind: "ethernet" | "ip"): PortPlan {
+    return {
+      name: side,
+      side,
+      kind,
+      slowPath: this.#options.slowPath,
+      open: (context, options) => {
+        const port = new MemoryPort(context, { ...options, kind });
+        this.#ports.set(side, port);
+        return port;
+      },
+    };
+  }
+
+  #connect(): void {
+    const { fib } = this.graph;
+    const { publicMtu = 1500, privateMtu = 1500, tun } = this.#options;
+    this.link("private", privateMtu, tun);
+    this.link("public", publicMtu);
+    fib.address(1, address("10.1.0.1"), 16, true);
+    fib.address(1, address("2001:db8:1::1"), 48, true);
+    fib.address(2, address(NEAR), 24, true);
+    fib.address(2, address(NEAR6), 64, true);
+    this.route("private", "10.1.0.0/16", "10.1.0.254");
+    this.route("private", "2001:db8:1::/48", "2001:db8:1::fe");
+    this.route("public", "192.0.2.0/24");
+    this.route("public", "2001:db8::/64");
+    this.route("public", "0.0.0.0/0", FAR);
+    for (const [side, text] of [
+      ["private", "10.1.0.254"],
+      ["private", "2001:db8:1::fe"],
+      ["public", FAR],
+      ["public", FAR6],
+    ] as const)
+      fib.neighbour(INDEX[side], address(text), mac(NEIGHBOUR[side]));
+    for (const text of ["10.1.0.1/32", "192.0.2.1/32"])
+      fib.route({ prefix: parsePrefix(text)!, gateway: undefined, index: 1, metric: 0, type: "local" }, true);
+  }
+
+  link(side: Side, mtu: number, tun = false): void {
+    const own = tun ? undefined : mac(OWN[side]);
+    this.graph.fib.link({ index: INDEX[side], name: side, mac: own, mtu, up: true }, true);
+  }
+
+  route(side: Side, prefix: string, gateway?: string, present = true): void {
+    this.graph.fib.route(
+      {
+        prefix: parsePrefix(prefix)!,
+        gateway: gateway === undefined ? undefined : address(gateway),
+        index: INDEX[side],
+        metric: 0,
+        type: "unicast",
+      },
+      present,
+    );
+  }
+
+  sa(options: SaOptions): void {
+    succeed(this.kernel.addSa(saRequest({ src: NEAR, dst: FAR, ...options }), 1n));
+  }
+
+  policy(options: PolicyOptions): void {
+    succeed(this.kernel.addPolicy(policyRequest({ src: NEAR, dst: FAR, ...options }), 1n));
+  }
+
+  /** Sends IP packets in by one side and lets the worker breathe until all is quiet. */
+  send(side: Side, packets: readonly Uint8Array[]): Result {
+    const framed = packets.map((packet) => this.#frame(side, packet));
+    return this.sendFrames(side, framed);
+  }
+
+  /** The same with frames as they are on the wire. A worker refreshes its index of policies first; a test may not. */
+  sendFrames(side: Side, frames: readonly Uint8Array[], refresh = true): Result {
+    if (refresh) this.graph.index.refresh();
+    this.#ports.get(side)!.receive(...frames);
+    for (let breath = 0; this.graph.engine.breathe() > 0 || this.graph.pending; breath++)
+      assert.ok(breath < 10_000, "packets go round for ever");
+    this.graph.tick(0);
+    assert.equal(this.frames.available, this.frames.capacity, "every frame has been freed");
+    return { public: this.#take("public"), private: this.#take("private"), drops: this.#drops() };
+  }
+
+  #hasEthernet(side: Side): boolean {
+    return !(side === "private" && this.#options.tun);
+  }
+
+  #frame(side: Side, packet: Uint8Array): Uint8Array {
+    if (!this.#hasEthernet(side)) return packet;
+    return ethernet(packet, side);
+  }
+
+  #take(side: Side): Uint8Array[] {
+    return this.#ports
+      .get(side)!
+      .take()
+      .map((frame) => {
+        if (!this.#hasEthernet(side)) return frame;
+        assert.deepEqual(frame.slice(0, 6), mac(NEIGHBOUR[side]), "destination on the wire");
+        assert.deepEqual(frame.slice(6, 12), mac(OWN[side]), "source on the wire");
+        const type = (frame[12] << 8) | frame[13];
+        assert.equal(type, frame[14] >>> 4 === 4 ? 0x0800 : 0x86dd);
+        return frame.slice(14);
+      });
+  }
+
+  #drops(): Record<string, number> {
+    const drops: Record<string, number> = {};
+    for (const { names, values, seen } of this.#arrays)
+      names.forEach((name, i) => {
+        const change = values[i] - seen[i];
+        seen[i] = values[i];
+        if (change !== 0 && /\.(drop\.\w+|dummies|keepalives)$/.test(name))
+          drops[name] = (drops[name] ?? 0) + change;
+      });
+    return drops;
+  }
+
+  close(): void {
+    for (const { names, values } of this.#arrays)
+      names.forEach((name, i) => {
+        everyCounter.set(name, (everyCounter.get(name) ?? 0) + values[i]);
+      });
+    this.graph.close();
+    this.#engine.close();
+    this.sad.close();
+    this.spd.close();
+    this.frames.region.unmap();
+    this.#scratch.remove();
+  }
+}
+
+/** An Ethernet frame to the gateway's port, padded as the wire does. */
+export function ethernet(packet: Uint8Array, side: Side, type?: number): Uint8Array {
+  const frame = new Uint8Array(Math.max(60, 14 + packet.length)).fill(0xee);
+  frame.set(mac(OWN[side]), 0);
+  frame.set(mac(NEIGHBOUR[side]), 6);
+  const own = type ?? (packet[0] >>> 4 === 4 ? 0x0800 : 0x86dd);
+  frame.set([own >>> 8, own & 0xff], 12);
+  frame.set(packet, 14);
+  return frame;
+}
+
+export function succeed({ status, reason }: Answer): void {
+  assert.equal(status, 0, reason);
+}

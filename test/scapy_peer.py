@@ -1,0 +1,165 @@
+# The independent ESP implementation of the interoperability tests: scapy, driven over stdin and stdout. Each line is a
+# JSON array of requests, answered by one line with an array of answers, or an object with "error". Bytes are hex.
+
+import json
+import logging
+import sys
+
+logging.getLogger("scapy").setLevel(logging.ERROR)
+
+from scapy.all import raw  # noqa: E402
+from scapy.layers.inet import *  # noqa: E402,F401,F403
+from scapy.layers.inet6 import *  # noqa: E402,F401,F403
+from scapy.layers.ipsec import ESP, SecurityAssociation, _ESPPlain  # noqa: E402
+from scapy.packet import Padding, Raw  # noqa: E402,F401
+
+
+def dissect(data):
+    return (IP if data[0] >> 4 == 4 else IPv6)(data)
+
+
+def association(sa):
+    return SecurityAssociation(
+        ESP,
+        spi=sa["spi"],
+        crypt_algo="AES-GCM",
+        crypt_key=bytes.fromhex(sa["key"]),
+        tunnel_header=eval(sa["outer"]),
+        esn_en=sa["esn"],
+    )
+
+
+def in_udp(whole, ports):
+    """ESP in UDP (RFC 3948). scapy's own way gives the UDP header a wrong length over IPv4."""
+    udp = UDP(sport=ports[0], dport=ports[1])
+    esp = raw(whole.payload)
+    outer = whole.copy()
+    outer.remove_payload()
+    if outer.version == 4:
+        del outer.len, outer.chksum
+        outer.proto = 17
+        udp.chksum = 0
+    else:
+        del outer.plen
+        outer.nh = 17
+    return raw(outer / udp / Raw(esp))
+
+
+def packet(request):
+    return raw(eval(request["expression"]))
+
+
+def encrypt(request):
+    """The peer's outbound side, as scapy does it; with `trailer` the ESP trailer is the caller's."""
+    sa = association(request["sa"])
+    seq = int(request["seq"])
+    low, high = seq & 0xFFFFFFFF, seq >> 32
+    inner = bytes.fromhex(request["packet"])
+    if "trailer" not in request:
+        whole = sa.encrypt(dissect(inner), seq_num=low, esn=high)
+        return in_udp(whole, request["sa"]["natt"]) if "natt" in request["sa"] else raw(whole)
+    trailer = request["trailer"]
+    esp = _ESPPlain(
+        spi=sa.spi,
+        seq=low,
+        iv=sa.crypt_algo.generate_iv(),
+        data=inner,
+        padding=bytes.fromhex(trailer["padding"]),
+        padlen=trailer["padLength"],
+        nh=trailer["nextHeader"],
+    )
+    esp = raw(sa.crypt_algo.encrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high))
+    header = sa.tunnel_header.copy()
+    if header.version == 4:
+        header.proto = 50
+    else:
+        header.nh = 50
+    return raw(header / Raw(esp))
+
+
+def decrypt(request):
+    """The peer's inbound side. Padding, next header and sequence number are what scapy read."""
+    sa = association(request["sa"])
+    data = bytes.fromhex(request["packet"])
+    outer = dissect(data)
+    esp = outer[ESP]
+    high = int(request["high"])
+    plain = sa.crypt_algo.decrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high)
+    # scapy computes the padding from the data it has cut off already; read it from the end of the text instead.
+    inner = sa.decrypt(dissect(data), esn=high)
+    text = sa.crypt_algo.cipher(sa.crypt_key).decrypt(
+        sa.crypt_salt + esp.data[:8],
+        esp.data[8:],
+        esp.spi.to_bytes(4, "big")
+        + (high.to_bytes(4, "big") if sa.esn_en else b"")
+        + esp.seq.to_bytes(4, "big"),
+    )
+    return {
+        "inner": raw(inner).hex(),
+        "data": plain.data.hex(),
+        "spi": esp.spi,
+        "seq": esp.seq,
+        "iv": esp.data[:8].hex(),
+        "nextHeader": plain.nh,
+        "padLength": plain.padlen,
+        "padding": text[len(text) - 2 - plain.padlen : len(text) - 2].hex(),
+    }
+
+
+def rebuild(request):
+    """The packet with all lengths and checksums computed anew: equal to the original when they were right."""
+    data = bytes.fromhex(request["packet"])
+    whole = dissect(data)
+    layer = whole
+    while layer:
+        for field in ("len", "chksum", "cksum", "plen"):
+            if field in layer.fields:
+                if isinstance(layer, UDP) and field == "chksum" and layer.chksum == 0 and request.get("zero"):
+                    continue
+                if type(layer).__name__ in ("IPerror", "IPerror6", "UDPerror", "TCPerror", "ICMPerror"):
+                    continue
+                layer.delfieldval(field)
+        layer = layer.payload
+    return raw(whole)
+
+
+def show(request):
+    """Fields of each layer, by name."""
+    whole = dissect(bytes.fromhex(request["packet"]))
+    layers = []
+    layer = whole
+    while layer:
+        fields = {}
+        for name in layer.fields_desc:
+            value = layer.getfieldval(name.name)
+            fields[name.name] = value if isinstance(value, (int, str)) else str(value)
+        layers.append({"layer": type(layer).__name__, "fields": fields})
+        layer = layer.payload
+    return layers
+
+
+def reassemble(request):
+    whole = defragment([dissect(bytes.fromhex(fragment)) for fragment in request["packets"]])
+    return [raw(part).hex() for part in whole]
+
+
+operations = {
+    "packet": packet,
+    "encrypt": encrypt,
+    "decrypt": decrypt,
+    "rebuild": rebuild,
+    "show": show,
+    "reassemble": reassemble,
+}
+
+
+def answer(request):
+    try:
+        result = operations[request["operation"]](request)
+        return result.hex() if isinstance(result, bytes) else result
+    except Exception as error:
+        return {"error": "%s: %s: %s" % (request["operation"], type(error).__name__, error)}
+
+
+for line in sys.stdin:
+    print(json.dumps([answer(request) for request in json.loads(line)]), flush=True)
