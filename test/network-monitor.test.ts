@@ -94,6 +94,6 @@ test("tells links, addresses, routes and neighbours, and nothing twice", async (
 
     t.diagnostic(`30,000 routes after lost messages: ${Math.round(flooded.milliseconds)} ms`);
     assert.deepEqual([flooded.told, flooded.distinct], [30_000, 30_000], "lost messages are made good");
-    assert.deepEqual(flushed, { told: 30_000, removed: 30_000 });
+    assert.deepEqual(flushed, { told: 0, removed: 30_000 });
   });
 });

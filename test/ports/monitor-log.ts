@@ -94,17 +94,16 @@ for (let i = 0; i < 30_000; i++)
   batch.push(`route add 10.${64 + (i >>> 14)}.${(i >>> 6) & 255}.${(i & 63) << 2}/30 via 192.0.2.2`);
 const flood = spawnSync("ip", ["-batch", "-"], { input: batch.join("\n"), encoding: "utf8" });
 if (flood.status !== 0) throw new Error(flood.stderr);
+const routes = (sign: string) => told.filter((line) => line.startsWith(`${sign}route unicast 10.`));
 const start = performance.now();
-until(() => told.length >= 30_000);
-const flooded = { told: told.length, distinct: new Set(told).size, milliseconds: performance.now() - start };
+until(() => told.length >= 30_000 && routes("+").length >= 30_000);
+const milliseconds = performance.now() - start;
+const flooded = { told: routes("+").length, distinct: new Set(routes("+")).size, milliseconds };
 const again = spawnSync("ip", ["route", "flush", "root", "10.64.0.0/10"], { encoding: "utf8" });
 if (again.status !== 0) throw new Error(again.stderr);
 told = [];
-until(() => told.length >= 30_000);
-const flushed = {
-  told: told.length,
-  removed: told.filter((line) => line.startsWith("-route unicast 10.")).length,
-};
+until(() => told.length >= 30_000 && routes("-").length >= 30_000);
+const flushed = { told: routes("+").length, removed: routes("-").length };
 step("link leaves", ["link del p0"]);
 monitor.close();
 report({ steps, flooded, flushed });
