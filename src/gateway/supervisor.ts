@@ -1,7 +1,7 @@
 // The supervisor: `vita run`. It owns the shared files, serves charon as its kernel, and keeps the workers running. It
 // moves no packets; when it dies the workers go on, and the next supervisor finds everything where this one left it.
 
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
@@ -71,6 +71,7 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     const configuration = this.#configuration;
+    rmSync(this.#run.ready, { force: true });
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
     if (!keep) endWorkersOf(this.#run);

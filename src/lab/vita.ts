@@ -1,6 +1,6 @@
 // Vita on a gateway of a lab: its configuration file, `vita run` in the gateway's namespace, and a look at its state.
 
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type NodeState, readState } from "../gateway/state.js";
@@ -22,10 +22,13 @@ export class Vita {
   readonly process: Child;
   readonly node: string;
   readonly charonSocket: string;
+  readonly configuration: VitaConfiguration;
   readonly #runDirectory: string;
 
-  private constructor(process: Child, node: string, runDirectory: string) {
+  private constructor(process: Child, configuration: VitaConfiguration, runDirectory: string) {
+    const { node } = configuration;
     this.process = process;
+    this.configuration = configuration;
     this.node = node;
     this.charonSocket = join(runDirectory, node, "charon.sock");
     this.#runDirectory = runDirectory;
@@ -36,8 +39,16 @@ export class Vita {
     return lab.path("run");
   }
 
-  /** Starts Vita and waits until its workers forward packets. */
-  static async start(lab: Lab, namespace: string, configuration: VitaConfiguration): Promise<Vita> {
+  /**
+   * Starts Vita and waits until its workers forward packets.
+   * @param name of the process, where it is not the first of its node
+   */
+  static async start(
+    lab: Lab,
+    namespace: string,
+    configuration: VitaConfiguration,
+    name = `${configuration.node}-vita`,
+  ): Promise<Vita> {
     if (!existsSync(vitaProgram))
       throw new Error(`${vitaProgram} is missing: build Vita first (npm run setup)`);
     const { node } = configuration;
@@ -45,17 +56,19 @@ export class Vita {
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
     const file = lab.path(`${node}.json`);
     writeFileSync(file, `${JSON.stringify(configuration, null, 2)}\n`);
+    // What a killed predecessor left would look like readiness.
+    rmSync(join(runDirectory, node, "ready"), { force: true });
     const env = { ...process.env, VITA_RUN_DIR: runDirectory };
     const child = lab.start(
       process.execPath,
       ["--enable-source-maps", vitaProgram, "run", "--config", file],
       {
-        name: `${node}-vita`,
+        name,
         namespace,
         env,
       },
     );
-    const vita = new Vita(child, node, runDirectory);
+    const vita = new Vita(child, configuration, runDirectory);
     await until(
       `${node}: Vita's workers`,
       () => {
