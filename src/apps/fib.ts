@@ -304,12 +304,11 @@ export class Fib implements NetworkListener {
     if (present) this.addresses.set(key, { index, address, prefixLength });
     else this.addresses.delete(key);
     this.onLocal?.(address, present || this.isLocal(address));
-    const broadcast = broadcastOf(address, prefixLength);
-    if (broadcast) this.onLocal?.(broadcast, present);
     this.generation++;
   }
 
   route(change: RouteChange, present: boolean): void {
+    if (change.type === "broadcast") this.onLocal?.(change.prefix.address, present);
     const key = formatPrefix(change.prefix);
     const entry = this.told.get(key) ?? { prefix: change.prefix, candidates: [] };
     entry.candidates = entry.candidates.filter((other) => !sameRoute(other, change));
@@ -382,12 +381,6 @@ export class Fib implements NetworkListener {
         this.portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
     );
   }
-}
-
-/** The broadcast address of an IPv4 subnet that has one. */
-function broadcastOf(address: IpAddress, prefixLength: number): IpAddress | undefined {
-  if (address.length !== 4 || prefixLength > 30) return undefined;
-  return address.map((byte, i) => byte | (0xff >>> Math.min(8, Math.max(0, prefixLength - 8 * i))));
 }
 
 function neighbourKey(index: number, address: IpAddress): string {

@@ -3,6 +3,8 @@
 import type { SlowPath } from "../apps/transmit.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
 import type { AppContext } from "../engine/app.js";
+import type { IpAddress } from "../net/address.js";
+import { NetworkMonitor } from "../ports/network-monitor.js";
 import { PacketPort } from "../ports/packet.js";
 import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
@@ -15,18 +17,43 @@ export interface DevicePlan extends PortPlan {
   device: DevicePort | undefined;
 }
 
-/** Plans for a worker's ports: public ones first, then private ones. */
-export function planPorts(configuration: Configuration, context: AppContext): DevicePlan[] {
+/**
+ * Plans for a worker's ports: public ones first, then private ones.
+ * @param local this machine's addresses and broadcast addresses: an XDP program must know them from its first packet on
+ */
+export function planPorts(
+  configuration: Configuration,
+  context: AppContext,
+  local: readonly IpAddress[],
+): DevicePlan[] {
   return [
-    ...configuration["public-interface"].map((settings) => plan(settings, "public", context)),
-    ...configuration["private-interface"].map((settings) => plan(settings, "private", context)),
+    ...configuration["public-interface"].map((settings) => plan(settings, "public", context, local)),
+    ...configuration["private-interface"].map((settings) => plan(settings, "private", context, local)),
   ];
+}
+
+/** This machine's own addresses, and its subnets' broadcast addresses, as the kernel has them now. */
+export function localAddresses(): IpAddress[] {
+  const addresses: IpAddress[] = [];
+  const ignore = () => {};
+  const monitor = new NetworkMonitor({
+    reset: ignore,
+    link: ignore,
+    neighbour: ignore,
+    address: (_index, address) => addresses.push(address),
+    route: ({ type, prefix }) => {
+      if (type === "broadcast") addresses.push(prefix.address);
+    },
+  });
+  monitor.close();
+  return addresses;
 }
 
 function plan(
   settings: PublicInterface | PrivateInterface,
   side: "public" | "private",
   context: AppContext,
+  local: readonly IpAddress[],
 ): DevicePlan {
   const { name, driver } = settings;
   if (driver === "tun")
@@ -47,10 +74,11 @@ function plan(
     open: (appContext: AppContext, options: PortOptions): Port => {
       made.device =
         driver === "packet"
-          ? new PacketPort(appContext, { ...options, role: side })
+          ? new PacketPort(appContext, { ...options, role: side, local })
           : new XdpPort(appContext, {
               ...options,
               role: side,
+              local,
               mode: settings["xdp-mode"],
               zeroCopy: settings["zero-copy"],
             });

@@ -18,7 +18,7 @@ import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
-import { type DevicePlan, planPorts } from "./ports.js";
+import { type DevicePlan, localAddresses, planPorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
 
 /** Milliseconds between two looks at what is not packets. */
@@ -52,7 +52,7 @@ class Worker {
     const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
     const frames = new Frames(configuration.limits.frames);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
-    this.plans = planPorts(configuration, context);
+    this.plans = planPorts(configuration, context, localAddresses());
     this.graph = new Graph(
       { context, sad: this.sad, spd, aead: makeEngine(this.sad, frames), clock: this.clock, worker: index },
       this.plans,
