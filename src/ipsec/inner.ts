@@ -17,6 +17,8 @@ export const INNER_OK = 0;
 export const INNER_MALFORMED = 1;
 export const INNER_CE_ON_NOT_ECT = 2;
 
+const ECT_1 = 1;
+const ECT_0 = 2;
 const CE = 3;
 
 /**
@@ -102,9 +104,12 @@ export function adjustInner(
   const outerTos = tosByte(view, outer);
   const innerTos = tosByte(view, offset);
   let tos = innerTos;
-  if ((flags & SaFlag.copyEcn) !== 0 && (outerTos & 3) === CE) {
-    if ((innerTos & 3) === 0) return INNER_CE_ON_NOT_ECT;
-    tos |= CE;
+  if ((flags & SaFlag.copyEcn) !== 0) {
+    const mark = outerTos & 3;
+    if (mark === CE) {
+      if ((innerTos & 3) === 0) return INNER_CE_ON_NOT_ECT;
+      tos |= CE;
+    } else if (mark === ECT_1 && (innerTos & 3) === ECT_0) tos = (tos & 0xfc) | ECT_1;
   }
   if ((flags & SaFlag.copyDscpIn) !== 0) tos = (outerTos & 0xfc) | (tos & 3);
   if (tos === innerTos) return INNER_OK;
