@@ -5,13 +5,25 @@
 // Labs of one name that live at the same time (two shells, two test runs) get places of their own: `demo`, `demo2`, …
 // The owner file of a place names the process that has it; a place whose owner is gone is free to be cleaned.
 
-import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { RunDirectory } from "../gateway/run-directory.js";
 import { createNamespace, deleteNamespace, listNamespaces } from "./netns.js";
 import { Child, type ChildOptions } from "./process.js";
 
 const base = "/run/vita-lab";
 const places = 16;
+/** Folder of a lab's directory in which its Vitas have their run directories. */
+export const runFolder = "run";
 
 /** A pid together with the time its process began: a pid alone is given out again. */
 function identity(pid: number): string | undefined {
@@ -75,7 +87,11 @@ function release(place: string): void {
 async function clear(place: string): Promise<void> {
   const names = (await listNamespaces()).filter((name) => name.startsWith(`vita-${place}-`));
   for (const name of names) await deleteNamespace(name);
-  rmSync(join(base, place), { recursive: true, force: true });
+  const directory = join(base, place);
+  // A Vita that was killed leaves shared memory behind, which may live outside of its run directory.
+  const nodes = join(directory, runFolder);
+  if (existsSync(nodes)) for (const node of readdirSync(nodes)) new RunDirectory(node, nodes).remove();
+  rmSync(directory, { recursive: true, force: true });
 }
 
 /** Takes the first free place of a name, and cleans every other one whose owner is gone. */

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type NodeState, readState } from "../gateway/state.js";
 import { until } from "./command.js";
-import type { Lab } from "./lab.js";
+import { type Lab, runFolder } from "./lab.js";
 import type { Child } from "./process.js";
 
 /** dist/src/cli/vita.js, seen from dist/src/lab/. */
@@ -36,7 +36,7 @@ export class Vita {
 
   /** Where the Vitas of a lab keep their run files. */
   static runDirectory(lab: Lab): string {
-    return lab.path("run");
+    return lab.path(runFolder);
   }
 
   /**
