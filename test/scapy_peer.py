@@ -11,6 +11,7 @@ from scapy.all import raw  # noqa: E402
 from scapy.layers.inet import *  # noqa: E402,F401,F403
 from scapy.layers.inet6 import *  # noqa: E402,F401,F403
 from scapy.layers.ipsec import ESP, SecurityAssociation, _ESPPlain  # noqa: E402
+from scapy.layers.sctp import SCTP  # noqa: E402,F401
 from scapy.packet import Padding, Raw  # noqa: E402,F401
 
 
