@@ -1,10 +1,11 @@
-// AES-GCM through libIPSec_MB's burst interface. The jobs are filled in the library's own ring, in shared memory with
-// it; what never changes (modes, lengths, high halves of addresses) is written once for all 256 jobs, so that a packet
-// costs about ten stores.
+// AES-GCM through libIPSec_MB's burst interface. The jobs are filled in the library's own ring, in memory shared with
+// it. Job i of a burst always works on the same line of scratch memory, and what never changes (modes, lengths, high
+// halves of addresses, scratch pointers) is written once, so that a packet costs a dozen stores.
 
 import type { Frames } from "../memory/frames.js";
 import { allocateRegion, type Region } from "../memory/region.js";
 import {
+  type Burst,
   CIPHER_GCM,
   DIRECTION_DECRYPT,
   DIRECTION_ENCRYPT,
@@ -12,67 +13,92 @@ import {
   IpsecMbManager,
   JOB,
   MANAGER,
-  MAX_JOBS,
+  MAX_BURST,
   ORDER_CIPHER_HASH,
   ORDER_HASH_CIPHER,
 } from "../native/ipsec-mb.js";
-import { type AeadBatch, type AeadEngine, MAX_BATCH } from "./aead.js";
+import type { AeadBatch, AeadEngine } from "./aead.js";
 import type { Sad } from "./sad.js";
 import { saSlot } from "./sad-layout.js";
 
 const KEY = saSlot.at.key;
 const SCHEDULE = saSlot.at.schedule;
 
+/** MAX_BATCH of aead.ts; constants of this module are compiled in, those of others looked up at each use. */
+const MAX_BATCH = MAX_BURST;
+
 /** Scratch bytes of one packet: nonce at 0, additional data at 16, computed ICV at 32. One cache line. */
-const SCRATCH = 64;
+const SCRATCH_SHIFT = 6;
+const SCRATCH = 1 << SCRATCH_SHIFT;
 const AAD = 16;
 const ICV = 32;
 
+/** Word indices in the manager and its jobs. */
+const JOBS = MANAGER.jobs >>> 2;
+const JOB_WORDS = JOB.size >>> 2;
+const ENC_KEYS = JOB.encKeys >>> 2;
+const DEC_KEYS = JOB.decKeys >>> 2;
+const KEY_LENGTH = JOB.keyLength >>> 2;
+const SRC = JOB.src >>> 2;
+const DST = JOB.dst >>> 2;
+const CIPHER_LENGTH = JOB.cipherLength >>> 2;
+const TAG = JOB.tag >>> 2;
+const AAD_LENGTH = JOB.aadLength >>> 2;
+
 class IpsecMbBatch implements AeadBatch {
   private readonly manager: IpsecMbManager;
+  private readonly submit: Burst;
+  private readonly managerAddress: number;
   private readonly job: Uint32Array;
   private readonly scratch: Region;
   private readonly view: DataView;
-  private readonly frames: Frames;
-  /** Pointers to the batch's jobs, as the library hands them out, behind the scratch of the packets. */
-  private readonly jobs: Uint32Array;
-  private readonly jobsAddress: bigint;
-  private readonly managerLow: number;
+  private readonly framesView: DataView;
+  /** Address of the pointers to the jobs, which stand behind the scratch of the packets. */
+  private readonly jobs: number;
   private readonly framesLow: number;
-  private readonly sadLow: number;
-  private readonly scratchLow: number;
+  /** Low half of the address of a key schedule in slot 0. */
+  private readonly scheduleLow: number;
   private readonly decrypt: boolean;
+  /** Decryption: where the received ICVs stand. */
+  private readonly icvOffsets = new Int32Array(MAX_BATCH);
 
   constructor(frames: Frames, sad: Sad, decrypt: boolean) {
     const manager = new IpsecMbManager();
     const scratch = allocateRegion(MAX_BATCH * SCRATCH + MAX_BATCH * 8);
     this.manager = manager;
+    this.submit = manager.submit;
+    this.managerAddress = manager.addressNumber;
     this.job = manager.words;
     this.scratch = scratch;
     this.view = scratch.view;
-    this.frames = frames;
-    this.jobs = new Uint32Array(scratch.view.buffer as ArrayBuffer, MAX_BATCH * SCRATCH, MAX_BATCH * 2);
-    this.jobsAddress = scratch.address + BigInt(MAX_BATCH * SCRATCH);
-    this.managerLow = Number(manager.address & 0xffffffffn);
-    this.framesLow = frames.region.addressLow;
-    this.sadLow = sad.region.addressLow;
-    this.scratchLow = scratch.addressLow;
+    this.framesView = frames.view;
+    this.jobs = scratch.addressNumber + MAX_BATCH * SCRATCH;
+    this.framesLow = frames.region.addressLow | 0;
+    this.scheduleLow = (sad.region.addressLow + SCHEDULE) | 0;
     this.decrypt = decrypt;
-    for (let i = 0; i < MAX_JOBS; i++) {
-      const job = (MANAGER.jobs + i * JOB.size) >>> 2;
+    manager.writeJobPointers(
+      new BigUint64Array(scratch.view.buffer as ArrayBuffer, MAX_BATCH * SCRATCH, MAX_BATCH),
+      MAX_BATCH,
+    );
+    for (let i = 0; i < MAX_BATCH; i++) {
+      const job = JOBS + i * JOB_WORDS;
       // The library does not: the high halves of lengths would be what the heap held before.
-      this.job.fill(0, job, job + (JOB.size >>> 2));
+      manager.words.fill(0, job, job + JOB_WORDS);
       const word = (offset: number, value: number) => {
-        this.job[job + (offset >>> 2)] = value;
+        manager.words[job + (offset >>> 2)] = value;
       };
+      const line = scratch.addressLow + i * SCRATCH;
       word(JOB.encKeys + 4, sad.region.addressHigh);
       word(JOB.decKeys + 4, sad.region.addressHigh);
       word(JOB.src + 4, frames.region.addressHigh);
       word(JOB.dst + 4, frames.region.addressHigh);
+      word(JOB.iv, line);
       word(JOB.iv + 4, scratch.addressHigh);
       word(JOB.ivLength, 12);
+      word(JOB.tag, line + ICV);
       word(JOB.tag + 4, decrypt ? scratch.addressHigh : frames.region.addressHigh);
       word(JOB.tagLength, 16);
+      word(JOB.aad, line + AAD);
       word(JOB.aad + 4, scratch.addressHigh);
       word(JOB.cipherMode, CIPHER_GCM);
       word(JOB.direction, decrypt ? DIRECTION_DECRYPT : DIRECTION_ENCRYPT);
@@ -81,8 +107,8 @@ class IpsecMbBatch implements AeadBatch {
     }
   }
 
-  begin(count: number): void {
-    this.manager.getNextBurst(count, this.jobsAddress);
+  begin(_count: number): void {
+    // The jobs are always the same ones.
   }
 
   set(
@@ -100,50 +126,49 @@ class IpsecMbBatch implements AeadBatch {
     length: number,
   ): void {
     const view = this.view;
-    const scratch = i * SCRATCH;
+    const scratch = i << SCRATCH_SHIFT;
     view.setUint32(scratch, salt);
     view.setUint32(scratch + 4, ivHigh);
     view.setUint32(scratch + 8, ivLow);
     view.setUint32(scratch + AAD, spi);
-    if (extended !== 0) {
-      view.setUint32(scratch + AAD + 4, high);
-      view.setUint32(scratch + AAD + 8, low);
-    } else view.setUint32(scratch + AAD + 4, low);
     const job = this.job;
-    const j = ((this.jobs[2 * i] - this.managerLow) >>> 0) >>> 2;
-    const key = this.sadLow + slot + SCHEDULE;
-    job[j + (JOB.encKeys >>> 2)] = key;
-    job[j + (JOB.decKeys >>> 2)] = key;
-    job[j + (JOB.keyLength >>> 2)] = keyLength;
-    const address = this.framesLow + text;
-    job[j + (JOB.src >>> 2)] = address;
-    job[j + (JOB.dst >>> 2)] = address;
-    job[j + (JOB.cipherLength >>> 2)] = length;
-    job[j + (JOB.hashLength >>> 2)] = length;
-    const line = this.scratchLow + scratch;
-    job[j + (JOB.iv >>> 2)] = line;
-    job[j + (JOB.tag >>> 2)] = this.decrypt ? line + ICV : address + length;
-    job[j + (JOB.aad >>> 2)] = line + AAD;
-    job[j + (JOB.aadLength >>> 2)] = extended !== 0 ? 12 : 8;
-    if (this.decrypt) this.icvOffsets[i] = text + length;
+    const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
+    if (extended !== 0) {
+      view.setUint32(scratch + (AAD + 4), high);
+      view.setUint32(scratch + (AAD + 8), low);
+      job[j + AAD_LENGTH] = 12;
+    } else {
+      view.setUint32(scratch + (AAD + 4), low);
+      job[j + AAD_LENGTH] = 8;
+    }
+    const address = (this.framesLow + text) | 0;
+    job[j + SRC] = address;
+    job[j + DST] = address;
+    job[j + CIPHER_LENGTH] = length;
+    job[j + KEY_LENGTH] = keyLength;
+    if (this.decrypt) {
+      job[j + DEC_KEYS] = (this.scheduleLow + slot) | 0;
+      this.icvOffsets[i] = (text + length) | 0;
+    } else {
+      job[j + ENC_KEYS] = (this.scheduleLow + slot) | 0;
+      job[j + TAG] = (address + length) | 0;
+    }
   }
 
-  private readonly icvOffsets = new Uint32Array(MAX_BATCH);
-
   run(count: number): void {
-    if (count > 0) this.manager.submitBurst(count, this.jobsAddress);
+    if (count > 0) this.submit(this.managerAddress, count, this.jobs);
   }
 
   authentic(i: number): boolean {
-    const computed = i * SCRATCH + ICV;
+    const computed = (i << SCRATCH_SHIFT) + ICV;
     const received = this.icvOffsets[i];
     const mine = this.view;
-    const other = this.frames.view;
+    const other = this.framesView;
     return (
-      ((mine.getInt32(computed) ^ other.getInt32(received)) |
-        (mine.getInt32(computed + 4) ^ other.getInt32(received + 4)) |
-        (mine.getInt32(computed + 8) ^ other.getInt32(received + 8)) |
-        (mine.getInt32(computed + 12) ^ other.getInt32(received + 12))) ===
+      ((mine.getInt32(computed, true) ^ other.getInt32(received, true)) |
+        (mine.getInt32(computed + 4, true) ^ other.getInt32(received + 4, true)) |
+        (mine.getInt32(computed + 8, true) ^ other.getInt32(received + 8, true)) |
+        (mine.getInt32(computed + 12, true) ^ other.getInt32(received + 12, true))) ===
       0
     );
   }

@@ -39,6 +39,8 @@ export const MANAGER = {
   submitBurst: 960,
   submitBurstNocheck: 968,
   flushBurst: 976,
+  earliestJob: 1016,
+  nextJob: 1020,
   jobs: 1024,
 } as const;
 
@@ -54,10 +56,29 @@ export const MAX_BURST = 128;
 export const GCM_KEY_DATA_SIZE = 1008;
 const VERSION = 0x10300;
 
-const burstPrototype = koffi.proto("uint32_t vita_imb_burst(void *manager, uint32_t count, void *jobs)");
+// Addresses are handed over as numbers (they have 48 bits): koffi takes those faster than anything else.
+const burstParameters = "(uintptr_t manager, uint32_t count, uintptr_t jobs)";
+const burstPrototype = koffi.proto(`uint32_t vita_imb_burst${burstParameters}`);
 const keyPrototype = koffi.proto("void vita_imb_gcm_pre(void *key, void *schedule)");
 
+/** One per instruction set; `init_mb_mgr_auto` puts the best one's functions into the manager. */
+const VARIANTS = [
+  "avx512_t2",
+  "avx512_t1",
+  "avx2_t2",
+  "avx2_t1",
+  "avx_t2",
+  "avx_t1",
+  "sse_t3",
+  "sse_t2",
+  "sse_t1",
+];
+
+export type Burst = (manager: number, count: number, jobs: number) => number;
+
 interface Library {
+  /** The function that a manager holds a pointer to, one of `NAME_VARIANT`. */
+  burst(name: string, address: bigint): Burst;
   alloc(flags: number): bigint;
   init(manager: bigint, arch: Uint32Array): void;
   free(manager: bigint): void;
@@ -75,6 +96,18 @@ function loadLibrary(): Library {
     );
   const alloc = mb.func("uintptr_t alloc_mb_mgr(uint64_t flags)");
   library = {
+    burst: (name, address) => {
+      for (const variant of VARIANTS) {
+        try {
+          if (mb.symbol(`${name}_${variant}`, "void *") === address)
+            return mb.func(`uint32_t ${name}_${variant}${burstParameters}`);
+        } catch {
+          // Not built into this library.
+        }
+      }
+      // Calls the pointer itself, which takes koffi three times as long as calling an exported function.
+      return (manager, count, jobs) => koffi.call(address, burstPrototype, manager, count, jobs);
+    },
     alloc: (flags) => BigInt(alloc(flags)),
     init: mb.func("void init_mb_mgr_auto(void *manager, void *arch)"),
     free: mb.func("void free_mb_mgr(void *manager)"),
@@ -92,26 +125,38 @@ export function ipsecMbUnavailable(): string | undefined {
   }
 }
 
-/** One manager: a ring of 256 jobs, used by one thread. */
+/**
+ * One manager: a ring of 256 jobs, used by one thread.
+ *
+ * AES-GCM jobs are complete when `submitBurst` returns. The ring is empty then, and the library begins the next burst at
+ * job 0, so that the jobs of a burst are always jobs 0 to `count` - 1: `get_next_burst` need not be asked for them.
+ */
 export class IpsecMbManager {
   readonly address: bigint;
   /** The manager's memory: the jobs are in it. */
   readonly words: Uint32Array;
+  /** `submitBurst(manager, count, jobs)`: see there. */
+  readonly submit: Burst;
+  /** The manager's address as a number. */
+  readonly addressNumber: number;
   private readonly view: DataView;
-  private readonly getFunction: bigint;
-  private readonly submitFunction: bigint;
 
   /** @throws when the library is missing or of another version */
   constructor() {
     const lib = loadLibrary();
-    this.address = lib.alloc(0);
-    if (this.address === 0n) throw new Error("libIPSec_MB: alloc_mb_mgr failed (out of memory)");
-    lib.init(this.address, new Uint32Array(1));
-    const buffer = window(this.address, MANAGER.size);
-    this.words = new Uint32Array(buffer);
-    this.view = new DataView(buffer);
-    this.getFunction = this.view.getBigUint64(MANAGER.getNextBurst, true);
-    this.submitFunction = this.view.getBigUint64(MANAGER.submitBurstNocheck, true);
+    const address = lib.alloc(0);
+    if (address === 0n) throw new Error("libIPSec_MB: alloc_mb_mgr failed (out of memory)");
+    lib.init(address, new Uint32Array(1));
+    const view = new DataView(window(address, MANAGER.size));
+    this.address = address;
+    this.addressNumber = Number(address);
+    this.words = new Uint32Array(view.buffer);
+    this.view = view;
+    this.submit = lib.burst("submit_burst_nocheck", view.getBigUint64(MANAGER.submitBurstNocheck, true));
+    // The library's self-test leaves the empty ring somewhere in the middle.
+    if (view.getInt32(MANAGER.earliestJob, true) !== -1)
+      throw new Error("libIPSec_MB: a new manager has jobs");
+    view.setInt32(MANAGER.nextJob, 0, true);
   }
 
   /** Expands an AES key of 16, 24 or 32 bytes into `struct gcm_key_data`. */
@@ -121,14 +166,17 @@ export class IpsecMbManager {
     koffi.call(this.view.getBigUint64(slot, true), keyPrototype, key, schedule);
   }
 
-  /** Writes pointers to the next `count` free jobs to the array at `jobs`; returns how many there are — data path. */
-  getNextBurst(count: number, jobs: bigint): number {
-    return koffi.call(this.getFunction, burstPrototype, this.address, count, jobs);
+  /** Writes pointers to jobs 0 to `count` - 1 into `jobs`, 64 bits each: what `submitBurst` wants to be given. */
+  writeJobPointers(jobs: BigUint64Array, count: number): void {
+    for (let i = 0; i < count; i++) jobs[i] = this.address + BigInt(MANAGER.jobs + i * JOB.size);
   }
 
-  /** Works off the jobs at `jobs` without looking whether their fields make sense; returns how many — data path. */
-  submitBurst(count: number, jobs: bigint): number {
-    return koffi.call(this.submitFunction, burstPrototype, this.address, count, jobs);
+  /**
+   * Works off jobs 0 to `count` - 1, of which pointers stand at `jobs` (an address), without looking whether their
+   * fields make sense; returns how many — data path.
+   */
+  submitBurst(count: number, jobs: number): number {
+    return this.submit(this.addressNumber, count, jobs);
   }
 
   free(): void {
