@@ -20,11 +20,12 @@ import {
   type PolicyRequest,
   type SaId,
   type SaUsage,
-  type Selector,
   Status,
   type UpdateSaRequest,
 } from "./kernel.js";
+import { MultiMap } from "./multi-map.js";
 import { moveEndPoints, readEndPoints } from "./outer-header.js";
+import { PolicyEntries } from "./policy-entries.js";
 import type { Sad } from "./sad.js";
 import { MAX_WORKERS, SaFlag, SaState, saSlot } from "./sad-layout.js";
 import type { Spd } from "./spd.js";
@@ -70,11 +71,10 @@ export class PseudoKernel implements Kernel {
   readonly #outbound = new Map<string, number>();
   /** Inbound larval SPIs. */
   readonly #larval = new Set<number>();
-  /** Entries by their full tuple. */
-  readonly #entries = new Map<string, number[]>();
+  /** Active SAs, both directions, by reqid. */
+  readonly #byReqid = new MultiMap<number>();
+  readonly #entries = new PolicyEntries();
   readonly #freeEntries: number[] = [];
-  /** `out` entries by the SPI that they name. */
-  readonly #entriesBySpi = new Map<number, Set<number>>();
   /** Sessions of key managers: when they went away, or undefined while they are here. */
   readonly #sessions = new Map<bigint, number | undefined>();
 
@@ -88,18 +88,26 @@ export class PseudoKernel implements Kernel {
     this.#adopt();
   }
 
-  /** Takes over what an earlier supervisor left. */
+  /** Takes over what an earlier supervisor left, whatever it was doing when it ended. */
   #adopt(): void {
     const sad = this.#sad;
     const spd = this.#spd;
+    const cutOff = sad.adopt();
+    spd.adopt();
     for (let slot = 0; slot < sad.slotCount; slot++) {
       const state = sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
       this.#order = Math.max(this.#order, sad.view.getFloat64(sad.offset(slot) + at.order, true));
       this.#sessionClosed(sad.view.getBigUint64(sad.offset(slot) + at.session, true));
-      if (state === SaState.larval) this.#larval.add(slot);
-      else if (!(sad.flags(slot) & SaFlag.inbound)) this.#outbound.set(this.#outboundKey(slot), slot);
+      if (state === SaState.larval) {
+        this.#larval.add(slot);
+        continue;
+      }
+      this.#byReqid.add(this.#reqid(slot), slot);
+      if (!(sad.flags(slot) & SaFlag.inbound)) this.#outbound.set(this.#outboundKey(slot), slot);
     }
+    // Nobody knows to where these were being moved.
+    for (const slot of cutOff) this.#release(slot);
     for (let entry = spd.capacity - 1; entry >= 0; entry--) {
       if (!spd.present(entry)) {
         this.#freeEntries.push(entry);
@@ -107,7 +115,9 @@ export class PseudoKernel implements Kernel {
       }
       this.#order = Math.max(this.#order, spd.order(entry));
       this.#sessionClosed(spd.session(entry));
-      this.#enter(entry, spd.read(entry));
+      const request = spd.read(entry);
+      this.#enter(entry, request);
+      spd.setSa(entry, this.#saOf(request));
     }
   }
 
@@ -175,6 +185,7 @@ export class PseudoKernel implements Kernel {
     fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order });
     this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
     this.#sad.publish(slot, SaState.active);
+    this.#byReqid.add(request.reqid, slot);
   }
 
   #sadFull(): string {
@@ -190,6 +201,10 @@ export class PseudoKernel implements Kernel {
     if (this.#sad.state(slot) === SaState.larval) return slot;
     const { dst } = readEndPoints(this.#sad, slot);
     return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
+  }
+
+  #reqid(slot: number): number {
+    return this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2];
   }
 
   #outboundKey(slot: number): string {
@@ -216,7 +231,11 @@ export class PseudoKernel implements Kernel {
       this.#outbound.set(newKey, slot);
     }
     moveEndPoints(this.#sad, slot, newSrc, newDst, request.newUdpEncapsulation);
-    if (request.newReqid !== 0) this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
+    if (request.newReqid !== 0) {
+      this.#byReqid.delete(this.#reqid(slot), slot);
+      this.#byReqid.add(request.newReqid, slot);
+      this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
+    }
     if (isOutbound) this.#pointEntries(id.spi);
     return success;
   }
@@ -249,6 +268,7 @@ export class PseudoKernel implements Kernel {
     const spi = this.#sad.spi(slot);
     const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
     this.#larval.delete(slot);
+    this.#byReqid.delete(this.#reqid(slot), slot);
     if (!inbound) {
       this.#outbound.delete(this.#outboundKey(slot));
       this.#pointEntries(spi);
@@ -280,14 +300,7 @@ export class PseudoKernel implements Kernel {
 
   #enter(entry: number, request: PolicyRequest): void {
     this.#policyChanged?.(request, true);
-    const key = entryKey(request);
-    const list = this.#entries.get(key);
-    if (list) list.push(entry);
-    else this.#entries.set(key, [entry]);
-    if (request.id.direction !== PolicyDirection.out || request.espSpi === 0) return;
-    const bySpi = this.#entriesBySpi.get(request.espSpi);
-    if (bySpi) bySpi.add(entry);
-    else this.#entriesBySpi.set(request.espSpi, new Set([entry]));
+    this.#entries.add(entry, request);
   }
 
   #saOf(request: PolicyRequest): number {
@@ -297,31 +310,25 @@ export class PseudoKernel implements Kernel {
 
   /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
   #pointEntries(spi: number): void {
-    for (const entry of this.#entriesBySpi.get(spi) ?? [])
-      this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+    for (const entry of this.#entries.withSpi(spi)) this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
   }
 
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
-    let found = false;
+    const entries = this.#entries.withSelectors(id);
+    if (entries.size === 0) return { status: Status.notFound };
     let idleSeconds: number | undefined;
-    const selectors = `${selectorKey(id.srcSelector)} ${selectorKey(id.dstSelector)}`;
-    for (const [key, [entry]] of this.#entries) {
-      if (!key.startsWith(`${id.direction} ${selectors} `)) continue;
-      found = true;
-      const { reqid } = this.#spd.read(entry);
+    for (const reqid of new Set([...entries].map((entry) => this.#spd.read(entry).reqid))) {
       const idle = this.#reqidIdle(reqid, id.direction === PolicyDirection.out);
       if (idle !== undefined) idleSeconds = Math.min(idle, idleSeconds ?? idle);
     }
-    return found ? { status: Status.success, idleSeconds } : { status: Status.notFound };
+    return { status: Status.success, idleSeconds };
   }
 
   /** A policy was used when one of its SAs was. */
   #reqidIdle(reqid: number, outbound: boolean): number | undefined {
     let idle: number | undefined;
     if (reqid === 0) return undefined;
-    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
-      if (this.#sad.state(slot) !== SaState.active) continue;
-      if (this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] !== reqid) continue;
+    for (const slot of this.#byReqid.get(reqid)) {
       if (((this.#sad.flags(slot) & SaFlag.inbound) === 0) !== outbound) continue;
       const mine = this.#idle(slot);
       if (mine !== undefined) idle = Math.min(mine, idle ?? mine);
@@ -330,28 +337,21 @@ export class PseudoKernel implements Kernel {
   }
 
   deletePolicy(request: PolicyRequest): Answer {
-    const entry = this.#entries.get(entryKey(request))?.at(-1);
+    const entry = this.#entries.find(request);
     if (entry === undefined) return { status: Status.notFound };
     this.#removeEntry(entry, request);
     return success;
   }
 
   #removeEntry(entry: number, request: PolicyRequest): void {
-    const key = entryKey(request);
-    const rest = this.#entries.get(key)?.filter((other) => other !== entry) ?? [];
-    if (rest.length > 0) this.#entries.set(key, rest);
-    else this.#entries.delete(key);
-    const bySpi = this.#entriesBySpi.get(request.espSpi);
-    bySpi?.delete(entry);
-    if (bySpi?.size === 0) this.#entriesBySpi.delete(request.espSpi);
+    this.#entries.delete(entry, request);
     this.#spd.remove(entry);
     this.#policyChanged?.(request, false);
     this.#freeEntries.push(entry);
   }
 
   flushPolicies(): Answer {
-    for (const entries of [...this.#entries.values()])
-      for (const entry of entries) this.#removeEntry(entry, this.#spd.read(entry));
+    for (const entry of this.#entries.all()) this.#removeEntry(entry, this.#spd.read(entry));
     return success;
   }
 
@@ -384,9 +384,8 @@ export class PseudoKernel implements Kernel {
   }
 
   #dropSession(session: bigint): void {
-    for (const entries of [...this.#entries.values()])
-      for (const entry of entries)
-        if (this.#spd.session(entry) === session) this.#removeEntry(entry, this.#spd.read(entry));
+    for (const entry of this.#entries.all())
+      if (this.#spd.session(entry) === session) this.#removeEntry(entry, this.#spd.read(entry));
     for (let slot = 0; slot < this.#sad.slotCount; slot++) {
       const state = this.#sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
@@ -424,30 +423,6 @@ function refusePolicy(request: PolicyRequest): string | undefined {
 
 function outboundKey(spi: number, dst: IpAddress): string {
   return `${spi} ${formatAddress(dst)}`;
-}
-
-function selectorKey({ from, to, protocol, fromPort, toPort }: Selector): string {
-  return `${formatAddress(from)}-${formatAddress(to)}|${protocol}|${fromPort}-${toPort}`;
-}
-
-/** The full tuple by which an entry is found again. */
-function entryKey({ id, ...entry }: PolicyRequest): string {
-  return [
-    id.direction,
-    selectorKey(id.srcSelector),
-    selectorKey(id.dstSelector),
-    `${id.mark.value}/${id.mark.mask}`,
-    id.interfaceId,
-    id.interface,
-    entry.type,
-    entry.priorityClass,
-    entry.manualPriority,
-    formatAddress(entry.src.address),
-    formatAddress(entry.dst.address),
-    entry.reqid,
-    entry.mode,
-    entry.espSpi,
-  ].join(" ");
 }
 
 function hex(spi: number): string {

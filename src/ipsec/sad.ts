@@ -168,8 +168,13 @@ export class Sad {
     const base = this.offset(slot) >>> 2;
     if (this.words[base + (s.flags >>> 2)] & SaFlag.inbound) this.indexRemove(this.spi(slot));
     this.publish(slot, SaState.dying);
+    this.retire(slot);
+  }
+
+  /** Notes the moment from which on no worker finds the slot. */
+  private retire(slot: number): void {
     const epoch = (Atomics.add(this.atomics, h.epoch >>> 2, 1) + 1) & 0x7fffffff;
-    this.atomics[base + (s.freeEpoch >>> 2)] = epoch;
+    this.atomics[(this.offset(slot) + s.freeEpoch) >>> 2] = epoch;
     this.dying.add(slot);
   }
 
@@ -188,6 +193,26 @@ export class Sad {
       this.dying.delete(slot);
     }
     return this.dying.size;
+  }
+
+  /**
+   * Completes what a supervisor that was killed had begun: to be called by the one that takes over, before all else.
+   * @returns slots whose end points were being changed; what stands there now is neither the old nor the new ones
+   */
+  adopt(): number[] {
+    const cutOff: number[] = [];
+    for (let slot = 0; slot < this.slotCount; slot++) {
+      const base = this.offset(slot) >>> 2;
+      const state = this.state(slot);
+      if (state === SaState.dying) this.retire(slot);
+      if (state !== SaState.larval && state !== SaState.active) continue;
+      const isInbound = (this.flags(slot) & SaFlag.inbound) !== 0;
+      if (isInbound && this.lookup(this.spi(slot)) !== slot) this.indexInsert(this.spi(slot), slot);
+      if ((Atomics.load(this.atomics, base + (s.version >>> 2)) & 1) === 0) continue;
+      Atomics.add(this.atomics, base + (s.version >>> 2), 1);
+      cutOff.push(slot);
+    }
+    return cutOff;
   }
 
   private passed(epoch: number): boolean {

@@ -71,6 +71,17 @@ export class Spd {
     Atomics.add(this.atomics, h.generation >>> 2, 1);
   }
 
+  /** Ends the changes that a supervisor which was killed had begun. An entry half written is not present. */
+  adopt(): void {
+    for (let entry = 0; entry < this.capacity; entry++) {
+      const version = (this.offset(entry) + e.version) >>> 2;
+      if ((Atomics.load(this.atomics, version) & 1) === 0) continue;
+      if (this.present(entry)) this.words[h.used >>> 2] = Math.max(this.used, entry + 1);
+      Atomics.add(this.atomics, version, 1);
+      Atomics.add(this.atomics, h.generation >>> 2, 1);
+    }
+  }
+
   write(entry: number, request: PolicyRequest, order: number, sa: number, session: bigint): void {
     const { id } = request;
     const { words, view } = this;
