@@ -72,8 +72,8 @@ export class Fib implements NetworkListener {
   readonly hopResolved: Uint8Array;
   private readonly hopAddress: Uint32Array;
   private readonly hopFamily: Uint8Array;
-  /** Destination and source Ethernet address, 12 bytes each entry, as the three words of the header's beginning. */
-  readonly hopHeader: DataView;
+  /** Destination and source Ethernet address as the words of memory that they are: three an entry, from 4 × hop on. */
+  readonly hopHeader: Int32Array;
   /** Set by the data path when a hop carried a packet; cleared by `refreshUsed`. */
   readonly hopUsed: Uint8Array;
   private hops = 0;
@@ -99,7 +99,7 @@ export class Fib implements NetworkListener {
     this.hopUsed = new Uint8Array(capacity);
     this.hopFamily = new Uint8Array(capacity);
     this.hopAddress = new Uint32Array(4 * capacity);
-    this.hopHeader = new DataView(new ArrayBuffer(16 * capacity));
+    this.hopHeader = new Int32Array(4 * capacity);
     this.routes[LOCAL] = { id: LOCAL, port: NONE, gateway: undefined, gatewayHop: NONE };
   }
 

@@ -28,6 +28,10 @@ export const protectCounters = {
 } as const;
 
 const COUNT = counterIndex(protectCounters);
+const NOWHERE = NONE;
+const NO_ENTRY = NO_MATCH;
+const MALFORMED = INNER_MALFORMED;
+const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
 const DF = 0x4000;
 const MIN_IPV6_MTU = 1280;
@@ -43,6 +47,10 @@ export class Protect implements App {
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+
+  /** SA of the last packet, and how long a packet it carries; NONE without a route. */
+  private sa = NOWHERE;
+  private mtu = NOWHERE;
 
   constructor(
     context: AppContext,
@@ -72,46 +80,66 @@ export class Protect implements App {
   }
 
   readonly push = (): void => {
-    const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.protect(input.receive());
+    const { input, output } = this;
+    // Routes and end points may have changed since the last time.
+    this.sa = NOWHERE;
+    for (let n = input.readable; n > 0; n--) {
+      const frame = input.receive();
+      if (this.protect(frame)) output.transmit(frame);
+    }
   };
 
-  private drop(frame: number, reason: number): void {
+  /** @returns false, for those who would return whether the packet goes on */
+  private drop(frame: number, reason: number): false {
     this.counters[reason]++;
     this.frames.free(frame);
+    return false;
   }
 
-  private protect(frame: number): void {
-    const frames = this.frames;
-    const view = this.view;
+  /** @returns whether the packet goes to the encapsulating app as it is; the others have ended here, or gone their own way */
+  private protect(frame: number): boolean {
+    const { frames, view, packet, index } = this;
     const ip = frames.offset[frame];
-    const packet = this.packet;
+    const length = frames.length[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    if (parseInner(packet, view, ip, frames.length[frame], isIpv4) === INNER_MALFORMED)
+    if (parseInner(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);
-    const entry = this.index.lookup(view, ip, packet);
-    if (entry === NO_MATCH) return this.drop(frame, COUNT["drop.no_policy"]);
-    const type = this.index.type(entry);
-    if (type !== PolicyType.ipsec) {
-      if (type === PolicyType.pass) return this.letPass(frame, ip, isIpv4);
+    const entry = index.lookup(view, ip, packet);
+    if (entry === NO_ENTRY) return this.drop(frame, COUNT["drop.no_policy"]);
+    const type = index.type(entry);
+    if (type !== PROTECT) {
+      if (type === PASS) return this.letPass(frame, ip, isIpv4);
       return this.drop(frame, COUNT["drop.policy"]);
     }
-    const sa = this.index.sa(entry);
-    if (sa === NONE) return this.drop(frame, COUNT["drop.no_sa"]);
-    const port = this.routes.port(sa);
-    if (port === NONE) return this.drop(frame, COUNT["drop.no_route"]);
+    const sa = index.sa(entry);
+    if (sa === NOWHERE) return this.drop(frame, COUNT["drop.no_sa"]);
+    if (sa !== this.sa) this.openSa(sa);
+    const mtu = this.mtu;
+    if (mtu === NOWHERE) return this.drop(frame, COUNT["drop.no_route"]);
     frames.sa[frame] = sa;
-    const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
-    const mtu = innerMtu(this.fib.mtu[port], outerLength);
     frames.limit[frame] = mtu;
-    if (frames.length[frame] <= mtu) return this.output.transmit(frame);
-    if (isIpv4 && (view.getUint16(ip + 6) & DF) === 0)
-      return this.fragmenter.fragment(frame, mtu, this.output);
-    this.counters[COUNT["drop.too_big"]]++;
-    this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
+    return length <= mtu || this.shorten(frame, ip, mtu, isIpv4);
   }
 
-  private letPass(frame: number, ip: number, isIpv4: boolean): void {
+  /** Finds out what fits into the tunnel of the SA that the next packets take. */
+  private openSa(sa: number): void {
+    this.sa = sa;
+    const port = this.routes.port(sa);
+    const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
+    this.mtu = port === NOWHERE ? NOWHERE : innerMtu(this.fib.mtu[port], outerLength);
+  }
+
+  /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns false: it does not go on as it is */
+  private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): false {
+    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.fragmenter.fragment(frame, mtu, this.output);
+    else {
+      this.counters[COUNT["drop.too_big"]]++;
+      this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
+    }
+    return false;
+  }
+
+  private letPass(frame: number, ip: number, isIpv4: boolean): false {
     const fib = this.fib;
     const view = this.view;
     const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
@@ -121,5 +149,6 @@ export class Protect implements App {
     this.frames.nextHop[frame] = hop;
     this.counters[COUNT.bypassed]++;
     this.bypass.transmit(frame);
+    return false;
   }
 }

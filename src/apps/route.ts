@@ -4,10 +4,10 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import { decrementTtl } from "../net/ipv4.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import type { IcmpErrors } from "./icmp-errors.js";
-import { decrementTtl } from "./ip-input.js";
 
 export const routeCounters = {
   packets: "packets routed to the private side",
@@ -20,6 +20,10 @@ export const routeCounters = {
 } as const;
 
 const COUNT = counterIndex(routeCounters);
+const COUNT_PACKETS = COUNT.packets;
+const NOWHERE = NONE;
+const TO_HOST = LOCAL;
+const NO_ROUTE = UNREACHABLE;
 const DF = 0x4000;
 
 export class Route implements App {
@@ -29,8 +33,9 @@ export class Route implements App {
   private readonly fib: Fib;
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
-  private readonly isPrivate: readonly boolean[];
-  private readonly ethernet: readonly boolean[];
+  /** By port number: 1 for private, 1 for Ethernet. */
+  private readonly isPrivate: Uint8Array;
+  private readonly isEthernet: Uint8Array;
   /** Port of the TUN device, or NONE; its next hop. */
   private readonly host: number;
   private readonly hostOnly: boolean;
@@ -48,57 +53,74 @@ export class Route implements App {
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
-    this.isPrivate = ports.map(({ side }) => side === "private");
-    this.ethernet = ports.map(({ kind }) => kind === "ethernet");
+    this.isPrivate = Uint8Array.from(ports, ({ side }) => (side === "private" ? 1 : 0));
+    this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
     this.host = ports.findIndex(({ kind, side }) => side === "private" && kind === "ip");
     this.hostOnly =
       this.host !== NONE && !ports.some(({ kind, side }) => side === "private" && kind === "ethernet");
   }
 
   readonly push = (): void => {
-    const { input } = this;
-    for (let n = input.readable; n > 0; n--) this.route(input.receive());
+    const { input, output } = this;
+    let packets = 0;
+    for (let n = input.readable; n > 0; n--) {
+      const frame = input.receive();
+      if (!this.route(frame)) continue;
+      packets++;
+      output.transmit(frame);
+    }
+    this.counters[COUNT_PACKETS] += packets;
   };
 
-  private drop(frame: number, reason: number): void {
+  /** @returns false, for those who would return whether the packet goes on */
+  private drop(frame: number, reason: number): false {
     this.counters[reason]++;
     this.frames.free(frame);
+    return false;
   }
 
-  private route(frame: number): void {
-    const fib = this.fib;
-    const view = this.view;
-    const frames = this.frames;
+  /** @returns whether the packet goes on as it is; the others have ended here */
+  private route(frame: number): boolean {
+    const { fib, view, frames } = this;
     const ip = frames.offset[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
     let port = this.host;
-    let hop = NONE;
+    let hop = NOWHERE;
     if (!this.hostOnly) {
-      const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
-      if (route === UNREACHABLE) return this.drop(frame, COUNT["drop.no_route"]);
-      if (route === LOCAL) {
-        if (port === NONE) return this.drop(frame, COUNT["drop.local"]);
+      const route = isIpv4 ? fib.route4(view.getInt32(ip + 16)) : fib.route6(view, ip + 24);
+      if (route === NO_ROUTE) return this.drop(frame, COUNT["drop.no_route"]);
+      if (route === TO_HOST) {
+        if (port === NOWHERE) return this.drop(frame, COUNT["drop.local"]);
       } else {
         port = fib.routePort(route);
-        if (!this.isPrivate[port]) return this.drop(frame, COUNT["drop.public"]);
+        if (this.isPrivate[port] === 0) return this.drop(frame, COUNT["drop.public"]);
         hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
-        if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
+        if (hop === NOWHERE) return this.drop(frame, COUNT["drop.no_route"]);
       }
     }
-    if (hop === NONE) hop = fib.deviceHop(port);
+    if (hop === NOWHERE) hop = fib.deviceHop(port);
     frames.nextHop[frame] = hop;
     // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
     frames.port[frame] = port;
-    this.counters[COUNT.packets]++;
-    if (this.ethernet[port] && !decrementTtl(view, ip, isIpv4)) {
+    if (this.isEthernet[port] !== 0 && !decrementTtl(view, ip, isIpv4)) {
+      this.counters[COUNT_PACKETS]++;
       this.counters[COUNT["drop.ttl"]]++;
-      return this.errors.timeExceeded(frame);
+      this.errors.timeExceeded(frame);
+      return false;
     }
     const mtu = fib.mtu[port];
-    if (frames.length[frame] <= mtu) return this.output.transmit(frame);
-    if (isIpv4 && (view.getUint16(ip + 6) & DF) === 0)
-      return this.fragmenter.fragment(frame, mtu, this.output);
-    this.counters[COUNT["drop.too_big"]]++;
-    this.errors.tooBig(frame, mtu);
+    return frames.length[frame] <= mtu || this.shorten(frame, mtu, isIpv4);
+  }
+
+  /** Cuts a packet that is too long for the link, or tells its sender. @returns false: it does not go on as it is */
+  private shorten(frame: number, mtu: number, isIpv4: boolean): false {
+    this.counters[COUNT_PACKETS]++;
+    if (isIpv4 && (this.view.getUint16(this.frames.offset[frame] + 6) & DF) === 0)
+      this.fragmenter.fragment(frame, mtu, this.output);
+    else {
+      this.counters[COUNT["drop.too_big"]]++;
+      this.errors.tooBig(frame, mtu);
+    }
+    return false;
   }
 }

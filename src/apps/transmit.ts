@@ -16,6 +16,8 @@ export const transmitCounters = {
 } as const;
 
 const COUNT = counterIndex(transmitCounters);
+const COUNT_PACKETS = COUNT.packets;
+const NOWHERE = NONE;
 const ETHERNET_HEADER = 14;
 
 /** Sends an IP packet through the kernel's stack. False when the kernel did not take it. */
@@ -32,7 +34,8 @@ export class Transmit implements App {
   private readonly routes: SaRoutes;
   private readonly slowPaths: readonly (SlowPath | undefined)[];
   private readonly outputs: readonly Link[];
-  private readonly isEthernet: readonly boolean[];
+  /** By port number: 1 for Ethernet. */
+  private readonly isEthernet: Uint8Array;
 
   /**
    * @param encapsulated ESP packets, which go where their SA's far end is
@@ -54,22 +57,29 @@ export class Transmit implements App {
     this.routes = parts.routes;
     this.slowPaths = parts.slowPaths;
     this.outputs = outputs;
-    this.isEthernet = ports.map(({ kind }) => kind === "ethernet");
+    this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
   }
 
   readonly push = (): void => {
-    const { encapsulated, routed } = this;
-    const frames = this.frames;
+    const { encapsulated, routed, frames } = this;
+    let packets = 0;
+    let last = NOWHERE;
+    let hop = NOWHERE;
     for (let n = encapsulated.readable; n > 0; n--) {
       const frame = encapsulated.receive();
-      const hop = this.routes.hop(frames.sa[frame]);
-      if (hop === NONE) this.drop(frame, COUNT["drop.no_route"]);
-      else this.transmit(frame, hop);
+      const sa = frames.sa[frame];
+      if (sa !== last) {
+        last = sa;
+        hop = this.routes.hop(sa);
+      }
+      if (hop === NOWHERE) this.drop(frame, COUNT["drop.no_route"]);
+      else packets += this.transmit(frame, hop);
     }
     for (let n = routed.readable; n > 0; n--) {
       const frame = routed.receive();
-      this.transmit(frame, frames.nextHop[frame]);
+      packets += this.transmit(frame, frames.nextHop[frame]);
     }
+    this.counters[COUNT_PACKETS] += packets;
   };
 
   private drop(frame: number, reason: number): void {
@@ -77,35 +87,34 @@ export class Transmit implements App {
     this.frames.free(frame);
   }
 
-  private transmit(frame: number, hop: number): void {
-    const fib = this.fib;
+  /** @returns packets handed to a port: 1, or 0 when it took another way */
+  private transmit(frame: number, hop: number): number {
+    const { fib, frames, view } = this;
     const port = fib.hopPort[hop];
     if (fib.hopResolved[hop] === 0) return this.slow(frame, hop, port);
     fib.hopUsed[hop] = 1;
-    if (this.isEthernet[port]) {
-      const frames = this.frames;
-      const view = this.view;
+    if (this.isEthernet[port] !== 0) {
       const header = fib.hopHeader;
+      const at = hop << 2;
       const ip = frames.offset[frame];
       const start = ip - ETHERNET_HEADER;
-      const type = view.getUint8(ip) >>> 4 === 4 ? 0x0800 : 0x86dd;
-      view.setUint32(start, header.getUint32(16 * hop));
-      view.setUint32(start + 4, header.getUint32(16 * hop + 4));
-      view.setUint32(start + 8, header.getUint32(16 * hop + 8));
-      view.setUint16(start + 12, type);
+      view.setInt32(start, header[at], true);
+      view.setInt32(start + 4, header[at + 1], true);
+      view.setInt32(start + 8, header[at + 2], true);
+      view.setUint16(start + 12, view.getUint8(ip) >>> 4 === 4 ? 0x0800 : 0x86dd);
       frames.offset[frame] = start;
       frames.length[frame] += ETHERNET_HEADER;
     }
-    this.counters[COUNT.packets]++;
     this.outputs[port].transmit(frame);
+    return 1;
   }
 
-  private slow(frame: number, hop: number, port: number): void {
+  private slow(frame: number, hop: number, port: number): number {
     const frames = this.frames;
     this.fib.wantHop(hop);
-    const sent =
-      this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame]) ?? false;
+    const sent = this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame]) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);
+    return 0;
   }
 }

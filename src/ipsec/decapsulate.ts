@@ -4,12 +4,13 @@
 //   SA by SPI → sequence number in the window? → decrypt the batch → ICV → window again, and mark
 //   → padding and next header → inner header → selectors of this very SA → ECN
 //
-// A packet that fails leaves the SA's window, counters and time of last use as they were.
+// A packet that fails leaves the SA's window, counters and time of last use as they were. Packets of the same SA that
+// follow each other share what was read of the SA, and are counted together.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
-import type { Frames } from "../memory/frames.js";
-import { type AeadBatch, MAX_BATCH } from "./aead.js";
+import { type Frames, NONE } from "../memory/frames.js";
+import type { AeadBatch } from "./aead.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { checkReplay, inferHigh, markReplay, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
@@ -35,6 +36,23 @@ export const decapsulateCounters = {
 } as const;
 
 const COUNT = counterIndex(decapsulateCounters);
+const COUNT_PACKETS = COUNT.packets;
+const COUNT_BYTES = COUNT.bytes;
+
+// What the data path uses of other modules has a name here: V8 compiles a module's own constants in, and looks those of
+// others up at each use.
+const MAX_BATCH = 128;
+const ACTIVE = SaState.active;
+const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
+const HEADER = ESP_HEADER + IV_BYTES;
+const OVERHEAD = HEADER + ICV_BYTES;
+const FRESH = REPLAY_OK;
+const SEEN = REPLAY_SEEN;
+const NO_SA = NONE;
+const MALFORMED = INNER_MALFORMED;
+const CE_ON_NOT_ECT = INNER_CE_ON_NOT_ECT;
+
 const at = saSlot.at;
 const STATE = at.state >>> 2;
 const FLAGS = at.flags >>> 2;
@@ -44,7 +62,6 @@ const LAST_USE = at.lastUse >>> 2;
 const PACKETS = at.packets >>> 3;
 const BYTES = at.bytes >>> 3;
 
-const OVERHEAD = ESP_HEADER + IV_BYTES + ICV_BYTES;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
@@ -62,6 +79,16 @@ export class Decapsulate implements App {
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+
+  // The SA of the packet that was looked at last: SPI, slot, byte offset of the slot, and why it cannot be used, or 0.
+  private spi = 0;
+  private sa = NO_SA;
+  private offset = 0;
+  private flags = 0;
+  private reason = 0;
+  // Packets of it that passed, and are not counted yet.
+  private packets = 0;
+  private bytes = 0;
 
   constructor(
     context: AppContext,
@@ -84,29 +111,71 @@ export class Decapsulate implements App {
   }
 
   readonly push = (): void => {
-    let waiting = this.input.readable;
+    const { input, output, batch, aead } = this;
+    const { sa } = this.frames;
+    let waiting = input.readable;
     while (waiting > 0) {
       const taken = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      const count = this.prepare(taken);
-      if (count > 0) {
-        this.aead.run(count);
-        for (let i = 0; i < count; i++) this.finish(i);
-      }
       waiting -= taken;
+      const count = this.prepare(taken);
+      if (count === 0) continue;
+      aead.run(count);
+      let packets = 0;
+      let bytes = 0;
+      for (let i = 0; i < count; i++) {
+        const frame = batch[i];
+        if (sa[frame] !== this.sa) this.openSa(sa[frame]);
+        const length = this.finish(i, frame);
+        if (length === 0) continue;
+        packets++;
+        bytes += length;
+        output.transmit(frame);
+      }
+      this.closeSa();
+      this.counters[COUNT_PACKETS] += packets;
+      this.counters[COUNT_BYTES] += bytes;
     }
   };
 
-  private drop(frame: number, reason: number): void {
+  /** @returns 0, for those who would return the packet's length if it were not dropped */
+  private drop(frame: number, reason: number): number {
     this.counters[reason]++;
     this.frames.free(frame);
+    return 0;
   }
 
-  /** Finds SAs, asks the replay windows and sets the batch up for decryption. */
+  /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
+  private openSa(sa: number): void {
+    this.closeSa();
+    this.sa = sa;
+    if (sa === NO_SA) {
+      this.reason = COUNT["drop.no_sa"];
+      return;
+    }
+    const offset = this.sad.offset(sa);
+    const slot = offset >>> 2;
+    const flags = this.words[slot + FLAGS] | 0;
+    this.offset = offset;
+    this.flags = flags;
+    if (this.words[slot + STATE] !== ACTIVE || (flags & INBOUND) === 0) this.reason = COUNT["drop.no_sa"];
+    else this.reason = (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
+  }
+
+  /** Counts the packets that the SA has carried, and forgets it. */
+  private closeSa(): void {
+    this.sa = NO_SA;
+    if (this.packets === 0) return;
+    const lane = (this.offset >>> 3) + this.worker;
+    this.totals[lane + PACKETS] += this.packets;
+    this.totals[lane + BYTES] += this.bytes;
+    this.words[(this.offset >>> 2) + LAST_USE] = this.clock.seconds;
+    this.packets = 0;
+    this.bytes = 0;
+  }
+
+  /** Finds SAs, asks the replay windows and sets the batch up for decryption. @returns packets in it */
   private prepare(taken: number): number {
-    const { input } = this;
-    const frames = this.frames;
-    const view = this.view;
-    const words = this.words;
+    const { input, frames, view, words, batch } = this;
     this.aead.begin(taken);
     let count = 0;
     for (let i = 0; i < taken; i++) {
@@ -117,84 +186,77 @@ export class Decapsulate implements App {
         this.drop(frame, COUNT["drop.too_short"]);
         continue;
       }
-      const spi = view.getUint32(esp);
-      const sa = this.sad.lookup(spi);
-      if (sa < 0) {
-        this.drop(frame, COUNT["drop.no_sa"]);
+      const spi = view.getInt32(esp);
+      if (spi !== this.spi || i === 0) {
+        this.openSa(this.sad.lookup(spi >>> 0));
+        this.spi = spi;
+      }
+      if (this.reason !== 0) {
+        this.drop(frame, this.reason);
         continue;
       }
-      const offset = this.sad.offset(sa);
+      const { offset } = this;
       const slot = offset >>> 2;
-      const flags = words[slot + FLAGS];
-      if (words[slot + STATE] !== SaState.active || (flags & SaFlag.inbound) === 0) {
-        this.drop(frame, COUNT["drop.no_sa"]);
-        continue;
-      }
-      if ((flags & SaFlag.expired) !== 0) {
-        this.drop(frame, COUNT["drop.sa_expired"]);
-        continue;
-      }
       const low = view.getUint32(esp + 4);
-      const extended = flags & SaFlag.extendedSequenceNumbers;
+      const extended = this.flags & EXTENDED;
       const high = extended !== 0 ? inferHigh(words, slot, low) : 0;
       if (high < 0) {
         this.drop(frame, COUNT["drop.too_old"]);
         continue;
       }
       const replay = checkReplay(words, slot, high, low);
-      if (replay !== REPLAY_OK) {
-        this.drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+      if (replay !== FRESH) {
+        this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
         continue;
       }
-      frames.sa[frame] = sa;
+      frames.sa[frame] = this.sa;
       this.high[count] = high;
       this.aead.set(
         count,
         offset,
-        words[slot + KEY_LENGTH],
-        words[slot + SALT],
-        view.getUint32(esp + 8),
-        view.getUint32(esp + 12),
+        words[slot + KEY_LENGTH] | 0,
+        words[slot + SALT] | 0,
+        view.getInt32(esp + 8),
+        view.getInt32(esp + 12),
         spi,
         extended,
         high,
         low,
-        esp + ESP_HEADER + IV_BYTES,
+        esp + HEADER,
         text,
       );
-      this.batch[count++] = frame;
+      batch[count++] = frame;
     }
+    this.closeSa();
     return count;
   }
 
-  /** Takes packet `i` of the batch, which is decrypted, through the checks that need its content. */
-  private finish(i: number): void {
-    const frames = this.frames;
-    const view = this.view;
-    const words = this.words;
-    const frame = this.batch[i];
+  /**
+   * Takes packet `i` of the batch, which is decrypted, through the checks that need its content.
+   * @returns bytes of the inner packet; 0 when it ended here
+   */
+  private finish(i: number, frame: number): number {
+    const { frames, view, words } = this;
     if (!this.aead.authentic(i)) return this.drop(frame, COUNT["drop.bad_icv"]);
 
-    const offset = this.sad.offset(frames.sa[frame]);
-    const slot = offset >>> 2;
+    const slot = this.offset >>> 2;
     const esp = frames.offset[frame];
     const low = view.getUint32(esp + 4);
     const high = this.high[i];
     // Again, because the same number may have come twice in this batch.
     const replay = checkReplay(words, slot, high, low);
-    if (replay !== REPLAY_OK)
-      return this.drop(frame, replay === REPLAY_SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+    if (replay !== FRESH)
+      return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
     markReplay(words, slot, high, low);
 
     const text = frames.length[frame] - OVERHEAD;
-    const start = esp + ESP_HEADER + IV_BYTES;
+    const start = esp + HEADER;
     const end = start + text;
-    const pad = view.getUint8(end - 2);
-    const nextHeader = view.getUint8(end - 1);
+    const trailer = view.getUint16(end - 2);
+    const pad = trailer >>> 8;
+    const nextHeader = trailer & 0xff;
     const payload = text - 2 - pad;
-    if (payload < 0) return this.drop(frame, COUNT["drop.bad_padding"]);
-    for (let p = 0, q = start + payload; p < pad; p++)
-      if (view.getUint8(q + p) !== ((p + 1) & 0xff)) return this.drop(frame, COUNT["drop.bad_padding"]);
+    if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
     if (nextHeader !== NEXT_HEADER_IPV4 && nextHeader !== NEXT_HEADER_IPV6)
       return this.drop(
         frame,
@@ -202,23 +264,28 @@ export class Decapsulate implements App {
       );
 
     const inner = this.inner;
-    if (parseInner(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === INNER_MALFORMED)
+    if (parseInner(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === MALFORMED)
       return this.drop(frame, COUNT["drop.bad_inner"]);
     if (!admits(words, slot, view, start, inner)) return this.drop(frame, COUNT["drop.selectors"]);
     if (
-      adjustInner(view, start, inner.isIpv4, frames.outer[frame], words[slot + FLAGS]) === INNER_CE_ON_NOT_ECT
+      (this.flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
+      adjustInner(view, start, inner.isIpv4, frames.outer[frame], this.flags) === CE_ON_NOT_ECT
     )
       return this.drop(frame, COUNT["drop.ecn"]);
 
-    const lane = (offset >>> 3) + this.worker;
-    this.totals[lane + PACKETS]++;
-    this.totals[lane + BYTES] += inner.length;
-    words[slot + LAST_USE] = this.clock.seconds;
-    this.counters[COUNT.packets]++;
-    this.counters[COUNT.bytes] += inner.length;
+    const { length } = inner;
+    this.packets++;
+    this.bytes += length;
     frames.offset[frame] = start;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
-    frames.length[frame] = inner.length;
-    this.output.transmit(frame);
+    frames.length[frame] = length;
+    return length;
+  }
+
+  /** Do the `pad` bytes before `end` count 1, 2, 3 … (RFC 4303 §2.4)? */
+  private isPadding(end: number, pad: number): boolean {
+    const view = this.view;
+    for (let i = 1, at = end - pad; i <= pad; i++, at++) if (view.getUint8(at) !== i) return false;
+    return true;
   }
 }

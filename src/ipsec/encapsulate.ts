@@ -4,14 +4,15 @@
 //
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
 //
-// A batch is worked off in runs of packets with the same SA, so that an SA's fields are read, and its sequence numbers
-// reserved, once a run.
+// A batch is worked off in runs of packets with the same SA: an SA's fields are read, and its sequence numbers reserved,
+// once a run. What the packets of a run have in common stands in this object's fields meanwhile.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { FRAME_SHIFT, type Frames } from "../memory/frames.js";
 import { fold, sum16 } from "../net/checksum.js";
-import { type AeadBatch, MAX_BATCH } from "./aead.js";
+import { headerChecksum } from "../net/ipv4.js";
+import type { AeadBatch } from "./aead.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { reserveSequence, sequenceHigh } from "./sequence.js";
@@ -26,6 +27,17 @@ export const encapsulateCounters = {
 } as const;
 
 const COUNT = counterIndex(encapsulateCounters);
+const COUNT_PACKETS = COUNT.packets;
+const COUNT_BYTES = COUNT.bytes;
+
+// What the data path uses of other modules has a name here: V8 compiles a module's own constants in, and looks those of
+// others up at each use.
+const MAX_BATCH = 128;
+const SHIFT = FRAME_SHIFT;
+const ACTIVE = SaState.active;
+const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
+
 const at = saSlot.at;
 const STATE = at.state >>> 2;
 const FLAGS = at.flags >>> 2;
@@ -34,21 +46,27 @@ const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
 const VERSION = at.version >>> 2;
 const OUTER_LENGTH = at.outerLength >>> 2;
-const OUTER = at.outer >>> 2;
+const OUTER = at.outer;
 const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 const PACKETS = at.packets >>> 3;
 const BYTES = at.bytes >>> 3;
 
-export const ESP_HEADER = 8;
-export const IV_BYTES = 8;
-export const ICV_BYTES = 16;
+const ESP = 8;
+const IV = 8;
+const ICV = 16;
+
+export { ESP as ESP_HEADER, ICV as ICV_BYTES, IV as IV_BYTES };
+
+/** Padding, pad length and next header: at most. */
+const TRAILER = 3 + 2;
+/** Bytes that Ethernet wants in front of the outer header. */
+const ETHERNET_HEADER = 14;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
-const UDP_HEADER = 8;
 const DF = 0x4000;
 
 /**
@@ -56,7 +74,7 @@ const DF = 0x4000;
  * @param outerLength bytes of outer IP header, and UDP header if there is one
  */
 export function innerMtu(mtu: number, outerLength: number): number {
-  const text = mtu - outerLength - ESP_HEADER - IV_BYTES - ICV_BYTES;
+  const text = mtu - outerLength - ESP - IV - ICV;
   return (text & ~3) - 2;
 }
 
@@ -76,9 +94,23 @@ export class Encapsulate implements App {
   private readonly aead: AeadBatch;
   private readonly clock: Clock;
   private readonly worker: number;
+  /** Packets taken off the link; those that go on to encryption. */
+  private readonly taken = new Int32Array(MAX_BATCH);
   private readonly batch = new Int32Array(MAX_BATCH);
   /** Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1). */
-  private readonly checksumDue = new Uint32Array(MAX_BATCH);
+  private readonly checksumDue = new Int32Array(MAX_BATCH);
+
+  // The run's SA.
+  private offset = 0;
+  private flags = 0;
+  private spi = 0;
+  private salt = 0;
+  private keyLength = 0;
+  private tfc = 0;
+  private outerLength = 0;
+  private outerSum = 0;
+  /** Its outer header, as big-endian words. */
+  private readonly outer = new Uint32Array(12);
 
   constructor(
     context: AppContext,
@@ -104,9 +136,9 @@ export class Encapsulate implements App {
   readonly push = (): void => {
     let waiting = this.input.readable;
     while (waiting > 0) {
-      const taken = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      this.pushBatch(taken);
-      waiting -= taken;
+      const count = waiting > MAX_BATCH ? MAX_BATCH : waiting;
+      this.pushBatch(count);
+      waiting -= count;
     }
   };
 
@@ -115,118 +147,151 @@ export class Encapsulate implements App {
     this.frames.free(frame);
   }
 
-  private pushBatch(taken: number): void {
-    const batch = this.batch;
-    const frames = this.frames;
-    const words = this.words;
-    const { input } = this;
-    let count = 0;
-    for (let i = 0; i < taken; i++) {
-      const frame = input.receive();
-      const slot = this.sad.offset(frames.sa[frame]) >>> 2;
-      if (words[slot + STATE] !== SaState.active) this.drop(frame, COUNT["drop.no_sa"]);
-      else if (words[slot + FLAGS] & SaFlag.expired) this.drop(frame, COUNT["drop.sa_expired"]);
-      else if (!this.hasRoom(frame, words[slot + OUTER_LENGTH])) this.drop(frame, COUNT["drop.no_room"]);
-      else batch[count++] = frame;
-    }
-    if (count === 0) return;
+  private pushBatch(count: number): void {
+    const { input, output, taken, batch, checksumDue } = this;
+    const sa = this.frames.sa;
+    for (let i = 0; i < count; i++) taken[i] = input.receive();
     this.aead.begin(count);
     let kept = 0;
-    let due = 0;
     for (let i = 0; i < count; ) {
-      const sa = frames.sa[batch[i]];
+      const first = sa[taken[i]];
       let end = i + 1;
-      while (end < count && frames.sa[batch[end]] === sa) end++;
-      const offset = this.sad.offset(sa);
-      const slot = offset >>> 2;
-      const first = reserveSequence(this.atomics, slot, end - i);
-      const flags = words[slot + FLAGS];
-      const esn = flags & SaFlag.extendedSequenceNumbers;
-      let packets = 0;
-      let bytes = 0;
-      for (let k = 0; i < end; i++, k++) {
-        const frame = batch[i];
-        const low = (first + k) >>> 0;
-        const high = sequenceHigh(this.atomics, slot, low);
-        if (esn === 0 && (high !== 0 || low === 0)) {
-          this.drop(frame, COUNT["drop.sequence_exhausted"]);
-          continue;
-        }
-        bytes += frames.length[frame];
-        packets++;
-        const outerLength = this.packet(kept, frame, offset, slot, flags, high, low);
-        if (outerLength === IPV6_HEADER + UDP_HEADER) this.checksumDue[due++] = frame;
-        batch[kept++] = frame;
-      }
-      const lane = (offset >>> 3) + this.worker;
-      this.totals[lane + PACKETS] += packets;
-      this.totals[lane + BYTES] += bytes;
-      if (packets > 0) words[slot + LAST_USE] = this.clock.seconds;
-      this.counters[COUNT.packets] += packets;
-      this.counters[COUNT.bytes] += bytes;
+      while (end < count && sa[taken[end]] === first) end++;
+      kept = this.pushRun(first, i, end, kept);
+      i = end;
     }
-    // Packets that were dropped after begin() have left jobs of the batch unset, at its end.
+    // Packets that were dropped have left jobs of the batch unset, at its end.
     this.aead.run(kept);
-    for (let i = 0; i < due; i++) this.udpChecksum(this.checksumDue[i]);
-    for (let i = 0; i < kept; i++) this.output.transmit(batch[i]);
+    let due = 0;
+    for (let i = 0; i < kept; i++) {
+      const frame = batch[i];
+      if (checksumDue[i] !== 0) {
+        this.udpChecksum(frame);
+        due++;
+      }
+      output.transmit(frame);
+    }
+    if (due > 0) checksumDue.fill(0);
   }
 
-  private hasRoom(frame: number, outerLength: number): boolean {
+  /**
+   * Sets packets `from` to `end` - 1 of those taken up for encryption, from number `kept` of the batch on.
+   * @returns how many the batch has then
+   */
+  private pushRun(sa: number, from: number, end: number, kept: number): number {
+    const { taken, batch } = this;
+    const reason = this.openSa(sa);
+    let ready = kept;
+    for (let i = from; i < end; i++) {
+      const frame = taken[i];
+      if (reason !== 0) this.drop(frame, reason);
+      else if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
+      else batch[ready++] = frame;
+    }
+    if (ready === kept) return kept;
+
+    const slot = this.offset >>> 2;
+    const extended = this.flags & EXTENDED;
+    let low = reserveSequence(this.atomics, slot, ready - kept);
+    let count = kept;
+    let bytes = 0;
+    for (let i = kept; i < ready; i++) {
+      const frame = batch[i];
+      const high = sequenceHigh(this.atomics, slot, low);
+      if (extended === 0 && (high !== 0 || low === 0)) this.drop(frame, COUNT["drop.sequence_exhausted"]);
+      else {
+        bytes += this.packet(count, frame, high, low);
+        batch[count++] = frame;
+      }
+      low = (low + 1) >>> 0;
+    }
+    const packets = count - kept;
+    if (packets > 0) {
+      const lane = (this.offset >>> 3) + this.worker;
+      this.totals[lane + PACKETS] += packets;
+      this.totals[lane + BYTES] += bytes;
+      this.words[slot + LAST_USE] = this.clock.seconds;
+      this.counters[COUNT_PACKETS] += packets;
+      this.counters[COUNT_BYTES] += bytes;
+    }
+    return count;
+  }
+
+  /** Reads what a run needs of its SA. @returns 0, or the counter of the reason why the SA cannot be used */
+  private openSa(sa: number): number {
+    const words = this.words;
+    const offset = this.sad.offset(sa);
+    const slot = offset >>> 2;
+    if (words[slot + STATE] !== ACTIVE) return COUNT["drop.no_sa"];
+    const flags = words[slot + FLAGS] | 0;
+    if ((flags & EXPIRED) !== 0) return COUNT["drop.sa_expired"];
+    this.offset = offset;
+    this.flags = flags;
+    this.spi = words[slot + SPI] | 0;
+    this.salt = words[slot + SALT] | 0;
+    this.keyLength = words[slot + KEY_LENGTH] | 0;
+    this.tfc = words[slot + TFC] | 0;
+    const view = this.sad.view;
+    const outer = this.outer;
+    // The end points may move while this reads them: the sequence lock says so, and it reads again.
+    let version = 0;
+    do {
+      version = Atomics.load(this.atomics, slot + VERSION);
+      const length = words[slot + OUTER_LENGTH] | 0;
+      this.outerLength = length;
+      this.outerSum = words[slot + OUTER_SUM] | 0;
+      for (let i = 0; i < length; i += 4) outer[i >>> 2] = view.getUint32(offset + OUTER + i);
+    } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
+    return 0;
+  }
+
+  private hasRoom(frame: number): boolean {
     const frames = this.frames;
     const offset = frames.offset[frame];
-    const headroom = offset - (frame << FRAME_SHIFT);
     return (
-      headroom >= outerLength + ESP_HEADER + IV_BYTES + 14 && frames.tailroom(frame) >= 3 + 2 + ICV_BYTES
+      offset - (frame << SHIFT) >= this.outerLength + (ESP + IV + ETHERNET_HEADER) &&
+      ((frame + 1) << SHIFT) - offset - frames.length[frame] >= TRAILER + ICV
     );
   }
 
   /**
    * Frames one packet and sets it up for encryption as number `i` of the batch.
-   * @returns bytes of outer header
+   * @returns bytes of the inner packet
    */
-  private packet(
-    i: number,
-    frame: number,
-    offset: number,
-    slot: number,
-    flags: number,
-    high: number,
-    low: number,
-  ): number {
+  private packet(i: number, frame: number, high: number, low: number): number {
     const view = this.view;
     const frames = this.frames;
-    const words = this.words;
+    const { flags, spi } = this;
     const inner = frames.offset[frame];
-    const first = view.getUint32(inner);
+    const innerLength = frames.length[frame];
+    const first = view.getInt32(inner);
     const isIpv4 = first >>> 28 === 4;
-    let length = frames.length[frame];
-    if (words[slot + TFC] !== 0) length = this.padTraffic(frame, length, words[slot + TFC]);
+    let length = innerLength;
+    if (this.tfc !== 0) length = this.padTraffic(frame, length, this.tfc >>> 0);
 
-    // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3.
+    // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3. What of the three is too
+    // much is written over by what follows.
     const pad = (2 - length) & 3;
     const tail = inner + length;
-    for (let p = 0; p < pad; p++) view.setUint8(tail + p, p + 1);
-    view.setUint8(tail + pad, pad);
-    view.setUint8(tail + pad + 1, isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6);
+    view.setInt32(tail, 0x01020300);
+    view.setInt16(tail + pad, (pad << 8) | (isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6));
     const text = length + pad + 2;
 
     // Header: the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
-    const spi = words[slot + SPI];
-    const iv = inner - IV_BYTES;
-    const esp = iv - ESP_HEADER;
-    view.setUint32(esp, spi);
-    view.setUint32(esp + 4, low);
-    view.setUint32(iv, high);
-    view.setUint32(iv + 4, low);
+    const esp = inner - (ESP + IV);
+    view.setInt32(esp, spi);
+    view.setInt32(esp + 4, low);
+    view.setInt32(esp + 8, high);
+    view.setInt32(esp + 12, low);
     this.aead.set(
       i,
-      offset,
-      words[slot + KEY_LENGTH],
-      words[slot + SALT],
+      this.offset,
+      this.keyLength,
+      this.salt,
       high,
       low,
       spi,
-      flags & SaFlag.extendedSequenceNumbers,
+      flags & EXTENDED,
       high,
       low,
       inner,
@@ -235,17 +300,53 @@ export class Encapsulate implements App {
 
     const innerTos = isIpv4 ? (first >>> 16) & 0xff : (first >>> 20) & 0xff;
     const tos =
-      ((flags & SaFlag.copyDscpOut) !== 0 ? innerTos & 0xfc : 0) |
-      ((flags & SaFlag.copyEcn) !== 0 ? innerTos & 3 : 0);
+      ((flags & COPY_DSCP) !== 0 ? innerTos & 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? innerTos & 3 : 0);
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
     let df = 0;
-    if ((flags & SaFlag.copyDf) !== 0) df = isIpv4 ? view.getUint16(inner + 6) & DF : DF;
-    return this.outerHeader(frame, slot, esp, ESP_HEADER + IV_BYTES + text + ICV_BYTES, tos, df, low);
+    if ((flags & COPY_DF) !== 0) df = isIpv4 ? view.getUint16(inner + 6) & DF : DF;
+    const { outerLength } = this;
+    const start = esp - outerLength;
+    const total = outerLength + (ESP + IV + ICV) + text;
+    frames.offset[frame] = start;
+    frames.length[frame] = total;
+    // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
+    if (outerLength < IPV6_HEADER) this.outerIpv4(start, total, tos, df, low);
+    else if (this.outerIpv6(start, total, tos)) this.checksumDue[i] = 1;
+    return innerLength;
+  }
+
+  private outerIpv4(start: number, total: number, tos: number, df: number, low: number): void {
+    const view = this.view;
+    const outer = this.outer;
+    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
+    const id = df === 0 ? low & 0xffff : 0;
+    view.setInt32(start, outer[0] | (tos << 16) | total);
+    view.setInt32(start + 4, (id << 16) | df);
+    view.setInt32(start + 8, outer[2] | headerChecksum(this.outerSum + tos + total + id + df));
+    view.setInt32(start + 12, outer[3]);
+    view.setInt32(start + 16, outer[4]);
+    if (this.outerLength === IPV4_HEADER) return;
+    view.setInt32(start + 20, outer[5]);
+    // UDP over IPv4 goes without a checksum (RFC 3948 §2.2).
+    view.setInt32(start + 24, (total - IPV4_HEADER) << 16);
+  }
+
+  /** @returns whether a UDP checksum is due */
+  private outerIpv6(start: number, total: number, tos: number): boolean {
+    const view = this.view;
+    const outer = this.outer;
+    view.setInt32(start, outer[0] | (tos << 20));
+    view.setInt32(start + 4, outer[1] | ((total - IPV6_HEADER) << 16));
+    for (let i = 8; i < IPV6_HEADER; i += 4) view.setInt32(start + i, outer[i >>> 2]);
+    if (this.outerLength === IPV6_HEADER) return false;
+    view.setInt32(start + 40, outer[10]);
+    view.setInt32(start + 44, (total - IPV6_HEADER) << 16);
+    return true;
   }
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
   private padTraffic(frame: number, length: number, size: number): number {
-    const room = this.frames.tailroom(frame) - (3 + 2 + ICV_BYTES);
+    const room = this.frames.tailroom(frame) - (TRAILER + ICV);
     const limit = this.frames.limit[frame];
     const wanted = (size > limit ? limit : size) - length;
     const zeros = wanted > room ? room : wanted;
@@ -253,51 +354,6 @@ export class Encapsulate implements App {
     const tail = this.frames.offset[frame] + length;
     for (let i = 0; i < zeros; i++) this.view.setUint8(tail + i, 0);
     return length + zeros;
-  }
-
-  /** Copies the SA's outer header in front of the ESP header; again if its end points changed meanwhile. */
-  private outerHeader(
-    frame: number,
-    slot: number,
-    esp: number,
-    espLength: number,
-    tos: number,
-    df: number,
-    low: number,
-  ): number {
-    const view = this.view;
-    const words = this.words;
-    let outerLength = 0;
-    let sum = 0;
-    let version = 0;
-    do {
-      version = Atomics.load(this.atomics, slot + VERSION);
-      outerLength = words[slot + OUTER_LENGTH];
-      const start = esp - outerLength;
-      for (let i = 0; i < outerLength; i += 4)
-        view.setUint32(start + i, words[slot + OUTER + (i >>> 2)], true);
-      sum = words[slot + OUTER_SUM];
-    } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
-    const start = esp - outerLength;
-    const total = outerLength + espLength;
-    // 20 or 40 bytes are an IP header alone, 28 or 48 one with UDP behind it.
-    if (outerLength === IPV4_HEADER + UDP_HEADER || outerLength === IPV6_HEADER + UDP_HEADER)
-      view.setUint16(esp - 4, UDP_HEADER + espLength);
-    if (outerLength < IPV6_HEADER) {
-      // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
-      const id = df === 0 ? low & 0xffff : 0;
-      view.setUint8(start + 1, tos);
-      view.setUint16(start + 2, total);
-      view.setUint16(start + 4, id);
-      view.setUint16(start + 6, df);
-      view.setUint16(start + 10, fold(sum + tos + total + id + df));
-    } else {
-      view.setUint16(start, 0x6000 | (tos << 4));
-      view.setUint16(start + 4, total - IPV6_HEADER);
-    }
-    this.frames.offset[frame] = start;
-    this.frames.length[frame] = total;
-    return outerLength;
   }
 
   /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */

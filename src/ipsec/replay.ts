@@ -24,16 +24,20 @@ export function replayMask(size: number): number {
  * @returns the high half; -1 for a number before the first
  */
 export function inferHigh(words: Uint32Array, slot: number, low: number): number {
-  const window = words[slot + WINDOW] || 0x80000000;
+  const window = words[slot + WINDOW];
   const topLow = words[slot + TOP_LOW];
   const topHigh = words[slot + TOP_HIGH];
-  if (topLow >= window - 1) return low >= topLow - window + 1 ? topHigh : (topHigh + 1) >>> 0;
-  return low >= topLow - window + 1 + 0x1_0000_0000 ? topHigh - 1 : topHigh;
+  const bottom = (topLow - (window === 0 ? 0x80000000 : window) + 1) >>> 0;
+  // Does the window lie within one value of the high half, or does it begin in the one before?
+  if (bottom <= topLow) return low >= bottom ? topHigh : (topHigh + 1) >>> 0;
+  return low >= bottom ? topHigh - 1 : topHigh;
 }
 
-export const REPLAY_OK = 0;
-export const REPLAY_SEEN = 1;
-export const REPLAY_OLD = 2;
+const OK = 0;
+const SEEN = 1;
+const OLD = 2;
+
+export { OK as REPLAY_OK, OLD as REPLAY_OLD, SEEN as REPLAY_SEEN };
 
 /**
  * May a packet with this number be accepted? Nothing is changed: ask before the packet is authenticated, and again
@@ -41,32 +45,42 @@ export const REPLAY_OLD = 2;
  */
 export function checkReplay(words: Uint32Array, slot: number, high: number, low: number): number {
   const window = words[slot + WINDOW];
-  if (window === 0) return REPLAY_OK;
-  if (low === 0 && high === 0) return REPLAY_OLD;
-  const topLow = words[slot + TOP_LOW];
+  if (window === 0) return OK;
+  if (low === 0 && high === 0) return OLD;
   const topHigh = words[slot + TOP_HIGH];
-  if (high > topHigh || (high === topHigh && low > topLow)) return REPLAY_OK;
-  const behind = topHigh === high ? topLow - low : (topHigh - high) * 0x1_0000_0000 + topLow - low;
-  if (behind >= window) return REPLAY_OLD;
+  const topLow = words[slot + TOP_LOW];
+  if (high === topHigh) {
+    if (low > topLow) return OK;
+    if ((topLow - low) >>> 0 >= window) return OLD;
+  } else {
+    if (high > topHigh) return OK;
+    if ((topHigh - high) * 0x1_0000_0000 + topLow - low >= window) return OLD;
+  }
   const word = words[slot + RING + ((low >>> 5) & words[slot + MASK])];
-  return (word >>> (low & 31)) & 1 ? REPLAY_SEEN : REPLAY_OK;
+  return (word >>> (low & 31)) & 1 ? SEEN : OK;
 }
 
 /** Records the number of a packet that was authenticated and for which `checkReplay` said REPLAY_OK. */
 export function markReplay(words: Uint32Array, slot: number, high: number, low: number): void {
   const topLow = words[slot + TOP_LOW];
   const topHigh = words[slot + TOP_HIGH];
-  const mask = words[slot + MASK];
+  const mask = words[slot + MASK] | 0;
   if (high > topHigh || (high === topHigh && low > topLow)) {
     const ahead = high === topHigh ? (low >>> 5) - (topLow >>> 5) : crossedWords(topHigh, topLow, high, low);
-    const clear = ahead > mask ? mask + 1 : ahead;
-    const first = (topLow >>> 5) + 1;
-    for (let i = 0; i < clear; i++) words[slot + RING + ((first + i) & mask)] = 0;
+    // Most of the time the number is in the word of the one before.
+    if (ahead > 0) clearWords(words, slot, topLow, ahead > mask ? mask + 1 : ahead);
     words[slot + TOP_HIGH] = high;
     words[slot + TOP_LOW] = low;
   }
   const index = slot + RING + ((low >>> 5) & mask);
   words[index] |= 1 << (low & 31);
+}
+
+/** Clears so many words of the ring behind the one of the highest number. */
+function clearWords(words: Uint32Array, slot: number, topLow: number, count: number): void {
+  const mask = words[slot + MASK];
+  const first = (topLow >>> 5) + 1;
+  for (let i = 0; i < count; i++) words[slot + RING + ((first + i) & mask)] = 0;
 }
 
 /** Words between two numbers with unlike high halves, or a number beyond any ring. */

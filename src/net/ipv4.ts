@@ -1,0 +1,47 @@
+// The IPv4 header (RFC 791) as a router handles it: its checksum, and the TTL that it counts down.
+
+import { sum16 } from "./checksum.js";
+
+/** Is the checksum of the header of `length` bytes at `ip` right? */
+export function isChecksumRight(view: DataView, ip: number, length: number): boolean {
+  const sum = length === 20 ? shortHeaderSum(view, ip) : sum16(view, ip, length, 0);
+  // No header has so many words that the first folding could leave more than one carry.
+  return (sum & 0xffff) + (sum >>> 16) === 0xffff;
+}
+
+/** Unfolded sum of a header without options. */
+function shortHeaderSum(view: DataView, ip: number): number {
+  // In the machine's byte order: the sum comes out with its bytes swapped, and 0xffff stays what it is.
+  const a = view.getInt32(ip, true);
+  const b = view.getInt32(ip + 4, true);
+  const c = view.getInt32(ip + 8, true);
+  const d = view.getInt32(ip + 12, true);
+  const e = view.getInt32(ip + 16, true);
+  const even = (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff) + (e & 0xffff);
+  return even + (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16) + (e >>> 16);
+}
+
+/** The checksum for a header whose words, without it, add up to `sum` (below 2^31). */
+export function headerChecksum(sum: number): number {
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return ~((once & 0xffff) + (once >>> 16)) & 0xffff;
+}
+
+/** Counts TTL or hop limit down by one. @returns false, and changes nothing, when it is used up. */
+export function decrementTtl(view: DataView, ip: number, isIpv4: boolean): boolean {
+  if (isIpv4) {
+    // TTL, protocol, checksum. One less in a word's high byte is 0x100 more in the checksum (RFC 1624).
+    const word = view.getInt32(ip + 8);
+    if (word >>> 25 === 0) return false;
+    const checksum = (word & 0xffff) + 0x100;
+    view.setInt32(
+      ip + 8,
+      ((word & 0xffff0000) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff),
+    );
+    return true;
+  }
+  const limit = view.getUint8(ip + 7);
+  if (limit < 2) return false;
+  view.setUint8(ip + 7, limit - 1);
+  return true;
+}
