@@ -38,6 +38,10 @@ export const SaFlag = {
   transportSelectors: 1 << 9,
   /** A time, byte or packet limit was passed: the SA is kept for its owner to delete, but carries no traffic. */
   expired: 1 << 10,
+  /** The soft limit was passed, and the key manager was told. */
+  softTold: 1 << 11,
+  /** The hard limit was passed, and the key manager was told. */
+  hardTold: 1 << 12,
 } as const;
 
 export const sadHeader = struct(

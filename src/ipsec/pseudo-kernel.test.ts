@@ -1,0 +1,330 @@
+// charon's calls in the sequences that it makes (contract §4), on real shared memory.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { NodeEngine } from "./aead-node.js";
+import { type AddSaRequest, type PolicyRequest, type Selector, Status } from "./kernel.js";
+import { readEndPoints } from "./outer-header.js";
+import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
+import { Sad } from "./sad.js";
+import { SaState } from "./sad-layout.js";
+import { Spd } from "./spd.js";
+
+const session = 7n;
+const none = { value: 0, mask: 0 };
+const us = { address: Uint8Array.of(192, 0, 2, 1), port: 4500 };
+const peer = { address: Uint8Array.of(192, 0, 2, 2), port: 4500 };
+const moved = { address: Uint8Array.of(198, 51, 100, 9), port: 4500 };
+const key = Uint8Array.from({ length: 20 }, (_, i) => 0xa0 + i);
+
+function net(second: number): Selector {
+  return {
+    from: Uint8Array.of(10, second, 0, 0),
+    to: Uint8Array.of(10, second, 0, 255),
+    protocol: 0,
+    fromPort: 0,
+    toPort: 0xffff,
+  };
+}
+
+function addSa(spi: number, inbound: boolean, change: Partial<AddSaRequest> = {}): AddSaRequest {
+  const [src, dst] = inbound ? [peer, us] : [us, peer];
+  return {
+    id: { src, dst, spi, protocol: 50, mark: none, interfaceId: 0 },
+    inbound,
+    update: inbound,
+    initiator: true,
+    reqid: 1,
+    mode: 2,
+    srcSelectors: [net(inbound ? 2 : 1)],
+    dstSelectors: [net(inbound ? 1 : 2)],
+    encryption: 20,
+    encryptionKey: key,
+    integrity: 1024,
+    integrityKey: new Uint8Array(0),
+    extendedSequenceNumbers: true,
+    replayWindow: 32,
+    udpEncapsulation: false,
+    lifetime: {
+      time: { rekey: 0n, life: 0n },
+      bytes: { rekey: 0n, life: 0n },
+      packets: { rekey: 0n, life: 0n },
+    },
+    tfc: 0,
+    ipcomp: 0,
+    cpi: 0,
+    copyDf: true,
+    copyEcn: true,
+    copyDscp: 0,
+    hardwareOffload: "no",
+    setMark: none,
+    interface: "",
+    labelled: false,
+    ...change,
+  };
+}
+
+function policy(direction: number, espSpi: number, change: Partial<PolicyRequest> = {}): PolicyRequest {
+  const out = direction === 1;
+  return {
+    id: {
+      direction,
+      srcSelector: net(out ? 1 : 2),
+      dstSelector: net(out ? 2 : 1),
+      mark: none,
+      interfaceId: 0,
+      interface: "",
+      labelled: false,
+    },
+    type: 1,
+    priorityClass: 1,
+    manualPriority: 0,
+    src: out ? us : peer,
+    dst: out ? peer : us,
+    mode: 2,
+    reqid: 1,
+    espSpi,
+    usesEsp: true,
+    usesAh: false,
+    ipcomp: 0,
+    ...change,
+  };
+}
+
+class Rig {
+  readonly directory = mkdtempSync("/dev/shm/vita-kernel-");
+  readonly sad = Sad.create(join(this.directory, "sad"), 16, NodeEngine.id);
+  readonly spd = Spd.create(join(this.directory, "spd"), 16);
+  now = 1000;
+  kernel = this.restart();
+
+  restart(): PseudoKernel {
+    const engine = new NodeEngine(this.sad);
+    this.kernel = new PseudoKernel({ sad: this.sad, spd: this.spd, engine, now: () => this.now });
+    return this.kernel;
+  }
+
+  /** get_spi and both SAs of a CHILD_SA; returns our SPI. */
+  establish(peerSpi: number): number {
+    const { spi } = this.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
+    assert.ok(spi);
+    this.ok(this.kernel.addSa(addSa(spi, true), session));
+    this.ok(this.kernel.addSa(addSa(peerSpi, false), session));
+    for (const direction of [0, 2, 1])
+      this.ok(this.kernel.addPolicy(policy(direction, direction === 1 ? peerSpi : spi), session));
+    return spi;
+  }
+
+  ok(answer: { status: number; reason?: string }): void {
+    assert.equal(answer.status, Status.success, answer.reason);
+  }
+
+  /** SPI of the SA behind the first `out` entry of all. */
+  protectedBy(): number | undefined {
+    const entries = Array.from({ length: this.spd.used }, (_, i) => i)
+      .filter((i) => this.spd.present(i) && this.spd.read(i).id.direction === 1)
+      .sort((a, b) => this.spd.rank(a) - this.spd.rank(b) || this.spd.order(b) - this.spd.order(a));
+    if (entries.length === 0 || this.spd.read(entries[0]).type !== 1) return undefined;
+    const sa = this.spd.sa(entries[0]);
+    return sa < 0 ? undefined : this.sad.spi(sa);
+  }
+
+  count(state: number): number {
+    return Array.from({ length: this.sad.slotCount }, (_, i) => this.sad.state(i)).filter((s) => s === state)
+      .length;
+  }
+}
+
+function withRig(use: (rig: Rig) => void): () => void {
+  return () => {
+    const rig = new Rig();
+    try {
+      use(rig);
+    } finally {
+      rig.sad.close();
+      rig.spd.close();
+      rmSync(rig.directory, { recursive: true, force: true });
+    }
+  };
+}
+
+const outId = (spi: number) => addSa(spi, false).id;
+const inId = (spi: number) => addSa(spi, true).id;
+
+test(
+  "SPIs below 256 are refused",
+  withRig((rig) => {
+    assert.match(rig.kernel.addSa(addSa(0xc1, false), session).reason ?? "", /reserved/);
+  }),
+);
+
+test(
+  "rekey: the out entry with the new SPI takes over, and the old one returns when it goes",
+  withRig((rig) => {
+    const old = rig.establish(0xc0000101);
+    assert.equal(rig.protectedBy(), 0xc0000101);
+    const { kernel } = rig;
+    const { spi } = kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
+    assert.ok(spi);
+    rig.ok(kernel.addSa(addSa(spi, true), session));
+    rig.ok(kernel.addSa(addSa(0xc0000102, false), session));
+    assert.equal(rig.protectedBy(), 0xc0000101, "without a policy of its own the new SA is not used");
+    for (const direction of [0, 2]) rig.ok(kernel.addPolicy(policy(direction, spi), session));
+    rig.ok(kernel.addPolicy(policy(1, 0xc0000102), session));
+    assert.equal(rig.protectedBy(), 0xc0000102);
+    assert.equal(rig.sad.state(rig.sad.lookup(old)), SaState.active, "the old inbound SA still receives");
+    rig.ok(kernel.deletePolicy(policy(1, 0xc0000101)));
+    rig.ok(kernel.deleteSa(outId(0xc0000101)));
+    for (const direction of [0, 2]) rig.ok(kernel.deletePolicy(policy(direction, old)));
+    rig.ok(kernel.deleteSa(inId(old)));
+    assert.equal(rig.protectedBy(), 0xc0000102);
+    assert.equal(rig.count(SaState.active), 2);
+    assert.equal(kernel.deletePolicy(policy(1, 0xc0000101)).status, Status.notFound);
+  }),
+);
+
+test(
+  "an SA that is added after its policy is found by it",
+  withRig((rig) => {
+    rig.ok(rig.kernel.addPolicy(policy(1, 0xc0000101), session));
+    assert.equal(rig.protectedBy(), undefined);
+    rig.ok(rig.kernel.addSa(addSa(0xc0000101, false), session));
+    assert.equal(rig.protectedBy(), 0xc0000101);
+    rig.ok(rig.kernel.deleteSa(outId(0xc0000101)));
+    assert.equal(rig.protectedBy(), undefined);
+  }),
+);
+
+test(
+  "deletes of what never was are answered with NOT_FOUND",
+  withRig(({ kernel }) => {
+    assert.equal(kernel.deleteSa(outId(0xc0000105)).status, Status.notFound);
+    assert.equal(kernel.deleteSa(inId(0xc0000105)).status, Status.notFound);
+    assert.equal(kernel.deletePolicy(policy(1, 0xc0000105)).status, Status.notFound);
+    assert.equal(kernel.querySa(outId(0xc0000105)).status, Status.notFound);
+  }),
+);
+
+test(
+  "a reserved SPI is given up after a while, and the SA can be added all the same",
+  withRig((rig) => {
+    const { spi } = rig.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
+    assert.ok(spi && spi >= 0xc0000000 && spi <= 0xcfffffff);
+    rig.now += LARVAL_SECONDS - 1;
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.larval), 1);
+    rig.now += 1;
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.larval), 0);
+    rig.ok(rig.kernel.addSa(addSa(spi, true), session));
+    assert.equal(rig.sad.state(rig.sad.lookup(spi)), SaState.active);
+  }),
+);
+
+test(
+  "an address change: the drop entry wins meanwhile, then everything goes by the new addresses",
+  withRig((rig) => {
+    const spi = rig.establish(0xc0000101);
+    const { kernel } = rig;
+    const drop = policy(1, 0, { type: 3, usesEsp: false });
+    rig.ok(kernel.addPolicy(drop, session));
+    assert.equal(rig.protectedBy(), undefined);
+    for (const direction of [1, 0, 2])
+      rig.ok(kernel.deletePolicy(policy(direction, direction === 1 ? 0xc0000101 : spi)));
+    const update = { udpEncapsulation: false, newUdpEncapsulation: true, newReqid: 0 };
+    rig.ok(kernel.updateSa({ ...update, id: inId(spi), newSrc: moved, newDst: us }));
+    rig.ok(kernel.updateSa({ ...update, id: outId(0xc0000101), newSrc: us, newDst: moved }));
+    for (const direction of [0, 2]) rig.ok(kernel.addPolicy(policy(direction, spi, { src: moved }), session));
+    rig.ok(kernel.addPolicy(policy(1, 0xc0000101, { dst: moved }), session));
+    rig.ok(kernel.deletePolicy(drop));
+    assert.equal(rig.protectedBy(), 0xc0000101);
+    assert.deepEqual(readEndPoints(rig.sad, rig.sad.lookup(spi)).src, moved);
+    assert.equal(
+      kernel.querySa(outId(0xc0000101)).status,
+      Status.notFound,
+      "the old address names it no more",
+    );
+    rig.ok(kernel.querySa({ ...outId(0xc0000101), dst: moved }));
+    rig.ok(kernel.deleteSa({ ...outId(0xc0000101), dst: moved }));
+  }),
+);
+
+test(
+  "what is not supported is refused with a reason, which never tells keys",
+  withRig((rig) => {
+    const base = addSa(0xc0000101, false);
+    const refused: [Partial<AddSaRequest>, RegExp][] = [
+      [{ mode: 1 }, /mode 1/],
+      [{ encryption: 12, encryptionKey: key.subarray(0, 16), integrity: 12 }, /transform 12/],
+      [{ encryptionKey: key.subarray(0, 19) }, /20, 28 or 36 bytes/],
+      [{ integrity: 12, integrityKey: key }, /integrity transform 12/],
+      [{ ipcomp: 2 }, /IPComp/],
+      [{ id: { ...base.id, protocol: 51 } }, /only ESP/],
+      [{ id: { ...base.id, interfaceId: 5 } }, /interface ids/],
+      [{ id: { ...base.id, mark: { value: 1, mask: 1 } } }, /marks/],
+      [{ id: { ...base.id, dst: { address: new Uint8Array(16), port: 0 } } }, /families/],
+      [{ replayWindow: 100_000, inbound: true }, /replay_window 100000/],
+      [{ labelled: true }, /labels/],
+      [{ hardwareOffload: "packet" }, /hw_offload/],
+      [{ srcSelectors: [] }, /without traffic selectors/],
+      [{ srcSelectors: Array.from({ length: 40 }, () => net(1)) }, /41 traffic selectors/],
+    ];
+    for (const [change, reason] of refused) {
+      const answer = rig.kernel.addSa({ ...base, ...change }, session);
+      assert.equal(answer.status, Status.failed, `${reason}`);
+      assert.match(answer.reason ?? "", reason);
+      assert.ok(!/a0a1|160,161/i.test(answer.reason ?? ""));
+    }
+    assert.equal(rig.count(SaState.active), 0);
+  }),
+);
+
+test(
+  "full tables are refused, not overrun",
+  withRig((rig) => {
+    for (let i = 0; i < 16; i++) rig.ok(rig.kernel.addSa(addSa(0xc0001000 + i, false), session));
+    assert.match(rig.kernel.addSa(addSa(0xc0002000, false), session).reason ?? "", /SAD is full/);
+    assert.equal(rig.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session).status, Status.failed);
+    for (let i = 0; i < 16; i++) rig.ok(rig.kernel.addPolicy(policy(1, 0xc0001000 + i), session));
+    assert.match(rig.kernel.addPolicy(policy(1, 0), session).reason ?? "", /SPD is full/);
+    assert.equal(rig.kernel.addSa(addSa(0xc0001000, false), session).status, Status.failed);
+  }),
+);
+
+test(
+  "a supervisor that starts again knows everything; what belongs to nobody goes after a while",
+  withRig((rig) => {
+    const spi = rig.establish(0xc0000101);
+    rig.restart();
+    assert.equal(rig.protectedBy(), 0xc0000101);
+    rig.ok(rig.kernel.querySa(inId(spi)));
+    rig.kernel.sessionOpened(session);
+    rig.now += ORPHAN_SECONDS + 1;
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.active), 2, "its session is here");
+    rig.kernel.sessionClosed(session);
+    rig.now += ORPHAN_SECONDS;
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.active), 0);
+    assert.equal(rig.spd.present(0), false);
+    const key0 = Buffer.from(key.subarray(0, 16));
+    assert.equal(Buffer.from(rig.sad.region.bytes).indexOf(key0), -1, "the key is still in the SAD");
+  }),
+);
+
+test(
+  "a slot waits for workers that may be using it",
+  withRig((rig) => {
+    rig.establish(0xc0000101);
+    rig.sad.enterBreath(0);
+    rig.ok(rig.kernel.deleteSa(outId(0xc0000101)));
+    assert.equal(rig.count(SaState.dying), 1);
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.dying), 1);
+    rig.sad.enterBreath(0);
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.dying), 0);
+  }),
+);

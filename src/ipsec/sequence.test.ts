@@ -1,0 +1,113 @@
+// Sequence numbers: never twice, by several processes that are killed at any moment.
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { Sad } from "./sad.js";
+import { saSlot } from "./sad-layout.js";
+import { lastSequence, reserveSequence, sequenceHigh } from "./sequence.js";
+
+const { at } = saSlot;
+
+function slotAt(low: number, highA: number, highB: number): Int32Array {
+  const words = new Int32Array(saSlot.size / 4);
+  words[at.sequenceLow >>> 2] = low;
+  words[at.sequenceHighA >>> 2] = highA;
+  words[at.sequenceHighB >>> 2] = highB;
+  return words;
+}
+
+test("numbers count on across both halves' boundaries", () => {
+  for (const [low, a, b, next] of [
+    [0, 0, 0, 1n],
+    [0x7ffffff0, 0, 0, 0x7ffffff1n],
+    [0xfffffff0 | 0, 0, 0, 0xfffffff1n],
+    [0xfffffff0 | 0, 7, 6, 0x6_ffff_fff1n],
+    [0x7ffffff0, 7, 6, 0x7_7fff_fff1n],
+  ] as const) {
+    const words = slotAt(low, a, b);
+    let expected = next;
+    for (let batch = 0; batch < 10; batch++) {
+      const first = reserveSequence(words, 0, 16);
+      for (let i = 0; i < 16; i++, expected++) {
+        const lowHalf = (first + i) >>> 0;
+        const number = (BigInt(sequenceHigh(words, 0, lowHalf)) << 32n) | BigInt(lowHalf);
+        assert.equal(number, expected);
+      }
+      assert.equal(lastSequence(words, 0), expected - 1n);
+    }
+  }
+});
+
+/** A process that reserves numbers in slot 0 as fast as it can and writes them to its standard output. */
+const program = `
+const { Sad } = await import(process.argv[1] + "/sad.js");
+const { reserveSequence, sequenceHigh } = await import(process.argv[1] + "/sequence.js");
+const { writeSync } = await import("node:fs");
+const sad = Sad.open(process.argv[2], "write");
+const slot = sad.offset(0) >>> 2;
+const batch = Buffer.alloc(8 * 32);
+for (;;) {
+  const first = reserveSequence(sad.atomics, slot, 32);
+  for (let i = 0; i < 32; i++) {
+    const low = (first + i) >>> 0;
+    batch.writeUInt32LE(low, 8 * i);
+    batch.writeUInt32LE(sequenceHigh(sad.atomics, slot, low), 8 * i + 4);
+  }
+  writeSync(1, batch);
+}`;
+
+test("three processes that are killed again and again never get the same number", async () => {
+  const directory = mkdtempSync("/dev/shm/vita-sequence-");
+  const { openSync, closeSync } = await import("node:fs");
+  const children = new Set<ChildProcess>();
+  try {
+    const sad = Sad.create(join(directory, "sad"), 2, 1);
+    // Right before the boundary between the two high halves.
+    sad.atomics[(sad.offset(0) + at.sequenceLow) >>> 2] = 0x7fff8000;
+    const folder = fileURLToPath(new URL(".", import.meta.url));
+    const outputs: string[] = [];
+    const start = () => {
+      const path = join(directory, `numbers-${outputs.length}`);
+      outputs.push(path);
+      const output = openSync(path, "w");
+      const child = spawn(
+        process.execPath,
+        ["--input-type=module", "-e", program, folder, join(directory, "sad")],
+        { stdio: ["ignore", output, "inherit"] },
+      );
+      closeSync(output);
+      children.add(child);
+      child.once("exit", () => children.delete(child));
+      return child;
+    };
+    for (let i = 0; i < 3; i++) start();
+    for (let kill = 0; kill < 6; kill++) {
+      await sleep(150);
+      const [victim] = children;
+      victim.kill("SIGKILL");
+      start();
+    }
+    await sleep(300);
+    for (const child of children) child.kill("SIGKILL");
+    while (children.size > 0) await sleep(10);
+    const seen = new Set<number>();
+    for (const path of outputs) {
+      const numbers = readFileSync(path);
+      for (let i = 0; i + 8 <= numbers.length; i += 8) {
+        const number = numbers.readUInt32LE(i + 4) * 0x1_0000_0000 + numbers.readUInt32LE(i);
+        assert.ok(!seen.has(number), `${number} was given out twice`);
+        seen.add(number);
+      }
+    }
+    assert.ok(seen.size > 10_000, `only ${seen.size} numbers were given out`);
+    sad.close();
+  } finally {
+    for (const child of children) child.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
