@@ -94,21 +94,28 @@ async function clear(place: string): Promise<void> {
   rmSync(directory, { recursive: true, force: true });
 }
 
-/** Takes the first free place of a name, and cleans every other one whose owner is gone. */
+/** Clears every place, of whatever name, whose owner is gone: nothing of a killed lab stays for ever. */
+async function clearAbandoned(): Promise<void> {
+  const owned = readdirSync(base).filter((file) => file.endsWith(".owner"));
+  for (const place of owned.map((file) => file.slice(0, -".owner".length))) {
+    if (ownerIsAlive(ownerFileOf(place)) || !take(place)) continue;
+    await clear(place);
+    release(place);
+  }
+}
+
+/** Takes the first free place of a name, and cleans those whose owners are gone. */
 async function takePlace(name: string): Promise<string> {
   mkdirSync(base, { recursive: true, mode: 0o700 });
-  let taken: string | undefined;
-  for (let n = 1; n <= places; n++) {
-    const place = n === 1 ? name : `${name}${n}`;
-    const used = existsSync(ownerFileOf(place));
-    if ((taken !== undefined && !used) || !take(place)) continue;
+  await clearAbandoned();
+  for (let i = 1; i <= places; i++) {
+    const place = i === 1 ? name : `${name}${i}`;
+    if (!take(place)) continue;
+    // What a lab without an owner's file may have left.
     await clear(place);
-    if (taken === undefined) taken = place;
-    else release(place);
+    return place;
   }
-  if (taken === undefined)
-    throw new Error(`${places} labs called "${name}" are running already (see ${base})`);
-  return taken;
+  throw new Error(`${places} labs called "${name}" are running already (see ${base})`);
 }
 
 export class Lab {
