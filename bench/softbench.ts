@@ -110,6 +110,8 @@ export class Softbench {
     const { routes, sas } = options;
     this.#sad = Sad.create(join(this.#directory, "sad"), 2 * sas + 16, IpsecMbEngine.id);
     this.#spd = Spd.create(join(this.#directory, "spd"), routes + 16);
+    // Mapped, they need no names any more: nothing stays if the run is killed.
+    rmSync(this.#directory, { recursive: true });
     this.#frames = new Frames(FRAMES);
     this.#aead = new IpsecMbEngine(this.#sad, this.#frames);
     this.#install(routes, sas);
@@ -304,7 +306,6 @@ export class Softbench {
     this.#sad.close();
     this.#spd.close();
     this.#frames.region.unmap();
-    rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 

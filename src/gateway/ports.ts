@@ -3,6 +3,7 @@
 import type { SlowPath } from "../apps/transmit.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
 import type { AppContext } from "../engine/app.js";
+import { interfaceIndex } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import { PacketPort } from "../ports/packet.js";
@@ -64,6 +65,7 @@ function plan(
       device: undefined,
       open: (appContext, options) => new TunPort(appContext, options),
     };
+  requireDevice(name, side);
   const slowPath: SlowPath = new KernelPath(context.frames, name);
   const made: DevicePlan = {
     name,
@@ -86,4 +88,14 @@ function plan(
     },
   };
   return made;
+}
+
+function requireDevice(name: string, side: string): void {
+  try {
+    interfaceIndex(name);
+  } catch {
+    throw new Error(
+      `/${side}-interface: there is no network device "${name}" in this network namespace (see ip link)`,
+    );
+  }
 }

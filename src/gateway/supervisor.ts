@@ -7,6 +7,7 @@ import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
+import { Lifetimes } from "../ipsec/lifetimes.js";
 import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
@@ -23,6 +24,8 @@ import { endWorkersOf, WorkerProcess } from "./worker-process.js";
 const START_LIMIT = 15_000;
 /** Milliseconds between two looks for what has timed out. */
 const SWEEP = 1000;
+/** Milliseconds between two looks at the SAs' lifetimes. */
+const LIFETIMES = 200;
 
 const FEATURES = KernelFeature.espV3Tfc | KernelFeature.policySpi | KernelFeature.saUseTime;
 
@@ -39,6 +42,7 @@ export class Supervisor {
   #routes: TunRoutes | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
+  #lifetimes: NodeJS.Timeout | undefined;
 
   private constructor(configuration: Configuration, run: RunDirectory, lock: number, log: Logger) {
     this.#configuration = configuration;
@@ -85,14 +89,15 @@ export class Supervisor {
 
     this.#engine = makeEngine(this.#sad);
     const clock = new MonotonicClock();
+    const now = () => {
+      clock.read();
+      return clock.seconds;
+    };
     this.#kernel = new PseudoKernel({
       sad: this.#sad,
       spd: this.#spd,
       engine: this.#engine,
-      now: () => {
-        clock.read();
-        return clock.seconds;
-      },
+      now,
       policyChanged: (request, present) => this.#routes?.change(request, present),
     });
 
@@ -115,6 +120,11 @@ export class Supervisor {
       logger: this.#log,
     });
     this.#sweeper = setInterval(() => this.#kernel.sweep(), SWEEP);
+    const lifetimes = new Lifetimes(this.#sad, now, ({ dst, ...expiry }) => {
+      const host = { address: dst, port: 0 };
+      return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
+    });
+    this.#lifetimes = setInterval(() => lifetimes.check(), LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
   }
@@ -152,6 +162,7 @@ export class Supervisor {
   /** Ends everything and removes what it made. The SAs are gone then; charon's calls fail. */
   async stop(): Promise<void> {
     clearInterval(this.#sweeper);
+    clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#routes?.close();

@@ -49,6 +49,8 @@ export interface SitesOptions {
   family: 4 | 6;
   systems: Record<Side, System>;
   preSharedKey: string;
+  /** Lines of the CHILD_SA's section in swanctl.conf; without them, SAs have no lifetime. */
+  childExtra?: string[];
 }
 
 export interface Gateway {
@@ -117,7 +119,7 @@ function connectionOf(network: Network, side: Side, options: SitesOptions): Conn
     espProposals: espProposals[options.systems[side]],
     encapsulate: withLibipsec,
     extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0"],
-    childExtra: ["rekey_time = 0", "life_time = 0"],
+    childExtra: options.childExtra ?? ["rekey_time = 0", "life_time = 0"],
   };
 }
 
