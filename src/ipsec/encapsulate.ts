@@ -35,6 +35,7 @@ const COUNT_BYTES = COUNT.bytes;
 const MAX_BATCH = 128;
 const SHIFT = FRAME_SHIFT;
 const ACTIVE = SaState.active;
+const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
 const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
 
@@ -222,7 +223,10 @@ export class Encapsulate implements App {
     const words = this.words;
     const offset = this.sad.offset(sa);
     const slot = offset >>> 2;
-    if (words[slot + STATE] !== ACTIVE) return COUNT["drop.no_sa"];
+    // An SA that is deleted between the policy's decision and here, in the middle of a breath, carries these packets still:
+    // its slot keeps its keys until this worker has passed the epoch. A rekey would lose them otherwise.
+    const state = words[slot + STATE];
+    if (state !== ACTIVE && state !== DYING) return COUNT["drop.no_sa"];
     const flags = words[slot + FLAGS] | 0;
     if ((flags & EXPIRED) !== 0) return COUNT["drop.sa_expired"];
     this.offset = offset;

@@ -210,13 +210,21 @@ export function content({ test, scapy }: Suite): void {
   });
 
   test("an outbound SA that is deleted under a worker which has not looked yet", async (gateway) => {
-    makeTunnel(gateway);
+    const { fromVita } = makeTunnel(gateway);
     const packet = await scapy.packet(udp(4, 10));
     gateway.send("private", [packet]);
     gateway.sad.enterBreath(0);
     succeed(gateway.kernel.deleteSa(saId(OUT)));
 
+    // In the breath that began before, the SA carries what was meant for it: a rekey loses nothing.
     const frame = ethernet(packet, "private");
+    const late = gateway.sendFrames("private", [frame], false);
+    assert.deepEqual(late.drops, {});
+    const [decrypted] = await scapy.decrypt(fromVita, late.public);
+    assert.deepEqual(Buffer.from(decrypted.inner).subarray(20), Buffer.from(packet).subarray(20));
+    // Once the worker has passed that moment the slot is empty, and nothing can be encrypted with it.
+    gateway.sad.leave(0);
+    gateway.kernel.sweep();
     assert.deepEqual(gateway.sendFrames("private", [frame], false).drops, { "encapsulate.drop.no_sa": 1 });
     assert.deepEqual(gateway.send("private", [packet]).drops, { "protect.drop.no_sa": 1 });
     succeed(gateway.kernel.addPolicy(policyRequest({ type: 3 }), 1n));
