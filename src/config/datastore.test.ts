@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { formatAddress } from "../net/address.js";
 import { ConfigurationError, parseConfiguration } from "./datastore.js";
+import { ownedSettings } from "./owned.js";
 
 const minimal = {
   node: "a",
@@ -17,6 +19,28 @@ function problems(document: unknown): readonly string[] {
   }
   throw new Error("was accepted");
 }
+
+/** An owned interface with something added or replaced. */
+const owned = (leaves: object) => ({
+  ...minimal,
+  "public-interface": [{ name: "wan0", mode: "owned", address: ["192.0.2.1/24"], ...leaves }],
+});
+
+test("an owned interface: addresses, gateways and the punt device with its defaults", () => {
+  const document = owned({
+    address: ["192.0.2.1/24", "2001:db8::1/64"],
+    gateway: ["192.0.2.254", "fe80::1"],
+  });
+  const [leaves] = parseConfiguration(JSON.stringify(document), "test")["public-interface"];
+  const settings = ownedSettings(leaves);
+  assert.deepEqual(
+    settings?.addresses.map(({ prefixLength }) => prefixLength),
+    [24, 64],
+  );
+  assert.deepEqual(settings?.gateways.map(formatAddress), ["192.0.2.254", "fe80::1"]);
+  assert.deepEqual(settings?.punt, { device: "vita-ike0", traffic: "ike", routeTable: 222 });
+  assert.equal(ownedSettings({ name: "wan0", mode: "shared" }), undefined);
+});
 
 test("what is left out has its default", () => {
   const configuration = parseConfiguration(JSON.stringify(minimal), "test");
@@ -70,6 +94,39 @@ const wrong: [unknown, RegExp][] = [
     },
     /^\/private-interface: 2 has more than one tun device$/,
   ],
+  [
+    { ...minimal, "public-interface": [{ name: "wan0", mode: "owned" }] },
+    /^\/public-interface\/0\/address: \[\] must have an address in mode "owned"/,
+  ],
+  [
+    { ...minimal, "public-interface": [{ name: "wan0", gateway: ["192.0.2.1"] }] },
+    /^\/public-interface\/0\/gateway: \["192.0.2.1"\] is for mode "owned" only$/,
+  ],
+  [
+    owned({ address: ["192.0.2.1"] }),
+    /^\/public-interface\/0\/address\/0: "192.0.2.1" is not an address of a host/,
+  ],
+  [owned({ address: ["192.0.2.0/24"] }), /\/address\/0: "192.0.2.0\/24" is not an address of a host/],
+  [owned({ address: ["192.0.2.255/24"] }), /\/address\/0: "192.0.2.255\/24" is not an address of a host/],
+  [owned({ address: ["127.0.0.1/8"] }), /\/address\/0: "127.0.0.1\/8" is not an address of a host/],
+  [owned({ address: ["fe80::1/64"] }), /\/address\/0: "fe80::1\/64" is not an address of a host/],
+  [owned({ address: ["ff02::1/64"] }), /\/address\/0: "ff02::1\/64" is not an address of a host/],
+  [owned({ gateway: ["192.0.3.1"] }), /\/gateway\/0: "192.0.3.1" is not on the link/],
+  [owned({ gateway: ["192.0.2.1"] }), /\/gateway\/0: "192.0.2.1" is an address of this interface itself$/],
+  [owned({ gateway: ["fe80::1"] }), /\/gateway\/0: "fe80::1" has no address of its family/],
+  [
+    owned({ gateway: ["192.0.2.2", "192.0.2.3"] }),
+    /\/gateway\/1: "192.0.2.3" is the second gateway of its family$/,
+  ],
+  [owned({ gateway: ["wan"] }), /\/gateway\/0: "wan" is not an address of a host$/],
+  [
+    owned({ address: ["192.0.2.1/24", "192.0.2.1/25"] }),
+    /\/address\/1: "192.0.2.1\/25" is already at \/public-interface\/0\/address\/0$/,
+  ],
+  [owned({ punt: { device: "lan0" } }), /\/punt\/device: "lan0" is already at \/private-interface\/0\/name$/],
+  [owned({ punt: { traffic: "some" } }), /\/punt\/traffic: "some" is none of "ike", "all"$/],
+  [owned({ punt: { "route-table": 221 } }), /\/punt\/route-table: 221 is already at \/route-table$/],
+  [owned({ punt: { name: "x" } }), /\/punt\/name: there is no such leaf$/],
   [{ ...minimal, limits: { sas: 1.5 } }, /^\/limits\/sas: 1.5 is not a whole number$/],
   [{ ...minimal, limits: { sas: 1e9 } }, /^\/limits\/sas: 1000000000 is more than 131072$/],
 ];

@@ -2,14 +2,8 @@
 // name the place as a path, the value and what was expected: `/public-interface/0/name: "" is not an interface name`.
 
 import { z } from "zod";
-
-/** Linux: at most 15 bytes, no slash, no white space; and not "." or "..". */
-const interfaceName = z
-  .string()
-  .refine(
-    (name) => /^[^\s/:]{1,15}$/.test(name) && Buffer.byteLength(name) <= 15 && name !== "." && name !== "..",
-    "is not an interface name: 1 to 15 bytes without white space, '/' and ':'",
-  );
+import { count, interfaceName } from "./leaves.js";
+import { checkOwned, ownedLeaves } from "./owned.js";
 
 const nodeName = z
   .string()
@@ -18,15 +12,14 @@ const nodeName = z
     "is not a node name: letters, digits, '.', '_' and '-', at most 63",
   );
 
-const count = (min: number, max: number) => z.int().min(min).max(max);
-
 const publicInterface = z.strictObject({
   /** Network device on the side where ESP goes. */
   name: interfaceName,
   /** How packets are taken from it: `xdp` (AF_XDP), or `packet` (AF_PACKET) where XDP is not to be had. */
   driver: z.enum(["xdp", "packet"]).default("xdp"),
-  /** Who owns the interface: `shared` leaves it to the kernel, Vita takes ESP only. */
-  mode: z.enum(["shared"]).default("shared"),
+  /** Who owns the interface: `shared` leaves it to the kernel, Vita takes ESP only; `owned` is Vita's alone. */
+  mode: z.enum(["shared", "owned"]).default("shared"),
+  ...ownedLeaves,
   "xdp-mode": z.enum(["auto", "native", "generic"]).default("auto"),
   "zero-copy": z.enum(["auto", "on", "off"]).default("auto"),
 });
@@ -77,6 +70,9 @@ export const configurationModel = z
           });
         names.set(name, `/${side}/${i}/name`);
       });
+    checkOwned(configuration, (path, message, input) =>
+      context.addIssue({ code: "custom", path, message, input }),
+    );
     const tuns = configuration["private-interface"].filter(({ driver }) => driver === "tun").length;
     if (tuns > 1)
       context.addIssue({
