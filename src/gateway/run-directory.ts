@@ -60,6 +60,8 @@ export class RunDirectory {
     const path = this.file(name);
     if (isInMemory(this.path)) return path;
     const target = join(this.#shadow, name);
+    // Somebody may have removed the run directory, and its links with it, by hand.
+    rmSync(target, { force: true });
     symlinkSync(target, path);
     return target;
   }
