@@ -75,6 +75,11 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     const configuration = this.#configuration;
+    const owned = configuration["public-interface"].findIndex(({ mode }) => mode === "owned");
+    if (owned >= 0)
+      throw new Error(
+        `/public-interface/${owned}/mode: "owned" cannot be run yet; the data path knows "shared" only`,
+      );
     rmSync(this.#run.ready, { force: true });
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
