@@ -3,37 +3,44 @@
 
 import type { App, AppContext, Source } from "../src/engine/app.js";
 import { Link } from "../src/engine/link.js";
-import { NONE } from "../src/memory/frames.js";
+import { type Frames, NONE } from "../src/memory/frames.js";
 import { type Port, type PortOptions, received } from "../src/ports/port.js";
+
+// Names of this module's own, which V8 compiles in.
+const NO_FRAME = NONE;
+const receivedFrame = received;
 
 /** The public side: what leaves comes back. */
 export class LoopPort implements Port {
   readonly name: string;
   readonly kind = "ethernet";
-  readonly source: Source = { pull: (max) => this.pull(max) };
+  readonly source: Source;
   readonly sink: App & { readonly input: Link };
-  private readonly context: AppContext;
-  private readonly options: PortOptions;
+  private readonly frames: Frames;
+  private readonly input: Link;
+  private readonly output: Link;
+  private readonly number: number;
 
   constructor(context: AppContext, options: PortOptions) {
     this.name = options.name;
-    this.context = context;
-    this.options = options;
-    this.sink = { input: new Link(context.frames), push: () => {} };
+    this.frames = context.frames;
+    this.input = new Link(context.frames);
+    this.output = options.output;
+    this.number = options.number;
+    this.source = { pull: this.pull };
+    this.sink = { input: this.input, push: () => {} };
   }
 
-  private pull(max: number): number {
-    const { input } = this.sink;
-    const { frames } = this.context;
-    const { output, number } = this.options;
+  private readonly pull = (max: number): number => {
+    const { input, frames, output, number } = this;
     const count = input.readable > max ? max : input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.receive();
-      received(frames, frame, frames.offset[frame], frames.length[frame], number);
+      receivedFrame(frames, frame, frames.offset[frame], frames.length[frame], number);
       output.transmit(frame);
     }
     return count;
-  }
+  };
 
   waiting(): [] {
     return [];
@@ -41,6 +48,12 @@ export class LoopPort implements Port {
 
   close(): void {}
 }
+
+/** Where the payload of UDP over IPv4 begins in an Ethernet frame. */
+const STAMP = 42;
+/** Bytes of each packet that are written anew: the headers and the stamp, in whole words. */
+const HEADER = 48;
+const HEADER_WORDS = HEADER / 4;
 
 /** One packet in so many is written in full and compared in full on its return. */
 const SAMPLE = 1024;
@@ -58,7 +71,7 @@ export interface MeterPortOptions extends PortOptions {
 export class MeterPort implements Port {
   readonly name: string;
   readonly kind = "ethernet";
-  readonly source: Source = { pull: (max) => this.pull(max) };
+  readonly source: Source;
   readonly sink: App & { readonly input: Link };
   /** Packets still to be sent. */
   toSend = 0;
@@ -67,9 +80,13 @@ export class MeterPort implements Port {
   arrived = 0;
   compared = 0;
   different = 0;
-  private readonly context: AppContext;
-  private readonly options: MeterPortOptions;
-  /** The packets' first bytes as words, and their lengths. */
+  private readonly frames: Frames;
+  private readonly words: Uint32Array;
+  private readonly input: Link;
+  private readonly output: Link;
+  private readonly number: number;
+  private readonly packets: readonly Uint8Array[];
+  /** The packets' first bytes as words of memory, and their lengths. */
   private readonly headers: Uint32Array;
   private readonly lengths: Uint32Array;
   private next = 0;
@@ -77,51 +94,62 @@ export class MeterPort implements Port {
 
   constructor(context: AppContext, options: MeterPortOptions) {
     this.name = options.name;
-    this.context = context;
-    this.options = options;
-    this.sink = { input: new Link(context.frames), push: () => this.push() };
-    this.headers = new Uint32Array(options.packets.length * HEADER_WORDS);
-    this.lengths = Uint32Array.from(options.packets, ({ length }) => length);
+    this.frames = context.frames;
+    this.words = context.frames.region.words;
+    this.input = new Link(context.frames);
+    this.output = options.output;
+    this.number = options.number;
+    this.packets = options.packets;
+    this.source = { pull: this.pull };
+    this.sink = { input: this.input, push: this.push };
+    const headers = new Uint8Array(options.packets.length * HEADER);
     options.packets.forEach((packet, i) => {
-      const view = new DataView(packet.buffer, packet.byteOffset);
-      for (let w = 0; w < HEADER_WORDS; w++) this.headers[i * HEADER_WORDS + w] = view.getUint32(4 * w);
+      headers.set(packet.subarray(0, HEADER), i * HEADER);
+      headers.fill(0, i * HEADER + STAMP, i * HEADER + STAMP + 4);
     });
+    this.headers = new Uint32Array(headers.buffer);
+    this.lengths = Uint32Array.from(options.packets, ({ length }) => length);
   }
 
-  private pull(max: number): number {
-    const { frames } = this.context;
-    const { output, number } = this.options;
-    const { view } = frames;
-    const headers = this.headers;
+  private readonly pull = (max: number): number => {
+    const { frames, words, headers, lengths, output, number } = this;
     const count = this.toSend > max ? max : this.toSend;
+    const { sent } = this;
+    let next = this.next;
     let bytes = 0;
     let i = 0;
     for (; i < count; i++) {
       const frame = frames.allocate();
-      if (frame === NONE) break;
+      if (frame === NO_FRAME) break;
       const offset = frames.offset[frame];
-      const length = this.lengths[this.next];
-      if (((this.sent + i) & (SAMPLE - 1)) === 0) this.writeSample(offset);
+      const length = lengths[next];
+      if (((sent + i) & (SAMPLE - 1)) === 0) this.writeSample(offset, next);
       else {
-        const header = this.next * HEADER_WORDS;
-        for (let w = 0; w < HEADER_WORDS; w++) view.setUint32(offset + 4 * w, headers[header + w]);
-        view.setUint32(offset + STAMP, 0);
+        const to = offset >>> 2;
+        const from = next * HEADER_WORDS;
+        for (let w = 0; w < HEADER_WORDS; w += 4) {
+          words[to + w] = headers[from + w];
+          words[to + w + 1] = headers[from + w + 1];
+          words[to + w + 2] = headers[from + w + 2];
+          words[to + w + 3] = headers[from + w + 3];
+        }
       }
-      if (++this.next === this.lengths.length) this.next = 0;
+      if (++next === lengths.length) next = 0;
       bytes += length;
-      received(frames, frame, offset, length, number);
+      receivedFrame(frames, frame, offset, length, number);
       output.transmit(frame);
     }
+    this.next = next;
     this.toSend -= i;
     this.sent += i;
     this.sentBytes += bytes;
     return i;
-  }
+  };
 
-  private writeSample(offset: number): void {
-    const { frames } = this.context;
-    frames.bytes.set(this.options.packets[this.next], offset);
-    frames.view.setUint32(offset + STAMP, this.next + 1);
+  private writeSample(offset: number, index: number): void {
+    const { frames } = this;
+    frames.bytes.set(this.packets[index], offset);
+    frames.view.setUint32(offset + STAMP, index + 1);
     this.sampleCount++;
   }
 
@@ -130,28 +158,28 @@ export class MeterPort implements Port {
     return this.sampleCount;
   }
 
-  private push(): void {
-    const { frames } = this.context;
-    const { input } = this.sink;
+  private readonly push = (): void => {
+    const { frames, input } = this;
+    const { view } = frames;
     const count = input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.receive();
-      const stamp = frames.view.getUint32(frames.offset[frame] + STAMP);
+      const stamp = view.getInt32(frames.offset[frame] + STAMP);
       if (stamp !== 0) this.compare(frame, stamp - 1);
       frames.free(frame);
     }
     this.arrived += count;
-  }
+  };
 
   /** All bytes from the UDP header on must be the sent ones; so must the IP header but for TTL and checksum. */
   private compare(frame: number, index: number): void {
-    const packet = this.options.packets[index];
+    const packet = this.packets[index];
     this.compared++;
     if (!packet) {
       this.different++;
       return;
     }
-    const got = this.context.frames.copy(frame);
+    const got = this.frames.copy(frame);
     const ipLength = (packet[16] << 8) | packet[17];
     const want = Uint8Array.from(packet.subarray(0, 14 + ipLength));
     want[STAMP] = got[STAMP];
@@ -169,7 +197,3 @@ export class MeterPort implements Port {
 
   close(): void {}
 }
-
-const HEADER_WORDS = 11;
-/** Where the payload of UDP over IPv4 begins in an Ethernet frame. */
-const STAMP = 42;

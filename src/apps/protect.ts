@@ -31,6 +31,7 @@ const COUNT = counterIndex(protectCounters);
 const NOWHERE = NONE;
 const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
+const parse = parseInner;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
 const DF = 0x4000;
@@ -48,7 +49,9 @@ export class Protect implements App {
   private readonly errors: IcmpErrors;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
-  /** SA of the last packet, and how long a packet it carries; NONE without a route. */
+  // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
+  private entry = NO_ENTRY;
+  private type = 0;
   private sa = NOWHERE;
   private mtu = NOWHERE;
 
@@ -81,8 +84,8 @@ export class Protect implements App {
 
   readonly push = (): void => {
     const { input, output } = this;
-    // Routes and end points may have changed since the last time.
-    this.sa = NOWHERE;
+    // Policies, routes and end points may have changed since the last time.
+    this.entry = NO_ENTRY;
     for (let n = input.readable; n > 0; n--) {
       const frame = input.receive();
       if (this.protect(frame)) output.transmit(frame);
@@ -102,31 +105,34 @@ export class Protect implements App {
     const ip = frames.offset[frame];
     const length = frames.length[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    if (parseInner(packet, view, ip, length, isIpv4) === MALFORMED)
+    if (parse(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);
     const entry = index.lookup(view, ip, packet);
     if (entry === NO_ENTRY) return this.drop(frame, COUNT["drop.no_policy"]);
-    const type = index.type(entry);
+    if (entry !== this.entry) this.openEntry(entry);
+    const { type, sa, mtu } = this;
     if (type !== PROTECT) {
       if (type === PASS) return this.letPass(frame, ip, isIpv4);
       return this.drop(frame, COUNT["drop.policy"]);
     }
-    const sa = index.sa(entry);
     if (sa === NOWHERE) return this.drop(frame, COUNT["drop.no_sa"]);
-    if (sa !== this.sa) this.openSa(sa);
-    const mtu = this.mtu;
     if (mtu === NOWHERE) return this.drop(frame, COUNT["drop.no_route"]);
     frames.sa[frame] = sa;
     frames.limit[frame] = mtu;
     return length <= mtu || this.shorten(frame, ip, mtu, isIpv4);
   }
 
-  /** Finds out what fits into the tunnel of the SA that the next packets take. */
-  private openSa(sa: number): void {
+  /** Finds out what the next packets, which match this entry, meet. */
+  private openEntry(entry: number): void {
+    const sa = this.index.sa(entry);
+    this.entry = entry;
+    this.type = this.index.type(entry);
     this.sa = sa;
+    this.mtu = NOWHERE;
+    if (this.type !== PROTECT || sa === NOWHERE) return;
     const port = this.routes.port(sa);
     const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
-    this.mtu = port === NOWHERE ? NOWHERE : innerMtu(this.fib.mtu[port], outerLength);
+    if (port !== NOWHERE) this.mtu = innerMtu(this.fib.mtu[port], outerLength);
   }
 
   /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns false: it does not go on as it is */

@@ -20,10 +20,13 @@ const COUNT_PACKETS = COUNT.packets;
 const NOWHERE = NONE;
 const ETHERNET_HEADER = 14;
 
-/** Sends an IP packet through the kernel's stack. False when the kernel did not take it. */
+/** Sends an IP packet through the kernel's stack, or keeps a copy until the neighbour is known. False when it did not take it. */
 export interface SlowPath {
-  /** @param offset where the IP header begins in the frames' region */
-  send(offset: number, length: number): boolean;
+  /**
+   * @param offset where the IP header begins in the frames' region
+   * @param hop the next hop, an index into the FIB's table
+   */
+  send(offset: number, length: number, hop: number): boolean;
 }
 
 export class Transmit implements App {
@@ -36,6 +39,15 @@ export class Transmit implements App {
   private readonly outputs: readonly Link[];
   /** By port number: 1 for Ethernet. */
   private readonly isEthernet: Uint8Array;
+
+  // The next hop of the last packet, and what is known of it.
+  private hop = NOWHERE;
+  private port = 0;
+  private isResolved = 0;
+  private header0 = 0;
+  private header1 = 0;
+  private header2 = 0;
+  private output: Link;
 
   /**
    * @param encapsulated ESP packets, which go where their SA's far end is
@@ -57,11 +69,14 @@ export class Transmit implements App {
     this.routes = parts.routes;
     this.slowPaths = parts.slowPaths;
     this.outputs = outputs;
+    this.output = outputs[0];
     this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
   }
 
   readonly push = (): void => {
     const { encapsulated, routed, frames } = this;
+    // Neighbours may have changed since the last time.
+    this.hop = NOWHERE;
     let packets = 0;
     let last = NOWHERE;
     let hop = NOWHERE;
@@ -87,32 +102,42 @@ export class Transmit implements App {
     this.frames.free(frame);
   }
 
+  /** Makes `hop` the one that the next packets take. */
+  private openHop(hop: number): void {
+    const { fib } = this;
+    this.hop = hop;
+    this.port = fib.hopPort[hop];
+    this.output = this.outputs[this.port];
+    this.isResolved = fib.hopResolved[hop];
+    this.header0 = fib.hopHeader[4 * hop];
+    this.header1 = fib.hopHeader[4 * hop + 1];
+    this.header2 = fib.hopHeader[4 * hop + 2];
+    fib.hopUsed[hop] = this.isResolved;
+  }
+
   /** @returns packets handed to a port: 1, or 0 when it took another way */
   private transmit(frame: number, hop: number): number {
-    const { fib, frames, view } = this;
-    const port = fib.hopPort[hop];
-    if (fib.hopResolved[hop] === 0) return this.slow(frame, hop, port);
-    fib.hopUsed[hop] = 1;
-    if (this.isEthernet[port] !== 0) {
-      const header = fib.hopHeader;
-      const at = hop << 2;
+    const { frames, view } = this;
+    if (hop !== this.hop) this.openHop(hop);
+    if (this.isResolved === 0) return this.slow(frame, hop, this.port);
+    if (this.isEthernet[this.port] !== 0) {
       const ip = frames.offset[frame];
       const start = ip - ETHERNET_HEADER;
-      view.setInt32(start, header[at], true);
-      view.setInt32(start + 4, header[at + 1], true);
-      view.setInt32(start + 8, header[at + 2], true);
-      view.setUint16(start + 12, view.getUint8(ip) >>> 4 === 4 ? 0x0800 : 0x86dd);
+      view.setInt32(start, this.header0, true);
+      view.setInt32(start + 4, this.header1, true);
+      view.setInt32(start + 8, this.header2, true);
+      view.setInt16(start + 12, view.getUint8(ip) >>> 4 === 4 ? 0x0800 : 0x86dd);
       frames.offset[frame] = start;
       frames.length[frame] += ETHERNET_HEADER;
     }
-    this.outputs[port].transmit(frame);
+    this.output.transmit(frame);
     return 1;
   }
 
   private slow(frame: number, hop: number, port: number): number {
     const frames = this.frames;
     this.fib.wantHop(hop);
-    const sent = this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame]) ?? false;
+    const sent = this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame], hop) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);
     return 0;

@@ -3,15 +3,18 @@
 
 import type { Frames } from "../memory/frames.js";
 
+// Not exported itself: V8 compiles a module's own constants in, and looks exported ones up at each use.
+const CAPACITY = 1024;
+const MASK = CAPACITY - 1;
+
 /** Packets that a link holds. Power of two. */
-export const LINK_CAPACITY = 1024;
-const MASK = LINK_CAPACITY - 1;
+export const LINK_CAPACITY = CAPACITY;
 
 export class Link {
   /** Packets dropped because the link was full. */
   dropped = 0;
   private readonly frames: Frames;
-  private readonly ring = new Int32Array(LINK_CAPACITY);
+  private readonly ring = new Int32Array(CAPACITY);
   private write = 0;
   private read = 0;
 
@@ -21,7 +24,7 @@ export class Link {
 
   /** Hands a frame over to the link. */
   transmit(frame: number): void {
-    if (((this.write - this.read) | 0) === LINK_CAPACITY) {
+    if (((this.write - this.read) | 0) === CAPACITY) {
       this.dropped++;
       this.frames.free(frame);
       return;
@@ -44,6 +47,6 @@ export class Link {
 
   /** Packets that still fit. */
   get writable(): number {
-    return LINK_CAPACITY - ((this.write - this.read) | 0);
+    return CAPACITY - ((this.write - this.read) | 0);
   }
 }

@@ -13,7 +13,7 @@ import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
-import { checkReplay, inferHigh, markReplay, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
+import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { admits } from "./selector-check.js";
@@ -47,6 +47,12 @@ const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } 
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
+const infer = inferHigh;
+const check = checkReplay;
+const accept = acceptReplay;
+const parse = parseInner;
+const adjust = adjustInner;
+const admit = admits;
 const FRESH = REPLAY_OK;
 const SEEN = REPLAY_SEEN;
 const NO_SA = NONE;
@@ -80,15 +86,15 @@ export class Decapsulate implements App {
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
-  // The SA of the packet that was looked at last: SPI, slot, byte offset of the slot, and why it cannot be used, or 0.
+  // The SA of the packet that was looked at last: SPI, slot, byte offset of the slot, fields, and why it cannot be used
+  // (a counter), or 0.
   private spi = 0;
   private sa = NO_SA;
   private offset = 0;
   private flags = 0;
+  private keyLength = 0;
+  private salt = 0;
   private reason = 0;
-  // Packets of it that passed, and are not counted yet.
-  private packets = 0;
-  private bytes = 0;
 
   constructor(
     context: AppContext,
@@ -124,16 +130,19 @@ export class Decapsulate implements App {
       let bytes = 0;
       for (let i = 0; i < count; i++) {
         const frame = batch[i];
-        if (sa[frame] !== this.sa) this.openSa(sa[frame]);
+        if (sa[frame] !== this.sa) {
+          this.countRun(packets, bytes);
+          packets = 0;
+          bytes = 0;
+          this.openSa(sa[frame]);
+        }
         const length = this.finish(i, frame);
         if (length === 0) continue;
         packets++;
         bytes += length;
         output.transmit(frame);
       }
-      this.closeSa();
-      this.counters[COUNT_PACKETS] += packets;
-      this.counters[COUNT_BYTES] += bytes;
+      this.countRun(packets, bytes);
     }
   };
 
@@ -146,31 +155,32 @@ export class Decapsulate implements App {
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
   private openSa(sa: number): void {
-    this.closeSa();
     this.sa = sa;
     if (sa === NO_SA) {
       this.reason = COUNT["drop.no_sa"];
       return;
     }
+    const { words } = this;
     const offset = this.sad.offset(sa);
     const slot = offset >>> 2;
-    const flags = this.words[slot + FLAGS] | 0;
+    const flags = words[slot + FLAGS] | 0;
     this.offset = offset;
     this.flags = flags;
-    if (this.words[slot + STATE] !== ACTIVE || (flags & INBOUND) === 0) this.reason = COUNT["drop.no_sa"];
+    this.keyLength = words[slot + KEY_LENGTH] | 0;
+    this.salt = words[slot + SALT] | 0;
+    if (words[slot + STATE] !== ACTIVE || (flags & INBOUND) === 0) this.reason = COUNT["drop.no_sa"];
     else this.reason = (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
   }
 
-  /** Counts the packets that the SA has carried, and forgets it. */
-  private closeSa(): void {
-    this.sa = NO_SA;
-    if (this.packets === 0) return;
+  /** Counts what the SA has carried. */
+  private countRun(packets: number, bytes: number): void {
+    if (packets === 0) return;
     const lane = (this.offset >>> 3) + this.worker;
-    this.totals[lane + PACKETS] += this.packets;
-    this.totals[lane + BYTES] += this.bytes;
+    this.totals[lane + PACKETS] += packets;
+    this.totals[lane + BYTES] += bytes;
     this.words[(this.offset >>> 2) + LAST_USE] = this.clock.seconds;
-    this.packets = 0;
-    this.bytes = 0;
+    this.counters[COUNT_PACKETS] += packets;
+    this.counters[COUNT_BYTES] += bytes;
   }
 
   /** Finds SAs, asks the replay windows and sets the batch up for decryption. @returns packets in it */
@@ -199,12 +209,12 @@ export class Decapsulate implements App {
       const slot = offset >>> 2;
       const low = view.getUint32(esp + 4);
       const extended = this.flags & EXTENDED;
-      const high = extended !== 0 ? inferHigh(words, slot, low) : 0;
+      const high = extended !== 0 ? infer(words, slot, low) : 0;
       if (high < 0) {
         this.drop(frame, COUNT["drop.too_old"]);
         continue;
       }
-      const replay = checkReplay(words, slot, high, low);
+      const replay = check(words, slot, high, low);
       if (replay !== FRESH) {
         this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
         continue;
@@ -214,8 +224,8 @@ export class Decapsulate implements App {
       this.aead.set(
         count,
         offset,
-        words[slot + KEY_LENGTH] | 0,
-        words[slot + SALT] | 0,
+        this.keyLength,
+        this.salt,
         view.getInt32(esp + 8),
         view.getInt32(esp + 12),
         spi,
@@ -227,7 +237,7 @@ export class Decapsulate implements App {
       );
       batch[count++] = frame;
     }
-    this.closeSa();
+    this.sa = NO_SA;
     return count;
   }
 
@@ -244,10 +254,9 @@ export class Decapsulate implements App {
     const low = view.getUint32(esp + 4);
     const high = this.high[i];
     // Again, because the same number may have come twice in this batch.
-    const replay = checkReplay(words, slot, high, low);
+    const replay = accept(words, slot, high, low);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
-    markReplay(words, slot, high, low);
 
     const text = frames.length[frame] - OVERHEAD;
     const start = esp + HEADER;
@@ -264,18 +273,16 @@ export class Decapsulate implements App {
       );
 
     const inner = this.inner;
-    if (parseInner(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === MALFORMED)
+    if (parse(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === MALFORMED)
       return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (!admits(words, slot, view, start, inner)) return this.drop(frame, COUNT["drop.selectors"]);
+    if (!admit(words, slot, view, start, inner)) return this.drop(frame, COUNT["drop.selectors"]);
     if (
       (this.flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
-      adjustInner(view, start, inner.isIpv4, frames.outer[frame], this.flags) === CE_ON_NOT_ECT
+      adjust(view, start, inner.isIpv4, frames.outer[frame], this.flags) === CE_ON_NOT_ECT
     )
       return this.drop(frame, COUNT["drop.ecn"]);
 
     const { length } = inner;
-    this.packets++;
-    this.bytes += length;
     frames.offset[frame] = start;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
     frames.length[frame] = length;

@@ -34,6 +34,9 @@ const COUNT_BYTES = COUNT.bytes;
 // others up at each use.
 const MAX_BATCH = 128;
 const SHIFT = FRAME_SHIFT;
+const reserve = reserveSequence;
+const highHalf = sequenceHigh;
+const checksumOf = headerChecksum;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
@@ -193,12 +196,12 @@ export class Encapsulate implements App {
 
     const slot = this.offset >>> 2;
     const extended = this.flags & EXTENDED;
-    let low = reserveSequence(this.atomics, slot, ready - kept);
+    let low = reserve(this.atomics, slot, ready - kept);
     let count = kept;
     let bytes = 0;
     for (let i = kept; i < ready; i++) {
       const frame = batch[i];
-      const high = sequenceHigh(this.atomics, slot, low);
+      const high = highHalf(this.atomics, slot, low);
       if (extended === 0 && (high !== 0 || low === 0)) this.drop(frame, COUNT["drop.sequence_exhausted"]);
       else {
         bytes += this.packet(count, frame, high, low);
@@ -326,7 +329,7 @@ export class Encapsulate implements App {
     const id = df === 0 ? low & 0xffff : 0;
     view.setInt32(start, outer[0] | (tos << 16) | total);
     view.setInt32(start + 4, (id << 16) | df);
-    view.setInt32(start + 8, outer[2] | headerChecksum(this.outerSum + tos + total + id + df));
+    view.setInt32(start + 8, outer[2] | checksumOf(this.outerSum + tos + total + id + df));
     view.setInt32(start + 12, outer[3]);
     view.setInt32(start + 16, outer[4]);
     if (this.outerLength === IPV4_HEADER) return;

@@ -13,9 +13,15 @@ export interface InnerPacket {
   isIpv4: boolean;
 }
 
-export const INNER_OK = 0;
-export const INNER_MALFORMED = 1;
-export const INNER_CE_ON_NOT_ECT = 2;
+// Not exported themselves: V8 compiles a module's own constants in, and looks exported ones up at each use.
+const OK = 0;
+const MALFORMED = 1;
+const CE_ON_NOT_ECT = 2;
+const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
+
+export const INNER_OK = OK;
+export const INNER_MALFORMED = MALFORMED;
+export const INNER_CE_ON_NOT_ECT = CE_ON_NOT_ECT;
 
 const ECT_1 = 1;
 const ECT_0 = 2;
@@ -34,20 +40,19 @@ export function parseInner(
 ): number {
   packet.isIpv4 = isIpv4;
   if (isIpv4) {
-    if (available < 20) return INNER_MALFORMED;
-    const versionAndLength = view.getUint8(offset);
-    const header = (versionAndLength & 15) << 2;
-    const length = view.getUint16(offset + 2);
-    if (versionAndLength >>> 4 !== 4 || header < 20 || length < header || length > available)
-      return INNER_MALFORMED;
+    if (available < 20) return MALFORMED;
+    const first = view.getInt32(offset);
+    const header = (first >>> 22) & 0x3c;
+    const length = first & 0xffff;
+    if (first >>> 28 !== 4 || header < 20 || length < header || length > available) return MALFORMED;
     packet.length = length;
     packet.protocol = view.getUint8(offset + 9);
     packet.transport = (view.getUint16(offset + 6) & 0x1fff) === 0 ? offset + header : 0;
-    return INNER_OK;
+    return OK;
   }
-  if (available < 40 || view.getUint8(offset) >>> 4 !== 6) return INNER_MALFORMED;
+  if (available < 40 || view.getUint8(offset) >>> 4 !== 6) return MALFORMED;
   const length = 40 + view.getUint16(offset + 4);
-  if (length > available) return INNER_MALFORMED;
+  if (length > available) return MALFORMED;
   packet.length = length;
   return walkExtensions(packet, view, offset, offset + length);
 }
@@ -66,27 +71,27 @@ function walkExtensions(packet: InnerPacket, view: DataView, offset: number, end
   for (;;) {
     let length = 0;
     if (next === HOP_BY_HOP || next === ROUTING || next === DESTINATION_OPTIONS || next === MOBILITY) {
-      if (at + 8 > end) return INNER_MALFORMED;
+      if (at + 8 > end) return MALFORMED;
       length = (view.getUint8(at + 1) + 1) << 3;
     } else if (next === AUTHENTICATION) {
-      if (at + 8 > end) return INNER_MALFORMED;
+      if (at + 8 > end) return MALFORMED;
       length = (view.getUint8(at + 1) + 2) << 2;
     } else if (next === FRAGMENT) {
-      if (at + 8 > end) return INNER_MALFORMED;
+      if (at + 8 > end) return MALFORMED;
       length = 8;
       if ((view.getUint16(at + 2) & 0xfff8) !== 0) {
         packet.protocol = view.getUint8(at);
         packet.transport = 0;
-        return INNER_OK;
+        return OK;
       }
     } else {
       packet.protocol = next;
       packet.transport = at;
-      return INNER_OK;
+      return OK;
     }
     next = view.getUint8(at);
     at += length;
-    if (at > end) return INNER_MALFORMED;
+    if (at > end) return MALFORMED;
   }
 }
 
@@ -104,21 +109,21 @@ export function adjustInner(
   const outerTos = tosByte(view, outer);
   const innerTos = tosByte(view, offset);
   let tos = innerTos;
-  if ((flags & SaFlag.copyEcn) !== 0) {
+  if ((flags & COPY_ECN) !== 0) {
     const mark = outerTos & 3;
     if (mark === CE) {
-      if ((innerTos & 3) === 0) return INNER_CE_ON_NOT_ECT;
+      if ((innerTos & 3) === 0) return CE_ON_NOT_ECT;
       tos |= CE;
     } else if (mark === ECT_1 && (innerTos & 3) === ECT_0) tos = (tos & 0xfc) | ECT_1;
   }
-  if ((flags & SaFlag.copyDscpIn) !== 0) tos = (outerTos & 0xfc) | (tos & 3);
-  if (tos === innerTos) return INNER_OK;
+  if ((flags & COPY_DSCP) !== 0) tos = (outerTos & 0xfc) | (tos & 3);
+  if (tos === innerTos) return OK;
   if (isIpv4) {
     const word = view.getUint16(offset);
     view.setUint8(offset + 1, tos);
     view.setUint16(offset + 10, update16(view.getUint16(offset + 10), word, view.getUint16(offset)));
   } else view.setUint16(offset, (view.getUint16(offset) & 0xf00f) | (tos << 4));
-  return INNER_OK;
+  return OK;
 }
 
 function tosByte(view: DataView, offset: number): number {

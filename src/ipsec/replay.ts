@@ -44,13 +44,13 @@ export { OK as REPLAY_OK, OLD as REPLAY_OLD, SEEN as REPLAY_SEEN };
  * right before `markReplay`.
  */
 export function checkReplay(words: Uint32Array, slot: number, high: number, low: number): number {
+  const topHigh = words[slot + TOP_HIGH];
+  const topLow = words[slot + TOP_LOW];
+  if (high === topHigh && low > topLow) return OK;
   const window = words[slot + WINDOW];
   if (window === 0) return OK;
   if (low === 0 && high === 0) return OLD;
-  const topHigh = words[slot + TOP_HIGH];
-  const topLow = words[slot + TOP_LOW];
   if (high === topHigh) {
-    if (low > topLow) return OK;
     if ((topLow - low) >>> 0 >= window) return OLD;
   } else {
     if (high > topHigh) return OK;
@@ -58,6 +58,13 @@ export function checkReplay(words: Uint32Array, slot: number, high: number, low:
   }
   const word = words[slot + RING + ((low >>> 5) & words[slot + MASK])];
   return (word >>> (low & 31)) & 1 ? SEEN : OK;
+}
+
+/** Asks `checkReplay`, and marks the number if it may be accepted. For authenticated packets. */
+export function acceptReplay(words: Uint32Array, slot: number, high: number, low: number): number {
+  const verdict = checkReplay(words, slot, high, low);
+  if (verdict === OK) markReplay(words, slot, high, low);
+  return verdict;
 }
 
 /** Records the number of a packet that was authenticated and for which `checkReplay` said REPLAY_OK. */

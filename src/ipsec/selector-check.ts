@@ -5,6 +5,14 @@ import type { InnerPacket } from "./inner.js";
 import { SaFlag, saSlot } from "./sad-layout.js";
 import { containsIpv4, containsIpv6, matchesTransport, OPAQUE, SELECTOR_WORDS } from "./selectors.js";
 
+// What the data path uses of other modules has a name here: see decapsulate.ts.
+const TRANSPORT = SaFlag.transportSelectors;
+const ENTRY_WORDS = SELECTOR_WORDS;
+const NO_PORT = OPAQUE;
+const holds4 = containsIpv4;
+const holds6 = containsIpv6;
+const matches = matchesTransport;
+
 const FLAGS = saSlot.at.flags >>> 2;
 const SRC_COUNT = saSlot.at.srcSelectors >>> 2;
 const DST_COUNT = saSlot.at.dstSelectors >>> 2;
@@ -21,12 +29,12 @@ const UDP_LITE = 136;
 /** Source port, destination port (0 and 2): bytes into the transport header. For ICMP both are type and code. */
 export function transportPort(view: DataView, inner: InnerPacket, offset: number, end: number): number {
   const { protocol, transport } = inner;
-  if (transport === 0) return OPAQUE;
+  if (transport === 0) return NO_PORT;
   if (protocol === TCP || protocol === UDP || protocol === SCTP || protocol === DCCP || protocol === UDP_LITE)
-    return transport + 4 <= end ? view.getUint16(transport + offset) : OPAQUE;
+    return transport + 4 <= end ? view.getUint16(transport + offset) : NO_PORT;
   if (protocol === ICMP || protocol === ICMPV6)
-    return transport + 2 <= end ? view.getUint16(transport) : OPAQUE;
-  return OPAQUE;
+    return transport + 2 <= end ? view.getUint16(transport) : NO_PORT;
+  return NO_PORT;
 }
 
 /**
@@ -46,7 +54,7 @@ export function admits(
   return admitsSide(
     words,
     slot,
-    first + sources * SELECTOR_WORDS,
+    first + sources * ENTRY_WORDS,
     words[slot + DST_COUNT],
     view,
     offset,
@@ -66,24 +74,21 @@ function admitsSide(
   inner: InnerPacket,
   side: number,
 ): boolean {
-  const end = first + count * SELECTOR_WORDS;
-  const withTransport = (words[slot + FLAGS] & SaFlag.transportSelectors) !== 0;
+  const end = first + count * ENTRY_WORDS;
+  const withTransport = (words[slot + FLAGS] & TRANSPORT) !== 0;
   const port = withTransport ? transportPort(view, inner, side * 2, offset + inner.length) : 0;
   if (inner.isIpv4) {
     const address = view.getUint32(offset + 12 + side * 4);
-    for (let entry = first; entry < end; entry += SELECTOR_WORDS)
-      if (
-        containsIpv4(words, entry, address) &&
-        (!withTransport || matchesTransport(words, entry, inner.protocol, port))
-      )
+    for (let entry = first; entry < end; entry += ENTRY_WORDS)
+      if (holds4(words, entry, address) && (!withTransport || matches(words, entry, inner.protocol, port)))
         return true;
     return false;
   }
   const address = offset + 8 + side * 16;
-  for (let entry = first; entry < end; entry += SELECTOR_WORDS)
+  for (let entry = first; entry < end; entry += ENTRY_WORDS)
     if (
-      containsIpv6(words, entry, view, address) &&
-      (!withTransport || matchesTransport(words, entry, inner.protocol, port))
+      holds6(words, entry, view, address) &&
+      (!withTransport || matches(words, entry, inner.protocol, port))
     )
       return true;
   return false;

@@ -11,6 +11,7 @@ const TO = at.to >>> 2;
 
 /** Port of a packet whose transport header is not there: a later fragment (RFC 4301: OPAQUE). */
 export const OPAQUE = NONE;
+const NO_PORT = OPAQUE;
 
 function addressWords(address: Uint8Array): [number, number, number, number] {
   const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
@@ -86,8 +87,8 @@ export function matchesTransport(words: Uint32Array, entry: number, protocol: nu
   const from = ports & 0xffff;
   const to = ports >>> 16;
   if (from === 0 && to === 0xffff) return true;
-  if (from > to) return port === OPAQUE;
-  return port !== OPAQUE && port >= from && port <= to;
+  if (from > to) return port === NO_PORT;
+  return port !== NO_PORT && port >= from && port <= to;
 }
 
 export const SELECTOR_WORDS = SELECTOR_SIZE >>> 2;

@@ -14,6 +14,13 @@ import { PolicyDirection, policyEntry } from "./spd-layout.js";
 
 const at = policyEntry.at;
 
+// What the data path uses of other modules has a name here: see decapsulate.ts.
+const NOTHING = NO_MATCH;
+const holds4 = containsIpv4;
+const holds6 = containsIpv6;
+const portOf = transportPort;
+const matches = matchesTransport;
+
 /** Words of an entry in the private copy: source selector, destination selector, type, SA, flags. */
 const SRC = 0;
 const DST = SELECTOR_WORDS;
@@ -186,9 +193,9 @@ export class SpdIndex {
   /** First entry that the packet at `offset` matches, or NO_MATCH — data path. */
   lookup(view: DataView, offset: number, packet: InnerPacket): number {
     const list = packet.isIpv4
-      ? this.trie4.lookup4(view.getUint32(offset + 16))
+      ? this.trie4.lookup4(view.getInt32(offset + 16))
       : this.trie6.lookup6(view, offset + 24);
-    if (list === NO_MATCH) return NO_MATCH;
+    if (list === NOTHING) return NOTHING;
     const candidates = this.lists[list];
     const copy = this.copy;
     for (let i = 0; i < candidates.length; i++) {
@@ -196,20 +203,20 @@ export class SpdIndex {
       const base = entry * ENTRY_WORDS;
       if (
         packet.isIpv4
-          ? !containsIpv4(copy, base + SRC, view.getUint32(offset + 12))
-          : !containsIpv6(copy, base + SRC, view, offset + 8)
+          ? !holds4(copy, base + SRC, view.getUint32(offset + 12))
+          : !holds6(copy, base + SRC, view, offset + 8)
       )
         continue;
       if (copy[base + TRANSPORT] !== 0) {
         const end = offset + packet.length;
-        const src = transportPort(view, packet, 0, end);
-        const dst = transportPort(view, packet, 2, end);
-        if (!matchesTransport(copy, base + SRC, packet.protocol, src)) continue;
-        if (!matchesTransport(copy, base + DST, packet.protocol, dst)) continue;
+        const src = portOf(view, packet, 0, end);
+        const dst = portOf(view, packet, 2, end);
+        if (!matches(copy, base + SRC, packet.protocol, src)) continue;
+        if (!matches(copy, base + DST, packet.protocol, dst)) continue;
       }
       return entry;
     }
-    return NO_MATCH;
+    return NOTHING;
   }
 
   /** 1 protect, 2 pass, 3 drop. */

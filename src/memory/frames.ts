@@ -9,12 +9,17 @@
 
 import { allocateRegion, type Region } from "./region.js";
 
-export const FRAME_SIZE = 2048;
-export const FRAME_SHIFT = 11;
-export const HEADROOM = 256;
+// Not exported themselves: V8 compiles a module's own constants in, and looks exported ones up at each use.
+const SHIFT = 11;
+const HEAD = 256;
+const NO_FRAME = -1;
+
+export const FRAME_SIZE = 1 << SHIFT;
+export const FRAME_SHIFT = SHIFT;
+export const HEADROOM = HEAD;
 
 /** No frame, no SA, no next hop. */
-export const NONE = -1;
+export const NONE = NO_FRAME;
 
 export class Frames {
   readonly region: Region;
@@ -65,9 +70,9 @@ export class Frames {
 
   /** A frame for the caller to own, or NONE when all are in use. Its packet is empty and begins at HEADROOM. */
   allocate(): number {
-    if (this.availableCount === 0) return NONE;
+    if (this.availableCount === 0) return NO_FRAME;
     const frame = this.freeList[--this.availableCount];
-    this.offset[frame] = (frame << FRAME_SHIFT) + HEADROOM;
+    this.offset[frame] = (frame << SHIFT) + HEAD;
     this.length[frame] = 0;
     return frame;
   }
@@ -78,7 +83,7 @@ export class Frames {
 
   /** Bytes between the packet's end and the frame's. */
   tailroom(frame: number): number {
-    return ((frame + 1) << FRAME_SHIFT) - this.offset[frame] - this.length[frame];
+    return ((frame + 1) << SHIFT) - this.offset[frame] - this.length[frame];
   }
 
   /** Copies `packet` into a fresh frame; NONE when there is none, or when it does not fit. For tests and set-up. */
