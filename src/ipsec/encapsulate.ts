@@ -61,7 +61,9 @@ const ESP = 8;
 const IV = 8;
 const ICV = 16;
 
-export { ESP as ESP_HEADER, ICV as ICV_BYTES, IV as IV_BYTES };
+export const ESP_HEADER = ESP;
+export const IV_BYTES = IV;
+export const ICV_BYTES = ICV;
 
 /** Padding, pad length and next header: at most. */
 const TRAILER = 3 + 2;

@@ -33,11 +33,14 @@ export function inferHigh(words: Uint32Array, slot: number, low: number): number
   return low >= bottom ? topHigh - 1 : topHigh;
 }
 
+// Not exported themselves: V8 compiles a module's own constants in, and looks exported ones up at each use.
 const OK = 0;
 const SEEN = 1;
 const OLD = 2;
 
-export { OK as REPLAY_OK, OLD as REPLAY_OLD, SEEN as REPLAY_SEEN };
+export const REPLAY_OK = OK;
+export const REPLAY_SEEN = SEEN;
+export const REPLAY_OLD = OLD;
 
 /**
  * May a packet with this number be accepted? Nothing is changed: ask before the packet is authenticated, and again

@@ -21,6 +21,9 @@ import {
 const h = sadHeader.at;
 const s = saSlot.at;
 const DELETED = 0xffffffff;
+// Names of this module's own, which V8 compiles in.
+const SLOT_SIZE = saSlot.size;
+const hash = spiHash;
 
 export class Sad {
   readonly region: Region;
@@ -88,7 +91,7 @@ export class Sad {
 
   /** Byte offset of a slot in the region. */
   offset(slot: number): number {
-    return this.slotsOffset + slot * saSlot.size;
+    return this.slotsOffset + slot * SLOT_SIZE;
   }
 
   state(slot: number): number {
@@ -123,11 +126,7 @@ export class Sad {
   /** The slot of the inbound SA with this SPI, or -1. */
   lookup(spi: number): number {
     const base = this.indexOffset >>> 2;
-    for (
-      let i = spiHash(spi, this.indexMask), n = 0;
-      n <= this.indexMask;
-      i = (i + 1) & this.indexMask, n++
-    ) {
+    for (let i = hash(spi, this.indexMask), n = 0; n <= this.indexMask; i = (i + 1) & this.indexMask, n++) {
       const slot = this.words[base + 2 * i + 1];
       if (slot === 0) return -1;
       if (slot !== DELETED && this.words[base + 2 * i] === spi) return slot - 1;
