@@ -1,6 +1,7 @@
 // The public side's first app: takes the Ethernet header off, checks the outer IP header, and finds the ESP packet, bare
 // (protocol 50) or in UDP (RFC 3948). Everything else that comes this way is dropped and counted: the port hands over
-// only what Vita asked for, the kernel has the rest.
+// only what Vita asked for, the kernel has the rest. On a link that Vita owns there is nobody else, and all that is well
+// formed and not ESP goes on to `rest`, Ethernet header and all.
 //
 // Out go ESP packets: `offset` at the ESP header, `outer` at the outer IP header.
 
@@ -21,6 +22,8 @@ export const classifyCounters = {
 } as const;
 
 const COUNT = counterIndex(classifyCounters);
+// Names of this module's own, which V8 compiles in.
+const isRight = isChecksumRight;
 const COUNT_PACKETS = COUNT.packets;
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
@@ -39,6 +42,8 @@ export class Classify implements App {
     context: AppContext,
     readonly input: Link,
     readonly output: Link,
+    /** Where the rest goes; nowhere when the kernel has it. */
+    readonly rest?: Link,
   ) {
     this.counters = context.counters("classify", classifyCounters);
     this.frames = context.frames;
@@ -64,7 +69,14 @@ export class Classify implements App {
     return false;
   }
 
-  /** @returns whether this is an ESP packet; the others have ended here */
+  /** Well formed, but not ESP. */
+  private refuse(frame: number, reason: number): false {
+    if (!this.rest) return this.drop(frame, reason);
+    this.rest.transmit(frame);
+    return false;
+  }
+
+  /** @returns whether this is an ESP packet; the others have ended here, or gone to `rest` */
   private classify(frame: number): boolean {
     const { frames, view } = this;
     const length = frames.length[frame] - ETHERNET_HEADER;
@@ -80,15 +92,15 @@ export class Classify implements App {
       total = first & 0xffff;
       if (first >>> 28 !== 4 || header < 20 || total < header || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
-      if (!isChecksumRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
-      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.drop(frame, COUNT["drop.fragment"]);
+      if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
+      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
       protocol = view.getUint8(ip + 9);
     } else if (type === ETHERTYPE_IPV6) {
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || view.getUint8(ip) >>> 4 !== 6 || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       protocol = view.getUint8(ip + 6);
-    } else return this.drop(frame, COUNT["drop.not_ip"]);
+    } else return this.refuse(frame, COUNT["drop.not_ip"]);
 
     let esp = ip + header;
     let espLength = total - header;
@@ -96,13 +108,13 @@ export class Classify implements App {
       if (espLength < 8) return this.drop(frame, COUNT["drop.bad_header"]);
       const udpLength = view.getUint16(esp + 4);
       if (udpLength < 8 || udpLength > espLength) return this.drop(frame, COUNT["drop.bad_header"]);
-      if (view.getUint16(esp + 2) !== NAT_T_PORT) return this.drop(frame, COUNT["drop.not_esp"]);
+      if (view.getUint16(esp + 2) !== NAT_T_PORT) return this.refuse(frame, COUNT["drop.not_esp"]);
       esp += 8;
       espLength = udpLength - 8;
       if (espLength === 1 && view.getUint8(esp) === KEEPALIVE) return this.drop(frame, COUNT.keepalives);
-      if (espLength < 8) return this.drop(frame, COUNT["drop.not_esp"]);
-      if (view.getUint32(esp) === 0) return this.drop(frame, COUNT["drop.ike"]);
-    } else if (protocol !== ESP) return this.drop(frame, COUNT["drop.not_esp"]);
+      if (espLength < 8) return this.refuse(frame, COUNT["drop.not_esp"]);
+      if (view.getUint32(esp) === 0) return this.refuse(frame, COUNT["drop.ike"]);
+    } else if (protocol !== ESP) return this.refuse(frame, COUNT["drop.not_esp"]);
     frames.outer[frame] = ip;
     frames.offset[frame] = esp;
     frames.length[frame] = espLength;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatAddress } from "../net/address.js";
 import { ConfigurationError, parseConfiguration } from "./datastore.js";
-import { ownedSettings } from "./owned.js";
+import { ownedSettings } from "./owned-settings.js";
 
 const minimal = {
   node: "a",

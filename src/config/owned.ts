@@ -11,38 +11,14 @@ import {
 } from "../net/address.js";
 import { isLinkLocal6 } from "../net/ipv6.js";
 import { count, interfaceName } from "./leaves.js";
-
-/** An address of an interface, and how many of its bits are the link's. */
-export interface InterfaceAddress {
-  readonly address: IpAddress;
-  readonly prefixLength: number;
-}
-
-/** One that a host can have: of a single host, and not of this machine alone. */
-function isUnicast(address: IpAddress): boolean {
-  if (address.length === 4) return address[0] > 0 && address[0] < 224 && address[0] !== 127;
-  return address[0] !== 0xff && address.subarray(0, 15).some((byte) => byte !== 0);
-}
-
-/** `192.0.2.1/24` or `2001:db8::1/64` to bytes; undefined when it is not an address that a host on a link can have. */
-export function parseInterfaceAddress(text: string): InterfaceAddress | undefined {
-  const [, host, suffix] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
-  const address = host === undefined ? undefined : parseAddress(host);
-  const prefixLength = Number(suffix);
-  if (!address || !isUnicast(address) || isLinkLocal6(address)) return undefined;
-  const bits = 8 * address.length;
-  if (prefixLength < 1 || prefixLength > bits) return undefined;
-  if (prefixLength >= bits - 1) return { address, prefixLength };
-  const network = maskAddress(address, prefixLength);
-  if (compareAddresses(address, network) === 0) return undefined;
-  const isBroadcast =
-    address.length === 4 && compareAddresses(address, lastAddress(network, prefixLength)) === 0;
-  return isBroadcast ? undefined : { address, prefixLength };
-}
-
-function lastAddress(network: IpAddress, length: number): IpAddress {
-  return network.map((byte, i) => byte | (0xff >>> Math.min(8, Math.max(0, length - 8 * i))));
-}
+import {
+  defaultPunt,
+  type InterfaceAddress,
+  isUnicast,
+  type OwnedLeaves,
+  ownedSettings,
+  parseInterfaceAddress,
+} from "./owned-settings.js";
 
 export const ownedLeaves = {
   /** `owned` only: the interface's addresses with their prefix lengths. */
@@ -73,55 +49,14 @@ export const ownedLeaves = {
   punt: z
     .strictObject({
       /** TUN device to be made, which has the interface's addresses for the kernel. */
-      device: interfaceName.default("vita-ike0"),
+      device: interfaceName.default(defaultPunt.device),
       /** What goes to the kernel and comes from it: IKE alone, or everything that is for the interface's addresses. */
-      traffic: z.enum(["ike", "all"]).default("ike"),
+      traffic: z.enum(["ike", "all"]).default(defaultPunt.traffic),
       /** Kernel routing table for what is sent from the interface's addresses. */
-      "route-table": count(1, 0x7fffffff).default(222),
+      "route-table": count(1, 0x7fffffff).default(defaultPunt["route-table"]),
     })
     .optional(),
 };
-
-interface OwnedLeaves {
-  readonly name: string;
-  readonly mode: "shared" | "owned";
-  readonly address?: readonly string[] | undefined;
-  readonly gateway?: readonly string[] | undefined;
-  readonly punt?: PuntLeaves | undefined;
-}
-
-interface PuntLeaves {
-  readonly device: string;
-  readonly traffic: "ike" | "all";
-  readonly "route-table": number;
-}
-
-const defaultPunt: PuntLeaves = { device: "vita-ike0", traffic: "ike", "route-table": 222 };
-
-/** What an owned interface has and does. */
-export interface OwnedSettings {
-  /** The network device. */
-  readonly name: string;
-  readonly addresses: readonly InterfaceAddress[];
-  readonly gateways: readonly IpAddress[];
-  readonly punt: {
-    readonly device: string;
-    readonly traffic: "ike" | "all";
-    readonly routeTable: number;
-  };
-}
-
-/** The settings of a checked public interface; undefined in mode `shared`. */
-export function ownedSettings(leaves: OwnedLeaves): OwnedSettings | undefined {
-  if (leaves.mode !== "owned") return undefined;
-  const { device, traffic, "route-table": routeTable } = leaves.punt ?? defaultPunt;
-  return {
-    name: leaves.name,
-    addresses: (leaves.address ?? []).map((text) => parseInterfaceAddress(text) as InterfaceAddress),
-    gateways: (leaves.gateway ?? []).map((text) => parseAddress(text) as IpAddress),
-    punt: { device, traffic, routeTable },
-  };
-}
 
 /** Tells what is wrong at a path of the configuration. */
 type Tell = (path: (string | number)[], message: string, input: unknown) => void;
@@ -162,7 +97,9 @@ export function checkOwned(configuration: Interfaces, tell: Tell): void {
       if (earlier) tell(at, `is already at ${earlier}`, input);
       else seen.set(key, `/${at.join("/")}`);
     };
-    const { punt, addresses: own } = ownedSettings(leaves) as OwnedSettings;
+    const settings = ownedSettings(leaves);
+    if (!settings) return;
+    const { punt, addresses: own } = settings;
     first(names, punt.device, [...path, "punt", "device"], punt.device);
     first(tables, punt.routeTable, [...path, "punt", "route-table"], punt.routeTable);
     own.forEach(({ address }, n) => {
