@@ -72,6 +72,7 @@ const c = {
   close: libc.func("int close(int fd)"),
   fcntl: libc.func("int fcntl(int fd, int command, int64_t argument)"),
   eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
+  mkfifo: libc.func("int mkfifo(const char *path, uint32_t mode)"),
   flock: libc.func("int flock(int fd, int operation)"),
   open: libc.func("int open(const char *path, int flags, int mode)"),
 };
@@ -195,6 +196,11 @@ export function close(fd: number): void {
 export function tryLock(fd: number): boolean {
   const LOCK_EX_NB = 6;
   return c.flock(fd, LOCK_EX_NB) === 0;
+}
+
+/** Makes a named pipe. @throws SystemError EEXIST when something of that name is there */
+export function mkfifo(path: string, mode: number): void {
+  check(c.mkfifo(path, mode), `mkfifo ${path}`);
 }
 
 export function setNonBlocking(fd: number): void {
