@@ -38,11 +38,18 @@ export interface CharonOptions {
   system: System;
   /** Vita's socket for kernel-vita. */
   vitaSocket?: string;
-  connection: Connection;
+  /** One connection, or a whole swanctl.conf. */
+  connection: Connection | string;
+  /** Further lines of `charon-systemd { }` in strongswan.conf. */
+  settings?: string[];
 }
 
 /** A CHILD_SA as `swanctl --list-sas` tells it. */
 export interface ChildSa {
+  /** Of its configuration. */
+  name: string;
+  /** Of the IKE_SA. */
+  ikeUniqueId: string;
   uniqueId: string;
   state: string;
   spiIn: string;
@@ -78,6 +85,7 @@ function strongswanConf(options: CharonOptions, viciUri: string): string {
   load_modular = no
   load = random nonce openssl curve25519 hmac kdf ${backend} kernel-netlink socket-default vici
   install_virtual_ip = no
+  ${(options.settings ?? []).join("\n  ")}
   plugins {
     vici {
       socket = ${viciUri}
@@ -138,6 +146,10 @@ secrets {
 `;
 }
 
+function textOf(connection: Connection | string): string {
+  return typeof connection === "string" ? connection : swanctlConf(connection);
+}
+
 /** True when somebody answers at a UNIX socket; the file alone is there a moment earlier. */
 function accepts(path: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -156,13 +168,13 @@ export class Charon {
   readonly process: Child;
   /** Where `swanctl --uri` reaches it. */
   readonly uri: string;
-  readonly #swanctl: string;
+  readonly #program: string;
   readonly #swanctlConf: string;
 
-  private constructor(process: Child, uri: string, swanctl: string, swanctlConfPath: string) {
+  private constructor(process: Child, uri: string, program: string, swanctlConfPath: string) {
     this.process = process;
     this.uri = uri;
-    this.#swanctl = swanctl;
+    this.#program = program;
     this.#swanctlConf = swanctlConfPath;
   }
 
@@ -175,7 +187,7 @@ export class Charon {
     const conf = join(directory, "strongswan.conf");
     const swanctl = join(directory, "swanctl.conf");
     writeFileSync(conf, strongswanConf(options, uri));
-    writeFileSync(swanctl, swanctlConf(options.connection), { mode: 0o600 });
+    writeFileSync(swanctl, textOf(options.connection), { mode: 0o600 });
     const child = lab.start(ownCopy(lab, "/usr/sbin/charon-systemd"), [], {
       name: `${options.name}-charon`,
       namespace: options.namespace,
@@ -194,26 +206,28 @@ export class Charon {
     return charon;
   }
 
-  async #call(command: string, args: string[], timeout = 30_000): Promise<string> {
-    return (await run(this.#swanctl, [command, "--uri", this.uri, ...args], { timeout })).stdout;
+  /** Runs `swanctl COMMAND ARGS` and returns what it prints; throws when it fails. */
+  async swanctl(command: string, args: string[] = [], timeout = 30_000): Promise<string> {
+    return (await run(this.#program, [command, "--uri", this.uri, ...args], { timeout })).stdout;
   }
 
-  /** Loads (again) what the configuration file says. */
-  async load(): Promise<void> {
-    await this.#call("--load-all", ["--clear", "--noprompt", "--file", this.#swanctlConf]);
+  /** Loads (again) what the configuration file says, or a new configuration in its place. */
+  async load(connection?: Connection | string): Promise<void> {
+    if (connection !== undefined) writeFileSync(this.#swanctlConf, textOf(connection), { mode: 0o600 });
+    await this.swanctl("--load-all", ["--clear", "--noprompt", "--file", this.#swanctlConf]);
   }
 
   /** Sets the CHILD_SA up, and the IKE_SA before it; throws when the peer does not agree. */
-  async initiate(timeoutSeconds = 15): Promise<void> {
+  async initiate(timeoutSeconds = 15, child = childName): Promise<void> {
     const seconds = String(timeoutSeconds);
-    await this.#call("--initiate", ["--child", childName, "--timeout", seconds], (timeoutSeconds + 5) * 1000);
+    await this.swanctl("--initiate", ["--child", child, "--timeout", seconds], (timeoutSeconds + 5) * 1000);
   }
 
   /** Rekeys the CHILD_SA that is in use, and waits until another one has taken its place here. */
   async rekeyChild(timeout = 10_000): Promise<void> {
     const old = await until("a CHILD_SA to rekey", () => this.installed(), timeout);
     // By its id: by name, one that was rekeyed before and waits for its end would be asked as well.
-    await this.#call("--rekey", ["--child-id", old.uniqueId]);
+    await this.swanctl("--rekey", ["--child-id", old.uniqueId]);
     await until(
       "the rekeyed CHILD_SA",
       async () => {
@@ -225,22 +239,26 @@ export class Charon {
   }
 
   async rekeyIke(): Promise<void> {
-    await this.#call("--rekey", ["--ike", connectionName]);
+    await this.swanctl("--rekey", ["--ike", connectionName]);
   }
 
   async terminate(): Promise<void> {
-    await this.#call("--terminate", ["--ike", connectionName]);
+    await this.swanctl("--terminate", ["--ike", connectionName]);
   }
 
   /** Every CHILD_SA that charon knows, those that are on their way out included. */
   async childSas(): Promise<ChildSa[]> {
-    const output = await this.#call("--list-sas", ["--raw", "--pretty"]);
+    const output = await this.swanctl("--list-sas", ["--raw", "--pretty"]);
     return parseViciText(output)
       .filter(({ name }) => name.startsWith("list-sa event"))
       .flatMap(({ body }) => Object.keys(body).map((name) => section(body, name)))
-      .map((ike) => section(ike, "child-sas"))
-      .flatMap((children) => Object.keys(children).map((name) => section(children, name)))
-      .map((child) => ({
+      .flatMap((ike) => {
+        const children = section(ike, "child-sas");
+        return Object.keys(children).map((name) => ({ ike, child: section(children, name) }));
+      })
+      .map(({ ike, child }) => ({
+        name: text(child, "name"),
+        ikeUniqueId: text(ike, "uniqueid"),
         uniqueId: text(child, "uniqueid"),
         state: text(child, "state"),
         spiIn: text(child, "spi-in"),

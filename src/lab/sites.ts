@@ -10,7 +10,7 @@
 import { Charon, type Connection, type System } from "./charon.js";
 import type { Lab } from "./lab.js";
 import { addRoute, createBridge, createLink, setSysctls } from "./netns.js";
-import { Vita } from "./vita.js";
+import { Vita, type VitaConfiguration } from "./vita.js";
 
 export type Side = "a" | "b";
 export const otherSide = { a: "b", b: "a" } as const;
@@ -51,6 +51,12 @@ export interface SitesOptions {
   preSharedKey: string;
   /** Lines of the CHILD_SA's section in swanctl.conf; without them, SAs have no lifetime. */
   childExtra?: string[];
+  /** The whole swanctl.conf of a side, in place of the one connection from LAN to LAN. */
+  swanctl?: Partial<Record<Side, string>>;
+  /** Further lines of `charon-systemd { }` in strongswan.conf. */
+  settings?: string[];
+  /** Changes to Vita's configuration: given the usual one, returns the one to run. */
+  vita?: (usual: VitaConfiguration, side: Side) => VitaConfiguration;
 }
 
 export interface Gateway {
@@ -103,7 +109,7 @@ export async function createNetwork(lab: Lab, family: 4 | 6): Promise<Network> {
   return { family, sides, hosts, gateways, wan, wanPort: "to-a" };
 }
 
-function connectionOf(network: Network, side: Side, options: SitesOptions): Connection {
+export function connectionOf(network: Network, side: Side, options: SitesOptions): Connection {
   const local = network.sides[side];
   const remote = network.sides[otherSide[side]];
   const withLibipsec = Object.values(options.systems).includes("libipsec");
@@ -135,12 +141,13 @@ export async function startGateway(
   const system = options.systems[side];
   let vita: Vita | undefined;
   if (system === "vita") {
-    vita = await Vita.start(lab, namespace, {
+    const usual: VitaConfiguration = {
       node,
       "public-interface": [{ name: "wan0", driver: "xdp", mode: "shared" }],
       "private-interface": [{ name: "lan0", driver: "xdp" }],
       workers: 1,
-    });
+    };
+    vita = await Vita.start(lab, namespace, options.vita?.(usual, side) ?? usual);
   } else {
     // libipsec's packets come out of a TUN device and go on through the kernel. There is no route from LAN to LAN but
     // the one that charon lays into the tunnel.
@@ -151,7 +158,8 @@ export async function startGateway(
     namespace,
     system,
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
-    connection: connectionOf(network, side, options),
+    connection: options.swanctl?.[side] ?? connectionOf(network, side, options),
+    ...(options.settings ? { settings: options.settings } : {}),
   });
   return { side, node, namespace, system, charon, vita };
 }

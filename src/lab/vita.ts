@@ -3,6 +3,8 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { z } from "zod";
+import type { configurationModel } from "../config/model.js";
 import { type NodeState, readState } from "../gateway/state.js";
 import { until } from "./command.js";
 import { type Lab, runFolder } from "./lab.js";
@@ -11,12 +13,8 @@ import type { Child } from "./process.js";
 /** dist/src/cli/vita.js, seen from dist/src/lab/. */
 export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli", "vita.js");
 
-export interface VitaConfiguration {
-  node: string;
-  "public-interface": { name: string; driver: "xdp" | "packet"; mode: "shared" | "owned" }[];
-  "private-interface": { name: string; driver: "xdp" | "packet" | "tun" }[];
-  workers: number;
-}
+/** A configuration as an operator writes it: what is left out has its default. */
+export type VitaConfiguration = z.input<typeof configurationModel>;
 
 export class Vita {
   readonly process: Child;
