@@ -69,6 +69,7 @@ export function fillSlot(
   };
   const { id, encryptionKey, srcSelectors, dstSelectors, lifetime } = request;
   const selectors = [...srcSelectors, ...dstSelectors];
+  const limits = [lifetime.time, lifetime.bytes, lifetime.packets];
   const keyLength = encryptionKey.length - SALT_BYTES;
   set(at.spi, id.spi);
   set(
@@ -79,7 +80,8 @@ export function fillSlot(
       (request.copyEcn ? SaFlag.copyEcn : 0) |
       (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
       (request.copyDscp === 1 || request.copyDscp === 2 ? SaFlag.copyDscpIn : 0) |
-      (selectors.some(hasTransport) ? SaFlag.transportSelectors : 0),
+      (selectors.some(hasTransport) ? SaFlag.transportSelectors : 0) |
+      (limits.some(({ life }) => life !== 0n) ? SaFlag.limited : 0),
   );
   writeEndPoints(sad, slot, id.src, id.dst, request.udpEncapsulation);
   bytes.set(encryptionKey.subarray(0, keyLength), base + at.key);
@@ -98,7 +100,6 @@ export function fillSlot(
   set(at.added, now);
   view.setBigUint64(base + at.session, session, true);
   view.setFloat64(base + at.order, order, true);
-  const limits = [lifetime.time, lifetime.bytes, lifetime.packets];
   limits.forEach(({ rekey, life }: Limit, i) => {
     view.setFloat64(base + at.limits + 16 * i, Number(rekey), true);
     view.setFloat64(base + at.limits + 16 * i + 8, Number(life), true);

@@ -12,6 +12,7 @@ import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
+import { HardLimits } from "./hard-limits.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
 import type { Sad } from "./sad.js";
@@ -44,6 +45,7 @@ const COUNT_BYTES = COUNT.bytes;
 const MAX_BATCH = 128;
 const ACTIVE = SaState.active;
 const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const LIMITED = SaFlag.limited;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
@@ -82,6 +84,7 @@ export class Decapsulate implements App {
   private readonly aead: AeadBatch;
   private readonly clock: Clock;
   private readonly worker: number;
+  private readonly limits: HardLimits;
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
@@ -114,6 +117,7 @@ export class Decapsulate implements App {
     this.aead = aead;
     this.clock = clock;
     this.worker = worker;
+    this.limits = new HardLimits(sad, clock);
   }
 
   readonly push = (): void => {
@@ -169,7 +173,8 @@ export class Decapsulate implements App {
     this.keyLength = words[slot + KEY_LENGTH] | 0;
     this.salt = words[slot + SALT] | 0;
     if (words[slot + STATE] !== ACTIVE || (flags & INBOUND) === 0) this.reason = COUNT["drop.no_sa"];
-    else this.reason = (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
+    else if ((flags & EXPIRED) !== 0) this.reason = COUNT["drop.sa_expired"];
+    else this.reason = (flags & LIMITED) !== 0 && !this.limits.open(offset) ? COUNT["drop.sa_expired"] : 0;
   }
 
   /** Counts what the SA has carried. */
@@ -283,6 +288,9 @@ export class Decapsulate implements App {
       return this.drop(frame, COUNT["drop.ecn"]);
 
     const { length } = inner;
+    // Again, because the packets before this one in the batch may have reached the limit.
+    if ((this.flags & LIMITED) !== 0 && !this.limits.take(length))
+      return this.drop(frame, COUNT["drop.sa_expired"]);
     frames.offset[frame] = start;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
     frames.length[frame] = length;

@@ -13,6 +13,7 @@ import { FRAME_SHIFT, type Frames } from "../memory/frames.js";
 import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch } from "./aead.js";
+import { HardLimits } from "./hard-limits.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { reserveSequence, sequenceHigh } from "./sequence.js";
@@ -39,7 +40,7 @@ const highHalf = sequenceHigh;
 const checksumOf = headerChecksum;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
-const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, limited: LIMITED } = SaFlag;
 const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
 
 const at = saSlot.at;
@@ -100,6 +101,7 @@ export class Encapsulate implements App {
   private readonly aead: AeadBatch;
   private readonly clock: Clock;
   private readonly worker: number;
+  private readonly limits: HardLimits;
   /** Packets taken off the link; those that go on to encryption. */
   private readonly taken = new Int32Array(MAX_BATCH);
   private readonly batch = new Int32Array(MAX_BATCH);
@@ -137,6 +139,7 @@ export class Encapsulate implements App {
     this.aead = aead;
     this.clock = clock;
     this.worker = worker;
+    this.limits = new HardLimits(sad, clock);
   }
 
   readonly push = (): void => {
@@ -192,6 +195,8 @@ export class Encapsulate implements App {
       const frame = taken[i];
       if (reason !== 0) this.drop(frame, reason);
       else if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
+      else if ((this.flags & LIMITED) !== 0 && !this.limits.take(this.frames.length[frame]))
+        this.drop(frame, COUNT["drop.sa_expired"]);
       else batch[ready++] = frame;
     }
     if (ready === kept) return kept;
@@ -234,6 +239,7 @@ export class Encapsulate implements App {
     if (state !== ACTIVE && state !== DYING) return COUNT["drop.no_sa"];
     const flags = words[slot + FLAGS] | 0;
     if ((flags & EXPIRED) !== 0) return COUNT["drop.sa_expired"];
+    if ((flags & LIMITED) !== 0 && !this.limits.open(offset)) return COUNT["drop.sa_expired"];
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;

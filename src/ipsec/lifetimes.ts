@@ -1,6 +1,7 @@
 // Lifetimes of SAs (RFC 4301 §4.4.2.1): charon does not time them, the kernel must. Each SA has a soft limit, at which
 // charon is told to rekey it, and a hard one, at which it carries no more traffic and charon is told that it is gone; in
-// seconds since it was installed, in bytes and in packets.
+// seconds since it was installed, in bytes and in packets. The data path keeps the hard limits by itself, to the packet
+// (hard-limits.ts); what happens here is that charon hears of it.
 //
 // What was told stands in the SA's flags, so that a supervisor that starts again does not tell it twice. An event that
 // reached nobody is told again until it does.

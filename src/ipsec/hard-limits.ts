@@ -1,0 +1,76 @@
+// Hard limits in the data path: an SA that has carried what it may, or that is too old, carries nothing more, whether or
+// not a supervisor is there to see it (RFC 4301 §4.4.2.1). The packet with which an SA reaches its limit is the last one,
+// as with Linux: an SA of 1,000 packets carries 1,000, one of 1,000 bytes those until 1,000 bytes are reached. With several
+// workers each of them can be a batch late.
+//
+// Only SAs with the flag `limited` come here, once for each run of packets, and once for each of those packets.
+
+import type { Sad } from "./sad.js";
+import { MAX_WORKERS, SaFlag, saSlot } from "./sad-layout.js";
+
+const at = saSlot.at;
+const FLAGS = at.flags >>> 2;
+const ADDED = at.added >>> 2;
+const LIFE_SECONDS = (at.limits >>> 3) + 1;
+const LIFE_BYTES = (at.limits >>> 3) + 3;
+const LIFE_PACKETS = (at.limits >>> 3) + 5;
+const BYTES = at.bytes >>> 3;
+const PACKETS = at.packets >>> 3;
+const LANES = MAX_WORKERS;
+const EXPIRED = SaFlag.expired;
+
+export class HardLimits {
+  private readonly atomics: Int32Array;
+  private readonly words: Uint32Array;
+  private readonly doubles: Float64Array;
+  /** Bytes and packets that the SA may still carry. */
+  private readonly left = new Float64Array(2);
+  private flags = 0;
+
+  constructor(
+    sad: Sad,
+    private readonly clock: { seconds: number },
+  ) {
+    this.atomics = sad.atomics;
+    this.words = sad.words;
+    this.doubles = new Float64Array(sad.words.buffer as ArrayBuffer);
+  }
+
+  /**
+   * Begins a run of packets of one SA.
+   * @param offset byte offset of its slot
+   * @returns whether it may carry packets at all
+   */
+  open(offset: number): boolean {
+    const { doubles, left } = this;
+    const slot = offset >>> 3;
+    this.flags = (offset >>> 2) + FLAGS;
+    const seconds = doubles[slot + LIFE_SECONDS];
+    const isOld = seconds !== 0 && this.clock.seconds - this.words[(offset >>> 2) + ADDED] >= seconds;
+    left[0] = this.rest(doubles[slot + LIFE_BYTES], slot + BYTES);
+    left[1] = this.rest(doubles[slot + LIFE_PACKETS], slot + PACKETS);
+    return (!isOld && left[0] > 0 && left[1] > 0) || this.expire();
+  }
+
+  /** May one more packet, of `length` bytes, be carried? The answer yes counts it. */
+  take(length: number): boolean {
+    const { left } = this;
+    if (!(left[0] > 0 && left[1] > 0)) return this.expire();
+    left[0] -= length;
+    left[1] -= 1;
+    return true;
+  }
+
+  /** What the lanes from `lane` on leave of a limit, of which 0 stands for none. */
+  private rest(limit: number, lane: number): number {
+    if (limit === 0) return Number.POSITIVE_INFINITY;
+    let rest = limit;
+    for (let i = 0; i < LANES; i++) rest -= this.doubles[lane + i];
+    return rest;
+  }
+
+  private expire(): false {
+    Atomics.or(this.atomics, this.flags, EXPIRED);
+    return false;
+  }
+}
