@@ -17,6 +17,7 @@ import { decapsulateCounters } from "../src/ipsec/decapsulate.js";
 import { encapsulateCounters } from "../src/ipsec/encapsulate.js";
 import { ipsecMbUnavailable } from "../src/native/ipsec-mb.js";
 import { content } from "./esp/content.js";
+import { early } from "./esp/early.js";
 import { errors } from "./esp/errors.js";
 import { formats } from "./esp/formats.js";
 import { everyCounter } from "./esp/gateway.js";
@@ -42,6 +43,7 @@ for (const engine of unavailable === undefined ? (["ipsec-mb", "node"] as const)
   outer(suite);
   errors(suite);
   plumbing(suite);
+  early(suite);
 }
 
 test("every packet that can end in these apps did, once at least, in some test above", () => {

@@ -58,6 +58,7 @@ export class Graph {
   readonly #errors: readonly IcmpErrors[];
   readonly #links: Link[] = [];
   readonly #linkCounters: Float64Array;
+  readonly #decapsulate: Decapsulate;
   #linkDrops = 0;
 
   /** @throws what opening a port throws; the ports opened before are closed then */
@@ -100,12 +101,18 @@ export class Graph {
           });
       }
       const { fib, index } = this;
+      this.#decapsulate = new Decapsulate(
+        context,
+        sad,
+        aead.decryptor(),
+        clock,
+        worker,
+        toDecapsulate,
+        toRoute,
+      );
       this.apps = [
         ...first,
-        {
-          name: "decapsulate",
-          app: new Decapsulate(context, sad, aead.decryptor(), clock, worker, toDecapsulate, toRoute),
-        },
+        { name: "decapsulate", app: this.#decapsulate },
         {
           name: "route",
           app: new Route(context, { fib, fragmenter, errors: toFarSenders }, plans, toRoute, routed),
@@ -161,6 +168,11 @@ export class Graph {
   get pending(): boolean {
     for (const { readable } of this.#links) if (readable > 0) return true;
     return false;
+  }
+
+  /** Packets that wait for something else than the next breath. */
+  get held(): number {
+    return this.#decapsulate.held;
   }
 
   close(): void {

@@ -103,6 +103,7 @@ export class Supervisor {
       spd: this.#spd,
       engine: this.#engine,
       now,
+      linger: true,
       policyChanged: (request, present) => this.#routes?.change(request, present),
     });
 
@@ -129,7 +130,10 @@ export class Supervisor {
       const host = { address: dst, port: 0 };
       return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
     });
-    this.#lifetimes = setInterval(() => lifetimes.check(), LIFETIMES);
+    this.#lifetimes = setInterval(() => {
+      lifetimes.check();
+      this.#kernel.endLingering();
+    }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
   }

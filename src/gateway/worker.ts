@@ -27,6 +27,8 @@ const TICK = 10;
 const REFRESH = 20_000;
 /** Milliseconds that a worker sleeps at most. */
 const SLEEP = 1000;
+/** The same while packets wait for something that nothing wakes it for. */
+const SHORT_SLEEP = 1;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
 
@@ -120,7 +122,7 @@ class Worker {
     add(this.monitor.fd, POLLIN);
     for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
     this.sad.leave(this.index);
-    poll(fds, count, SLEEP);
+    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : SLEEP);
   }
 }
 

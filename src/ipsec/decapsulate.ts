@@ -11,6 +11,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
+import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
 import { HardLimits } from "./hard-limits.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
@@ -23,6 +24,8 @@ export const decapsulateCounters = {
   packets: "packets decapsulated",
   bytes: "bytes of inner packets decapsulated",
   dummies: "dummy packets (next header 59), which end here by design (RFC 4303 §2.6)",
+  early: "packets that came before the keys of their SA, and waited for those",
+  "drop.early": "came before the keys of its SA, and too many waited, or the keys did not come in time",
   "drop.no_sa": "no inbound SA has this SPI",
   "drop.sa_expired": "the SA has passed its hard limit",
   "drop.too_short": "too short for ESP header, IV, trailer and ICV, or not a multiple of 4 bytes",
@@ -44,6 +47,8 @@ const COUNT_BYTES = COUNT.bytes;
 // others up at each use.
 const MAX_BATCH = 128;
 const ACTIVE = SaState.active;
+const LARVAL = SaState.larval;
+const DYING = SaState.dying;
 const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
 const LIMITED = SaFlag.limited;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
@@ -73,6 +78,8 @@ const BYTES = at.bytes >>> 3;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
+/** In place of a reason to drop: the keys of the SA are to come, or earlier packets wait for them still. */
+const TOO_EARLY = -1;
 
 export class Decapsulate implements App {
   readonly counters: Counters;
@@ -85,12 +92,13 @@ export class Decapsulate implements App {
   private readonly clock: Clock;
   private readonly worker: number;
   private readonly limits: HardLimits;
+  private readonly early: EarlyPackets;
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: SPI, slot, byte offset of the slot, fields, and why it cannot be used
-  // (a counter), or 0.
+  // (a counter, or TOO_EARLY), or 0.
   private spi = 0;
   private sa = NO_SA;
   private offset = 0;
@@ -118,10 +126,14 @@ export class Decapsulate implements App {
     this.clock = clock;
     this.worker = worker;
     this.limits = new HardLimits(sad, clock);
+    this.early = new EarlyPackets(context.frames, sad, clock, (frame) =>
+      this.drop(frame, COUNT["drop.early"]),
+    );
   }
 
   readonly push = (): void => {
     const { input, output, batch, aead } = this;
+    if (this.early.count !== 0) this.early.release(input);
     const { sa } = this.frames;
     let waiting = input.readable;
     while (waiting > 0) {
@@ -150,6 +162,11 @@ export class Decapsulate implements App {
     }
   };
 
+  /** Packets that wait for the keys of their SA. */
+  get held(): number {
+    return this.early.count;
+  }
+
   /** @returns 0, for those who would return the packet's length if it were not dropped */
   private drop(frame: number, reason: number): number {
     this.counters[reason]++;
@@ -172,9 +189,18 @@ export class Decapsulate implements App {
     this.flags = flags;
     this.keyLength = words[slot + KEY_LENGTH] | 0;
     this.salt = words[slot + SALT] | 0;
-    if (words[slot + STATE] !== ACTIVE || (flags & INBOUND) === 0) this.reason = COUNT["drop.no_sa"];
+    const state = words[slot + STATE];
+    if (state === LARVAL || (this.early.count !== 0 && this.early.waitsFor(sa))) this.reason = TOO_EARLY;
+    // An SA that was deleted a moment ago takes what was under way.
+    else if ((state !== ACTIVE && state !== DYING) || (flags & INBOUND) === 0)
+      this.reason = COUNT["drop.no_sa"];
     else if ((flags & EXPIRED) !== 0) this.reason = COUNT["drop.sa_expired"];
     else this.reason = (flags & LIMITED) !== 0 && !this.limits.open(offset) ? COUNT["drop.sa_expired"] : 0;
+  }
+
+  private hold(frame: number): void {
+    if (this.early.hold(frame, this.sa)) this.counters[COUNT.early]++;
+    else this.drop(frame, COUNT["drop.early"]);
   }
 
   /** Counts what the SA has carried. */
@@ -207,7 +233,8 @@ export class Decapsulate implements App {
         this.spi = spi;
       }
       if (this.reason !== 0) {
-        this.drop(frame, this.reason);
+        if (this.reason === TOO_EARLY) this.hold(frame);
+        else this.drop(frame, this.reason);
         continue;
       }
       const { offset } = this;

@@ -55,6 +55,11 @@ export interface PseudoKernelParts {
   now(): number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
+  /**
+   * Deleted inbound SAs linger: they take what the peer has sent already until `endLingering` was called twice. charon
+   * deletes an SA as soon as its peer says that it uses another one, which its last packets may not have overtaken.
+   */
+  linger?: boolean;
   /** Told about every policy entry that comes (those found at the start included) or goes. */
   policyChanged?(request: PolicyRequest, present: boolean): void;
 }
@@ -66,6 +71,8 @@ export class PseudoKernel implements Kernel {
   readonly #now: () => number;
   readonly #random: (limit: number) => number;
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
+  /** Deleted inbound SAs: since the last call of endLingering, and since the one before. Undefined when none linger. */
+  #lingering: { latest: number[]; earlier: number[] } | undefined;
   #order = 0;
   /** Outbound SAs by SPI and destination. */
   readonly #outbound = new Map<string, number>();
@@ -85,6 +92,7 @@ export class PseudoKernel implements Kernel {
     this.#now = parts.now;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#policyChanged = parts.policyChanged?.bind(parts);
+    if (parts.linger) this.#lingering = { latest: [], earlier: [] };
     this.#adopt();
   }
 
@@ -198,7 +206,9 @@ export class PseudoKernel implements Kernel {
     if (outbound !== undefined) return outbound;
     const slot = this.#sad.lookup(id.spi);
     if (slot < 0) return -1;
-    if (this.#sad.state(slot) === SaState.larval) return slot;
+    const state = this.#sad.state(slot);
+    if (state === SaState.dying) return -1;
+    if (state === SaState.larval) return slot;
     const { dst } = readEndPoints(this.#sad, slot);
     return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
   }
@@ -267,14 +277,29 @@ export class PseudoKernel implements Kernel {
   #release(slot: number): void {
     const spi = this.#sad.spi(slot);
     const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
+    const wasActive = this.#sad.state(slot) === SaState.active;
     this.#larval.delete(slot);
     this.#byReqid.delete(this.#reqid(slot), slot);
+    if (inbound && wasActive && this.#lingering) {
+      this.#sad.linger(slot);
+      this.#lingering.latest.push(slot);
+      return;
+    }
     if (!inbound) {
       this.#outbound.delete(this.#outboundKey(slot));
       this.#pointEntries(spi);
     }
     this.#sad.release(slot);
     this.#sad.reclaim();
+  }
+
+  /** Ends inbound SAs for good that were deleted before the last call of this. */
+  endLingering(): void {
+    if (!this.#lingering) return;
+    const { latest, earlier } = this.#lingering;
+    for (const slot of earlier) this.#sad.release(slot);
+    this.#lingering = { latest: [], earlier: latest };
+    if (earlier.length > 0) this.#sad.reclaim();
   }
 
   flushSas(): Answer {

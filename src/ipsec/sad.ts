@@ -170,6 +170,11 @@ export class Sad {
     this.retire(slot);
   }
 
+  /** An inbound SA is deleted: what the peer has sent already still passes, until `release`. */
+  linger(slot: number): void {
+    this.publish(slot, SaState.dying);
+  }
+
   /** Notes the moment from which on no worker finds the slot. */
   private retire(slot: number): void {
     const epoch = (Atomics.add(this.atomics, h.epoch >>> 2, 1) + 1) & 0x7fffffff;
@@ -203,7 +208,12 @@ export class Sad {
     for (let slot = 0; slot < this.slotCount; slot++) {
       const base = this.offset(slot) >>> 2;
       const state = this.state(slot);
-      if (state === SaState.dying) this.retire(slot);
+      if (state === SaState.dying) {
+        // It may have been lingering.
+        if (this.flags(slot) & SaFlag.inbound && this.lookup(this.spi(slot)) === slot)
+          this.indexRemove(this.spi(slot));
+        this.retire(slot);
+      }
       if (state !== SaState.larval && state !== SaState.active) continue;
       const isInbound = (this.flags(slot) & SaFlag.inbound) !== 0;
       if (isInbound && this.lookup(this.spi(slot)) !== slot) this.indexInsert(this.spi(slot), slot);

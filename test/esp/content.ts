@@ -185,11 +185,10 @@ export function content({ test, scapy }: Suite): void {
     assert.equal(gateway.send("public", [whole]).private.length, 1);
   });
 
-  test("SAs that are not there, not yet, no more, or of the other direction", async (gateway) => {
+  test("SAs that are not there, no more, or of the other direction", async (gateway) => {
     const { toVita } = makeTunnel(gateway);
     const packet = await scapy.packet(udp(4, 10, "", true));
-    const { spi } = gateway.kernel.getSpi({ src: saId(1).dst, dst: saId(1).src, protocol: 50 }, 1n);
-    for (const other of [0x12345678, spi!, OUT]) {
+    for (const other of [0x12345678, OUT]) {
       const [foreign] = await scapy.encrypt({ ...toVita, spi: other }, { packet, sequence: 1 });
       assert.deepEqual(gateway.send("public", [foreign]).drops, { "decapsulate.drop.no_sa": 1 });
     }
@@ -197,6 +196,24 @@ export function content({ test, scapy }: Suite): void {
     succeed(gateway.kernel.deleteSa(saId(IN, "192.0.2.2", "192.0.2.1")));
     assert.deepEqual(gateway.send("public", [mine]).drops, { "decapsulate.drop.no_sa": 1 });
   });
+
+  test(
+    "an inbound SA that was deleted takes what was under way, and then nothing more",
+    async (gateway) => {
+      const { toVita } = makeTunnel(gateway);
+      const packet = await scapy.packet(udp(4, 10, "", true));
+      const [first, second] = await scapy.encrypt(toVita, { packet, sequence: 1 }, { packet, sequence: 2 });
+      succeed(gateway.kernel.deleteSa(saId(IN, "192.0.2.2", "192.0.2.1")));
+      const { status } = gateway.kernel.querySa(saId(IN, "192.0.2.2", "192.0.2.1"));
+      assert.equal(status, 6, "for charon it is gone");
+      gateway.kernel.endLingering();
+      assert.deepEqual(gateway.send("public", [first]).private, [forwarded(packet)]);
+      gateway.kernel.endLingering();
+      assert.deepEqual(gateway.send("public", [second]).drops, { "decapsulate.drop.no_sa": 1 });
+      assert.equal(gateway.sad.state(1), 0, "and its slot is free");
+    },
+    { linger: true },
+  );
 
   test("SAs beyond their hard limit carry nothing, either way", async (gateway) => {
     const { toVita } = makeTunnel(gateway);

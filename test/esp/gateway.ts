@@ -50,6 +50,8 @@ export interface GatewayOptions {
   privateMtu?: number;
   /** The private side is a TUN device; an Ethernet port otherwise. */
   tun?: boolean;
+  /** Deleted inbound SAs linger, as with the supervisor. */
+  linger?: boolean;
   /** Takes packets to unresolved neighbours. */
   slowPath?: PortPlan["slowPath"];
 }
@@ -84,6 +86,7 @@ export class TestGateway {
       spd: this.spd,
       engine: this.#engine,
       now: () => this.clock.seconds,
+      linger: options.linger ?? false,
     });
     const context: AppContext = {
       frames: this.frames,
@@ -179,7 +182,8 @@ export class TestGateway {
     for (let breath = 0; this.graph.engine.breathe() > 0 || this.graph.pending; breath++)
       assert.ok(breath < 10_000, "packets go round for ever");
     this.graph.tick(0);
-    assert.equal(this.frames.available, this.frames.capacity, "every frame has been freed");
+    const { available, capacity } = this.frames;
+    assert.equal(available + this.graph.held, capacity, "every frame has been freed");
     return { public: this.#take("public"), private: this.#take("private"), drops: this.#drops() };
   }
 
