@@ -12,6 +12,7 @@ import type { SpdIndex } from "../ipsec/spd-index.js";
 import { PolicyType } from "../ipsec/spd-layout.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { NO_MATCH } from "../net/lpm.js";
+import type { Bindings } from "./bindings.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import type { IcmpErrors } from "./icmp-errors.js";
@@ -23,12 +24,15 @@ export const protectCounters = {
   "drop.policy": "a drop policy matches",
   "drop.no_sa": "the policy asks for protection, but there is no SA",
   "drop.no_route": "no route to the tunnel's far end, or to the destination of a bypassed packet",
+  "drop.interface": "the policy is bound to an interface, and the way leads out by another",
   "drop.too_big": "longer than the tunnel carries, and must not be fragmented; the sender is told",
   "drop.malformed": "extension headers run beyond the packet",
 } as const;
 
 const COUNT = counterIndex(protectCounters);
 const NOWHERE = NONE;
+/** In place of an MTU: the way leads out by another interface than the policy's. */
+const ASTRAY = -2;
 const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
@@ -47,6 +51,7 @@ export class Protect implements App {
   private readonly fib: Fib;
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
+  private readonly bindings: Bindings;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
@@ -64,6 +69,7 @@ export class Protect implements App {
       fib: Fib;
       fragmenter: Fragmenter;
       errors: IcmpErrors;
+      bindings: Bindings;
     },
     readonly input: Link,
     /** To the encapsulating app. */
@@ -80,6 +86,7 @@ export class Protect implements App {
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
+    this.bindings = parts.bindings;
   }
 
   readonly push = (): void => {
@@ -116,7 +123,7 @@ export class Protect implements App {
       return this.drop(frame, COUNT["drop.policy"]);
     }
     if (sa === NOWHERE) return this.drop(frame, COUNT["drop.no_sa"]);
-    if (mtu === NOWHERE) return this.drop(frame, COUNT["drop.no_route"]);
+    if (mtu < 0) return this.drop(frame, mtu === ASTRAY ? COUNT["drop.interface"] : COUNT["drop.no_route"]);
     frames.sa[frame] = sa;
     frames.limit[frame] = mtu;
     return length <= mtu || this.shorten(frame, ip, mtu, isIpv4);
@@ -132,7 +139,9 @@ export class Protect implements App {
     if (this.type !== PROTECT || sa === NOWHERE) return;
     const port = this.routes.port(sa);
     const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
-    if (port !== NOWHERE) this.mtu = innerMtu(this.fib.mtu[port], outerLength);
+    if (port === NOWHERE) return;
+    if (!this.bindings.allows(entry, port)) this.mtu = ASTRAY;
+    else this.mtu = innerMtu(this.fib.mtu[port], outerLength);
   }
 
   /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns false: it does not go on as it is */
@@ -152,6 +161,7 @@ export class Protect implements App {
     if (route === UNREACHABLE || route === LOCAL) return this.drop(frame, COUNT["drop.no_route"]);
     const hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
     if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
+    if (!this.bindings.allows(this.entry, fib.hopPort[hop])) return this.drop(frame, COUNT["drop.interface"]);
     this.frames.nextHop[frame] = hop;
     this.counters[COUNT.bypassed]++;
     this.bypass.transmit(frame);

@@ -5,6 +5,7 @@
 //
 // Errors for private senders go to `route`; those for senders behind the tunnel go back through `protect`.
 
+import { Bindings } from "../apps/bindings.js";
 import { Classify } from "../apps/classify.js";
 import { Fib, type FibPort, fibCounters } from "../apps/fib.js";
 import { Fragmenter } from "../apps/fragment.js";
@@ -122,7 +123,7 @@ export class Graph {
           name: "protect",
           app: new Protect(
             context,
-            { index, sad, routes, fib, fragmenter, errors: toSenders },
+            { index, sad, routes, fib, fragmenter, errors: toSenders, bindings: new Bindings(spd, plans) },
             toProtect,
             toEncapsulate,
             routed,

@@ -103,6 +103,7 @@ export class Supervisor {
       spd: this.#spd,
       engine: this.#engine,
       now,
+      interfaces: configuration["public-interface"].map(({ name }) => name),
       linger: true,
       policyChanged: (request, present) => this.#routes?.change(request, present),
     });

@@ -6,22 +6,35 @@ import { replayMask } from "./replay.js";
 import type { Sad } from "./sad.js";
 import { MAX_REPLAY_WINDOW, MAX_SELECTORS, SaFlag, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
 import { hasTransport, writeSelector } from "./selectors.js";
+import { encryptionName } from "./transforms.js";
 
 const at = saSlot.at;
 const ESP = 50;
 export const MODE_TUNNEL = 2;
 const AES_GCM_16 = 20;
+const ONLY_ESP = "AH is not supported: use esp_proposals, not ah_proposals";
 /** "No integrity transform": AEADs bring their own. */
 const INTEGRITY_NONE = [0, 1024];
 const SALT_BYTES = 4;
 
+/** Why a policy or an SA cannot be bound to an interface; undefined when it can, or is not bound. */
+export function refuseInterface(name: string, interfaces: readonly string[]): string | undefined {
+  if (name === "" || interfaces.includes(name)) return undefined;
+  return `interface = ${name} is not supported: policies can be bound to a public interface of this node only (${interfaces.join(", ")})`;
+}
+
+/** Why no SPI is reserved for SAs of a protocol; undefined for ESP. */
+export function refuseProtocol(protocol: number): string | undefined {
+  return protocol === ESP ? undefined : ONLY_ESP;
+}
+
 /** Why the SA cannot be installed, in one line for charon's log; undefined when it can. Never tells key material. */
 export function refuseSa(request: AddSaRequest): string | undefined {
   const { id, encryption, encryptionKey, srcSelectors, dstSelectors } = request;
-  if (id.protocol !== ESP) return "only ESP is supported: use esp_proposals, not ah_proposals";
+  if (id.protocol !== ESP) return ONLY_ESP;
   if (request.mode !== MODE_TUNNEL) return `mode ${request.mode} is not supported: use mode = tunnel`;
   if (encryption !== AES_GCM_16)
-    return `encryption transform ${encryption} is not supported: set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16`;
+    return `${encryptionName(encryption)} is not supported: set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16`;
   if (![16, 24, 32].includes(encryptionKey.length - SALT_BYTES))
     return `AES-GCM keys have 20, 28 or 36 bytes with their salt, not ${encryptionKey.length}`;
   if (!INTEGRITY_NONE.includes(request.integrity) || request.integrityKey.length > 0)
@@ -34,12 +47,11 @@ export function refuseSa(request: AddSaRequest): string | undefined {
     return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
   if (request.setMark.value !== 0 || request.setMark.mask !== 0)
     return "set_mark_in and set_mark_out are not supported";
-  if (request.interface !== "") return "SAs bound to an interface are not supported";
   if (request.labelled) return "SELinux labels are not supported";
   if (request.hardwareOffload !== "no" && request.hardwareOffload !== "auto")
     return "hardware offload is not supported: set hw_offload to no or auto";
   if (request.replayWindow > MAX_REPLAY_WINDOW)
-    return `replay_window ${request.replayWindow} is larger than ${MAX_REPLAY_WINDOW}`;
+    return `replay_window ${request.replayWindow} is too large: set it to ${MAX_REPLAY_WINDOW} or less`;
   if (srcSelectors.length === 0 || dstSelectors.length === 0) return "an SA without traffic selectors";
   if (srcSelectors.length + dstSelectors.length > MAX_SELECTORS)
     return `${srcSelectors.length + dstSelectors.length} traffic selectors, an SA has room for ${MAX_SELECTORS}`;

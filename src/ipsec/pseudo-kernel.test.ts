@@ -102,7 +102,13 @@ class Rig {
 
   restart(): PseudoKernel {
     const engine = new NodeEngine(this.sad);
-    this.kernel = new PseudoKernel({ sad: this.sad, spd: this.spd, engine, now: () => this.now });
+    this.kernel = new PseudoKernel({
+      sad: this.sad,
+      spd: this.spd,
+      engine,
+      now: () => this.now,
+      interfaces: ["wan0"],
+    });
     return this.kernel;
   }
 
@@ -257,16 +263,20 @@ test(
     const base = addSa(0xc0000101, false);
     const refused: [Partial<AddSaRequest>, RegExp][] = [
       [{ mode: 1 }, /mode 1/],
-      [{ encryption: 12, encryptionKey: key.subarray(0, 16), integrity: 12 }, /transform 12/],
+      [
+        { encryption: 12, encryptionKey: key.subarray(0, 16), integrity: 12 },
+        /AES-CBC is not .*esp_proposals/,
+      ],
       [{ encryptionKey: key.subarray(0, 19) }, /20, 28 or 36 bytes/],
       [{ integrity: 12, integrityKey: key }, /integrity transform 12/],
       [{ ipcomp: 2 }, /IPComp/],
-      [{ id: { ...base.id, protocol: 51 } }, /only ESP/],
+      [{ id: { ...base.id, protocol: 51 } }, /AH is not .*esp_proposals/],
       [{ id: { ...base.id, interfaceId: 5 } }, /interface ids/],
       [{ id: { ...base.id, mark: { value: 1, mask: 1 } } }, /marks/],
       [{ id: { ...base.id, dst: { address: new Uint8Array(16), port: 0 } } }, /families/],
       [{ replayWindow: 100_000, inbound: true }, /replay_window 100000/],
       [{ labelled: true }, /labels/],
+      [{ interface: "lan0" }, /interface = lan0 .*wan0/],
       [{ hardwareOffload: "packet" }, /hw_offload/],
       [{ srcSelectors: [] }, /without traffic selectors/],
       [{ srcSelectors: Array.from({ length: 40 }, () => net(1)) }, /41 traffic selectors/],
@@ -278,6 +288,12 @@ test(
       assert.ok(!/a0a1|160,161/i.test(answer.reason ?? ""));
     }
     assert.equal(rig.count(SaState.active), 0);
+    const unbound = policy(1, 0xc0000101);
+    const bound = { ...unbound, id: { ...unbound.id, interface: "lan0" } };
+    assert.match(rig.kernel.addPolicy(bound, session).reason ?? "", /interface = lan0 .*wan0/);
+    rig.ok(rig.kernel.addPolicy({ ...bound, id: { ...bound.id, interface: "wan0" } }, session));
+    const ah = rig.kernel.getSpi({ src: peer, dst: us, protocol: 51 }, session);
+    assert.match(ah.reason ?? "", /AH is not supported/);
   }),
 );
 

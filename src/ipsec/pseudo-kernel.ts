@@ -9,7 +9,7 @@
 import { randomInt } from "node:crypto";
 import { NONE } from "../memory/frames.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
-import { fillSlot, MODE_TUNNEL, refuseSa } from "./add-sa.js";
+import { fillSlot, MODE_TUNNEL, refuseInterface, refuseProtocol, refuseSa } from "./add-sa.js";
 import type { AeadEngine } from "./aead.js";
 import {
   type AddSaRequest,
@@ -55,6 +55,8 @@ export interface PseudoKernelParts {
   now(): number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
+  /** Names of the public interfaces, to which policies may be bound. */
+  interfaces?: readonly string[];
   /**
    * Deleted inbound SAs linger: they take what the peer has sent already until `endLingering` was called twice. charon
    * deletes an SA as soon as its peer says that it uses another one, which its last packets may not have overtaken.
@@ -73,6 +75,7 @@ export class PseudoKernel implements Kernel {
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
   /** Deleted inbound SAs: since the last call of endLingering, and since the one before. Undefined when none linger. */
   #lingering: { latest: number[]; earlier: number[] } | undefined;
+  readonly #interfaces: readonly string[];
   #order = 0;
   /** Outbound SAs by SPI and destination. */
   readonly #outbound = new Map<string, number>();
@@ -92,6 +95,7 @@ export class PseudoKernel implements Kernel {
     this.#now = parts.now;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#policyChanged = parts.policyChanged?.bind(parts);
+    this.#interfaces = parts.interfaces ?? [];
     if (parts.linger) this.#lingering = { latest: [], earlier: [] };
     this.#adopt();
   }
@@ -132,6 +136,8 @@ export class PseudoKernel implements Kernel {
   // ---- SAs ---------------------------------------------------------------------------------------------------------
 
   getSpi(request: { src: Host; dst: Host; protocol: number }, session: bigint): Answer & { spi?: number } {
+    const refusal = refuseProtocol(request.protocol);
+    if (refusal) return failed(refusal);
     const slot = this.#sad.allocate();
     if (slot < 0) return failed(this.#sadFull());
     let spi = 0;
@@ -151,11 +157,14 @@ export class PseudoKernel implements Kernel {
   }
 
   getCpi(): Answer {
-    return { status: Status.notSupported, reason: "IPComp is not supported" };
+    return {
+      status: Status.notSupported,
+      reason: "IPComp is not supported, the CHILD_SA goes without it: set ipcomp = no",
+    };
   }
 
   addSa(request: AddSaRequest, session: bigint): Answer {
-    const refusal = refuseSa(request);
+    const refusal = refuseSa(request) ?? refuseInterface(request.interface, this.#interfaces);
     if (refusal) return failed(refusal);
     return request.inbound ? this.#addInbound(request, session) : this.#addOutbound(request, session);
   }
@@ -313,7 +322,7 @@ export class PseudoKernel implements Kernel {
   // ---- policies ----------------------------------------------------------------------------------------------------
 
   addPolicy(request: PolicyRequest, session: bigint): Answer {
-    const refusal = refusePolicy(request);
+    const refusal = refusePolicy(request) ?? refuseInterface(request.id.interface, this.#interfaces);
     if (refusal) return failed(refusal);
     const entry = this.#freeEntries.pop();
     if (entry === undefined)
@@ -437,7 +446,6 @@ function refusePolicy(request: PolicyRequest): string | undefined {
   if (id.mark.value !== 0 || id.mark.mask !== 0 || id.interfaceId !== 0)
     return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
   if (id.labelled) return "SELinux labels are not supported";
-  if (id.interface !== "") return "policies bound to an interface are not supported";
   if (id.srcSelector.from.length !== id.dstSelector.from.length)
     return "selectors are of unlike address families";
   if (request.type !== PolicyType.ipsec) return undefined;

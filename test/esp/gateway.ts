@@ -86,6 +86,7 @@ export class TestGateway {
       spd: this.spd,
       engine: this.#engine,
       now: () => this.clock.seconds,
+      interfaces: ["public", "elsewhere"],
       linger: options.linger ?? false,
     });
     const context: AppContext = {

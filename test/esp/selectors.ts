@@ -1,7 +1,7 @@
 // What may enter a tunnel and what may come out of it (RFC 4301 §5): policies outbound, the SA's selectors inbound.
 
 import assert from "node:assert/strict";
-import { NEAR, type TestGateway } from "./gateway.js";
+import { FAR, NEAR, type TestGateway } from "./gateway.js";
 import type { Scapy, ScapySa } from "./scapy.js";
 import { forwarded, makeTunnel, OUT, type Suite, type TunnelOptions } from "./suite.js";
 
@@ -44,6 +44,28 @@ export function selectors({ test, scapy }: Suite): void {
       await outbound(gateway, scapy, cases);
       await inbound(gateway, scapy, toVita, cases);
     });
+
+  test("policies that are bound to an interface", async (gateway) => {
+    makeTunnel(gateway);
+    const protect = { from: "10.1.9.0/24", to: "10.2.0.0/16", espSpi: OUT };
+    const pass = { from: "10.1.0.0/16", to: "192.0.2.0/24", type: 2, priorityClass: 0, reqid: 0 };
+    const send = async (src: string, dst: string) => {
+      const packet = await scapy.packet(`IP(src="${src}",dst="${dst}")/UDP()`);
+      const result = gateway.send("private", [packet]);
+      return result.public.length === 1 ? {} : result.drops;
+    };
+    const elsewhere = { "protect.drop.interface": 1 };
+    gateway.policy({ ...protect, interface: "public" });
+    gateway.policy({ ...pass, interface: "public" });
+    assert.deepEqual(await send("10.1.9.1", "10.2.0.1"), {});
+    assert.deepEqual(await send("10.1.9.1", FAR), {});
+    // Newer ones come first.
+    gateway.policy({ ...protect, interface: "elsewhere" });
+    gateway.policy({ ...pass, interface: "elsewhere" });
+    assert.deepEqual(await send("10.1.9.1", "10.2.0.1"), elsewhere);
+    assert.deepEqual(await send("10.1.9.1", FAR), elsewhere);
+    assert.deepEqual(await send("10.1.8.1", "10.2.0.1"), {}, "the tunnel's own policy is not bound");
+  });
 
   bothWays("prefixes", { from: ["10.1.4.0/22"], to: ["10.2.0.0/16"] }, [
     [ip("UDP()"), "10.1.4.0", "10.2.255.255", true],
