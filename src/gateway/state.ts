@@ -44,6 +44,8 @@ export interface SaReport {
   bytes: number;
   /** Outbound: the last one that was reserved. Inbound: the highest one seen. As text, because it has 64 bits. */
   sequence: string;
+  /** Soft and hard limit; 0 for none. */
+  limits: { seconds: [number, number]; bytes: [number, number]; packets: [number, number] };
   ageSeconds: number;
   idleSeconds: number | null;
 }
@@ -137,6 +139,10 @@ function readSas(sad: Sad): SaReport[] {
       Array.from({ length: count }, (_, i) =>
         formatSelector(readSelector(sad.region, base + at.selectors + (first + i) * SELECTOR_SIZE)),
       );
+    const limits = (kind: number): [number, number] => [
+      sad.view.getFloat64(base + at.limits + 16 * kind, true),
+      sad.view.getFloat64(base + at.limits + 16 * kind + 8, true),
+    ];
     const lastUse = word(at.lastUse);
     const sequence = inbound
       ? (BigInt(word(at.topHigh)) << 32n) | BigInt(word(at.topLow))
@@ -164,6 +170,7 @@ function readSas(sad: Sad): SaReport[] {
       dstSelectors: selectors(word(at.srcSelectors), word(at.dstSelectors)),
       ...saTotals(sad, slot),
       sequence: String(sequence),
+      limits: { seconds: limits(0), bytes: limits(1), packets: limits(2) },
       ageSeconds: clock.seconds - word(at.added),
       idleSeconds: lastUse === 0 ? null : clock.seconds - lastUse,
     });
