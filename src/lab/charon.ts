@@ -58,6 +58,9 @@ export interface ChildSa {
   bytesOut: number;
   packetsIn: number;
   packetsOut: number;
+  /** Seconds since its last packet, each way; undefined when there was none. */
+  idleIn: number | undefined;
+  idleOut: number | undefined;
   encapsulated: boolean;
   esn: boolean;
   algorithm: string;
@@ -148,6 +151,10 @@ secrets {
 
 function textOf(connection: Connection | string): string {
   return typeof connection === "string" ? connection : swanctlConf(connection);
+}
+
+function seconds(value: string): number | undefined {
+  return value === "" ? undefined : Number(value);
 }
 
 /** True when somebody answers at a UNIX socket; the file alone is there a moment earlier. */
@@ -267,6 +274,8 @@ export class Charon {
         bytesOut: Number(text(child, "bytes-out")),
         packetsIn: Number(text(child, "packets-in")),
         packetsOut: Number(text(child, "packets-out")),
+        idleIn: seconds(text(child, "use-in")),
+        idleOut: seconds(text(child, "use-out")),
         encapsulated: text(child, "encap") === "yes",
         esn: text(child, "esn") === "1",
         algorithm: `${text(child, "encr-alg")}-${text(child, "encr-keysize")}`,
