@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Charon } from "../src/lab/charon.js";
-import { run, runJson, until } from "../src/lab/command.js";
+import { run, runJson, sleep, until } from "../src/lab/command.js";
 import { addAddress, createLink } from "../src/lab/netns.js";
 import { ikeProposals } from "../src/lab/sites.js";
 import { Flow, ping } from "../src/lab/traffic.js";
@@ -161,6 +161,7 @@ test("two road warriors with virtual addresses from a hub's pools", async (t) =>
         ),
       );
       await clients[1].charon.rekeyChild();
+      await sleep(500);
       for (const flow of flows) {
         const { sent, received } = await flow.stop();
         t.diagnostic(`${received} of ${sent} arrived`);

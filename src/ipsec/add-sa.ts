@@ -93,7 +93,8 @@ export function fillSlot(
       (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
       (request.copyDscp === 1 || request.copyDscp === 2 ? SaFlag.copyDscpIn : 0) |
       (selectors.some(hasTransport) ? SaFlag.transportSelectors : 0) |
-      (limits.some(({ life }) => life !== 0n) ? SaFlag.limited : 0),
+      (lifetime.time.life !== 0n ? SaFlag.timeLimit : 0) |
+      (lifetime.bytes.life !== 0n || lifetime.packets.life !== 0n ? SaFlag.volumeLimit : 0),
   );
   writeEndPoints(sad, slot, id.src, id.dst, request.udpEncapsulation);
   bytes.set(encryptionKey.subarray(0, keyLength), base + at.key);

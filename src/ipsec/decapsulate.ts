@@ -50,7 +50,8 @@ const ACTIVE = SaState.active;
 const LARVAL = SaState.larval;
 const DYING = SaState.dying;
 const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
-const LIMITED = SaFlag.limited;
+const VOLUME = SaFlag.volumeLimit;
+const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
@@ -316,7 +317,7 @@ export class Decapsulate implements App {
 
     const { length } = inner;
     // Again, because the packets before this one in the batch may have reached the limit.
-    if ((this.flags & LIMITED) !== 0 && !this.limits.take(length))
+    if ((this.flags & VOLUME) !== 0 && !this.limits.take(length))
       return this.drop(frame, COUNT["drop.sa_expired"]);
     frames.offset[frame] = start;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).

@@ -40,7 +40,9 @@ const highHalf = sequenceHigh;
 const checksumOf = headerChecksum;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
-const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, limited: LIMITED } = SaFlag;
+const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const VOLUME = SaFlag.volumeLimit;
+const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
 
 const at = saSlot.at;
@@ -195,7 +197,7 @@ export class Encapsulate implements App {
       const frame = taken[i];
       if (reason !== 0) this.drop(frame, reason);
       else if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
-      else if ((this.flags & LIMITED) !== 0 && !this.limits.take(this.frames.length[frame]))
+      else if ((this.flags & VOLUME) !== 0 && !this.limits.take(this.frames.length[frame]))
         this.drop(frame, COUNT["drop.sa_expired"]);
       else batch[ready++] = frame;
     }

@@ -3,7 +3,8 @@
 // as with Linux: an SA of 1,000 packets carries 1,000, one of 1,000 bytes those until 1,000 bytes are reached. With several
 // workers each of them can be a batch late.
 //
-// Only SAs with the flag `limited` come here, once for each run of packets, and once for each of those packets.
+// SAs without hard limits never come here; those with one of time (charon's default) come once for each run of packets,
+// those with one of bytes or packets (flag `volumeLimit`) also once for each packet.
 
 import type { Sad } from "./sad.js";
 import { MAX_WORKERS, SaFlag, saSlot } from "./sad-layout.js";

@@ -100,7 +100,7 @@ class Rig {
   now = 1000;
   kernel = this.restart();
 
-  restart(): PseudoKernel {
+  restart(linger = false): PseudoKernel {
     const engine = new NodeEngine(this.sad);
     this.kernel = new PseudoKernel({
       sad: this.sad,
@@ -108,6 +108,7 @@ class Rig {
       engine,
       now: () => this.now,
       interfaces: ["wan0"],
+      linger,
     });
     return this.kernel;
   }
@@ -254,6 +255,23 @@ test(
     );
     rig.ok(kernel.querySa({ ...outId(0xc0000101), dst: moved }));
     rig.ok(kernel.deleteSa({ ...outId(0xc0000101), dst: moved }));
+  }),
+);
+
+test(
+  "a supervisor that dies while a deleted SA lingers: the next one ends it, and its SPI is free",
+  withRig((rig) => {
+    rig.restart(true);
+    const spi = rig.establish(0xc0000101);
+    rig.ok(rig.kernel.deleteSa(inId(spi)));
+    assert.equal(rig.kernel.querySa(inId(spi)).status, Status.notFound);
+    assert.equal(rig.kernel.deleteSa(inId(spi)).status, Status.notFound);
+    assert.ok(rig.sad.lookup(spi) >= 0, "workers still find it");
+    rig.restart(true);
+    assert.equal(rig.sad.lookup(spi), -1);
+    rig.kernel.sweep();
+    assert.equal(rig.count(SaState.dying), 0);
+    rig.ok(rig.kernel.addSa(addSa(spi, true), session));
   }),
 );
 

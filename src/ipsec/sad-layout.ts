@@ -42,8 +42,9 @@ export const SaFlag = {
   softTold: 1 << 11,
   /** The hard limit was passed, and the key manager was told. */
   hardTold: 1 << 12,
-  /** The SA has a hard limit, so that the data path must look whether it is reached. */
-  limited: 1 << 13,
+  /** The SA has a hard limit of time, or of bytes or packets: the data path must look whether it is reached. */
+  timeLimit: 1 << 13,
+  volumeLimit: 1 << 14,
 } as const;
 
 export const sadHeader = struct(

@@ -144,20 +144,14 @@ const NO_IKE = `table bridge vita {
 }
 `;
 
-export type LifecycleOptions = Partial<SitesOptions> & {
-  /** What else to do before anything starts. */
-  prepare?: (lab: Lab, network: Network) => Promise<void>;
-};
-
 /** Both sites, charons connected to their Vitas, nothing initiated. */
 export async function withSites(
   name: string,
-  options: LifecycleOptions,
+  options: Partial<SitesOptions>,
   use: (sites: Sites) => Promise<void>,
 ): Promise<void> {
   await withLab(name, async (lab) => {
     const network = await createNetwork(lab, options.family ?? 4);
-    await options.prepare?.(lab, network);
     const all: SitesOptions = {
       family: 4,
       systems: { a: "vita", b: "vita" },
