@@ -8,6 +8,7 @@ import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
+import { Lingering } from "../ipsec/lingering.js";
 import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
@@ -98,13 +99,14 @@ export class Supervisor {
       clock.read();
       return clock.seconds;
     };
+    const lingering = new Lingering(this.#sad);
     this.#kernel = new PseudoKernel({
       sad: this.#sad,
       spd: this.#spd,
       engine: this.#engine,
       now,
       interfaces: configuration["public-interface"].map(({ name }) => name),
-      linger: true,
+      lingering,
       policyChanged: (request, present) => this.#routes?.change(request, present),
     });
 
@@ -133,7 +135,7 @@ export class Supervisor {
     });
     this.#lifetimes = setInterval(() => {
       lifetimes.check();
-      this.#kernel.endLingering();
+      lingering.end();
     }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);

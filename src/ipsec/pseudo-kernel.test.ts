@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { NodeEngine } from "./aead-node.js";
 import { type AddSaRequest, type PolicyRequest, type Selector, Status } from "./kernel.js";
+import { Lingering } from "./lingering.js";
 import { readEndPoints } from "./outer-header.js";
 import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
 import { Sad } from "./sad.js";
@@ -108,7 +109,7 @@ class Rig {
       engine,
       now: () => this.now,
       interfaces: ["wan0"],
-      linger,
+      ...(linger && { lingering: new Lingering(this.sad) }),
     });
     return this.kernel;
   }

@@ -23,6 +23,7 @@ import {
   Status,
   type UpdateSaRequest,
 } from "./kernel.js";
+import type { Lingering } from "./lingering.js";
 import { MultiMap } from "./multi-map.js";
 import { moveEndPoints, readEndPoints } from "./outer-header.js";
 import { PolicyEntries } from "./policy-entries.js";
@@ -57,11 +58,8 @@ export interface PseudoKernelParts {
   random?(limit: number): number;
   /** Names of the public interfaces, to which policies may be bound. */
   interfaces?: readonly string[];
-  /**
-   * Deleted inbound SAs linger: they take what the peer has sent already until `endLingering` was called twice. charon
-   * deletes an SA as soon as its peer says that it uses another one, which its last packets may not have overtaken.
-   */
-  linger?: boolean;
+  /** Takes inbound SAs that are deleted; without it they end at once. */
+  lingering?: Lingering;
   /** Told about every policy entry that comes (those found at the start included) or goes. */
   policyChanged?(request: PolicyRequest, present: boolean): void;
 }
@@ -73,8 +71,7 @@ export class PseudoKernel implements Kernel {
   readonly #now: () => number;
   readonly #random: (limit: number) => number;
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
-  /** Deleted inbound SAs: since the last call of endLingering, and since the one before. Undefined when none linger. */
-  #lingering: { latest: number[]; earlier: number[] } | undefined;
+  readonly #lingering: Lingering | undefined;
   readonly #interfaces: readonly string[];
   #order = 0;
   /** Outbound SAs by SPI and destination. */
@@ -96,7 +93,7 @@ export class PseudoKernel implements Kernel {
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#policyChanged = parts.policyChanged?.bind(parts);
     this.#interfaces = parts.interfaces ?? [];
-    if (parts.linger) this.#lingering = { latest: [], earlier: [] };
+    this.#lingering = parts.lingering;
     this.#adopt();
   }
 
@@ -290,8 +287,7 @@ export class PseudoKernel implements Kernel {
     this.#larval.delete(slot);
     this.#byReqid.delete(this.#reqid(slot), slot);
     if (inbound && wasActive && this.#lingering) {
-      this.#sad.linger(slot);
-      this.#lingering.latest.push(slot);
+      this.#lingering.add(slot);
       return;
     }
     if (!inbound) {
@@ -300,15 +296,6 @@ export class PseudoKernel implements Kernel {
     }
     this.#sad.release(slot);
     this.#sad.reclaim();
-  }
-
-  /** Ends inbound SAs for good that were deleted before the last call of this. */
-  endLingering(): void {
-    if (!this.#lingering) return;
-    const { latest, earlier } = this.#lingering;
-    for (const slot of earlier) this.#sad.release(slot);
-    this.#lingering = { latest: [], earlier: latest };
-    if (earlier.length > 0) this.#sad.reclaim();
   }
 
   flushSas(): Answer {

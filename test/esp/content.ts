@@ -206,9 +206,9 @@ export function content({ test, scapy }: Suite): void {
       succeed(gateway.kernel.deleteSa(saId(IN, "192.0.2.2", "192.0.2.1")));
       const { status } = gateway.kernel.querySa(saId(IN, "192.0.2.2", "192.0.2.1"));
       assert.equal(status, 6, "for charon it is gone");
-      gateway.kernel.endLingering();
+      gateway.lingering.end();
       assert.deepEqual(gateway.send("public", [first]).private, [forwarded(packet)]);
-      gateway.kernel.endLingering();
+      gateway.lingering.end();
       assert.deepEqual(gateway.send("public", [second]).drops, { "decapsulate.drop.no_sa": 1 });
       assert.equal(gateway.sad.state(1), 0, "and its slot is free");
     },

@@ -8,6 +8,7 @@ import type { AeadEngine } from "../../src/ipsec/aead.js";
 import { IpsecMbEngine } from "../../src/ipsec/aead-ipsec-mb.js";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
 import type { Answer } from "../../src/ipsec/kernel.js";
+import { Lingering } from "../../src/ipsec/lingering.js";
 import { PseudoKernel } from "../../src/ipsec/pseudo-kernel.js";
 import { Sad } from "../../src/ipsec/sad.js";
 import { Spd } from "../../src/ipsec/spd.js";
@@ -62,6 +63,7 @@ export const everyCounter = new Map<string, number>();
 export class TestGateway {
   readonly sad: Sad;
   readonly spd: Spd;
+  readonly lingering: Lingering;
   readonly kernel: PseudoKernel;
   readonly graph: Graph;
   readonly frames: Frames;
@@ -81,13 +83,14 @@ export class TestGateway {
     this.frames = new Frames(options.frames ?? 512);
     this.#engine =
       engine === "node" ? new NodeEngine(this.sad, this.frames) : new IpsecMbEngine(this.sad, this.frames);
+    this.lingering = new Lingering(this.sad);
     this.kernel = new PseudoKernel({
       sad: this.sad,
       spd: this.spd,
       engine: this.#engine,
       now: () => this.clock.seconds,
       interfaces: ["public", "elsewhere"],
-      linger: options.linger ?? false,
+      ...(options.linger && { lingering: this.lingering }),
     });
     const context: AppContext = {
       frames: this.frames,
