@@ -152,7 +152,7 @@ export class Softbench {
         sad: this.#sad,
         spd: this.#spd,
         aead: this.#aead,
-        clock: { seconds: 1 },
+        clock: { seconds: 1, milliseconds: 1000 },
         worker: 0,
       },
       plans,

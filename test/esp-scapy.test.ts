@@ -6,6 +6,7 @@ import { after, test } from "node:test";
 import { classifyCounters } from "../src/apps/classify.js";
 import { fibCounters } from "../src/apps/fib.js";
 import { fragmentCounters } from "../src/apps/fragment.js";
+import { holdCounters } from "../src/apps/hold-queue.js";
 import { icmpErrorCounters } from "../src/apps/icmp-errors.js";
 import { ipInputCounters } from "../src/apps/ip-input.js";
 import { protectCounters } from "../src/apps/protect.js";
@@ -27,6 +28,7 @@ import { replay } from "./esp/replay.js";
 import { Scapy } from "./esp/scapy.js";
 import { selectors } from "./esp/selectors.js";
 import { makeSuite } from "./esp/suite.js";
+import { waiting } from "./esp/waiting.js";
 
 const scapy = new Scapy();
 after(() => scapy.close());
@@ -44,6 +46,7 @@ for (const engine of unavailable === undefined ? (["ipsec-mb", "node"] as const)
   errors(suite);
   plumbing(suite);
   early(suite);
+  waiting(suite);
 }
 
 test("every packet that can end in these apps did, once at least, in some test above", () => {
@@ -53,6 +56,7 @@ test("every packet that can end in these apps did, once at least, in some test a
     encapsulate: encapsulateCounters,
     fib: fibCounters,
     fragment: fragmentCounters,
+    hold: holdCounters,
     "icmp-errors": icmpErrorCounters,
     "ip-input": ipInputCounters,
     link: linkCounters,

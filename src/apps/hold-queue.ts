@@ -1,6 +1,9 @@
 // Packets that wait for an SA. A packet that meets a trap, or a policy whose SA is gone, makes charon negotiate; it is
-// held meanwhile and sent when the SA comes, so that the first ping of a connection is not lost. The queue is small
-// and bounded, in packets for each policy and in time.
+// held meanwhile and sent when the SA comes, so that the first ping of a connection is not lost. The queue is bounded:
+// in packets, in packets for each policy, in a share of the packet memory, and in time.
+//
+// Who waits asks: once when the first packet comes, and again every second as long as one is there, because the supervisor
+// or charon may not have been listening.
 
 import { type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Notifier } from "../ipsec/worker-events.js";
@@ -8,24 +11,25 @@ import { type Frames, NONE } from "../memory/frames.js";
 
 export const holdCounters = {
   packets: "packets held until an SA comes",
-  released: "held packets that went on when an SA came, or a policy that needs none",
+  released: "held packets that got their SA, or met another policy by then",
   acquires: "requests for an SA handed to the supervisor",
   "drop.timeout": "no SA came in time",
-  "drop.full": "too many packets wait already",
+  "drop.full": "too many packets wait for an SA already",
 } as const;
 const COUNT = counterIndex(holdCounters);
 
-/** Packets that wait at most, over all policies and for one of them. */
+/** Packets that wait at most: over all policies, one in so many of the worker's frames, and for one policy. */
 const CAPACITY = 256;
+const SHARE = 16;
 const PER_POLICY = 32;
-/** Seconds that a packet waits. */
-const PATIENCE = 10;
+/** Milliseconds that a packet waits. */
+const PATIENCE = 10_000;
 /** Milliseconds between two requests for the same policy. */
 const REPEAT = 1000;
-/** Policies that can have a request under way; more share the places by chance. */
-const PLACES = 1024;
+const NEVER = -1;
 
 export interface Milliseconds {
+  /** Counts modulo 2^31. */
   milliseconds: number;
 }
 
@@ -34,78 +38,107 @@ export class HoldQueue {
   private readonly frames: Frames;
   private readonly clock: Milliseconds;
   private readonly notifier: Notifier;
-  /** The first `count` places are taken, oldest first. */
+  private readonly capacity: number;
+  // What waits, oldest first, in the first `count` places: the frame, the SPD's entry that it met, since when, and what
+  // the request says of it.
   private readonly held = new Int32Array(CAPACITY);
   private readonly entries = new Int32Array(CAPACITY);
   private readonly since = new Int32Array(CAPACITY);
-  /** When a policy was last asked for, and which one it was, by place. */
-  private readonly asked = new Int32Array(PLACES);
-  private readonly askedFor = new Int32Array(PLACES).fill(NONE);
-  private count = 0;
+  private readonly protocols = new Int32Array(CAPACITY);
+  private readonly srcPorts = new Int32Array(CAPACITY);
+  private readonly dstPorts = new Int32Array(CAPACITY);
+  /** When each entry of the SPD was last asked for. */
+  private readonly asked: Int32Array;
+  private waiting = 0;
 
-  constructor(context: AppContext, clock: Milliseconds, notifier: Notifier) {
+  /** @param entries how many the SPD has */
+  constructor(context: AppContext, clock: Milliseconds, notifier: Notifier, entries: number) {
     this.counters = context.counters("hold", holdCounters);
     this.frames = context.frames;
     this.clock = clock;
     this.notifier = notifier;
+    this.capacity = Math.max(1, Math.min(CAPACITY, Math.floor(context.frames.capacity / SHARE)));
+    this.asked = new Int32Array(entries).fill(NEVER);
+  }
+
+  /** Packets that wait now. */
+  get count(): number {
+    return this.waiting;
   }
 
   /**
-   * Takes a packet that the SPD entry wants protected. Owns the frame.
+   * Takes a packet that the SPD's entry wants protected. Owns the frame.
    * @param srcPort, dstPort -1 where the packet has none
    */
   hold(frame: number, entry: number, protocol: number, srcPort: number, dstPort: number): void {
-    const now = this.clock.milliseconds;
-    const place = entry & (PLACES - 1);
-    if (this.askedFor[place] !== entry || ((now - this.asked[place]) & 0x7fffffff) >= REPEAT) {
-      this.askedFor[place] = entry;
-      this.asked[place] = now;
-      this.counters[COUNT.acquires]++;
-      this.notifier.acquire(entry, this.frames.view, this.frames.offset[frame], protocol, srcPort, dstPort);
-    }
+    this.ask(frame, entry, protocol, srcPort, dstPort);
     let same = 0;
-    for (let i = 0; i < this.count; i++) if (this.entries[i] === entry) same++;
-    if (this.count === CAPACITY || same >= PER_POLICY) {
+    for (let i = 0; i < this.waiting; i++) if (this.entries[i] === entry) same++;
+    if (this.waiting === this.capacity || same >= PER_POLICY) {
       this.counters[COUNT["drop.full"]]++;
       this.frames.free(frame);
       return;
     }
-    this.put(this.count++, frame, entry, now);
+    const i = this.waiting++;
+    this.held[i] = frame;
+    this.entries[i] = entry;
+    this.since[i] = this.clock.milliseconds;
+    this.protocols[i] = protocol;
+    this.srcPorts[i] = srcPort;
+    this.dstPorts[i] = dstPort;
     this.counters[COUNT.packets]++;
   }
 
-  private put(i: number, frame: number, entry: number, since: number): void {
-    this.held[i] = frame;
-    this.entries[i] = entry;
-    this.since[i] = since;
+  /** Asks for an SA on behalf of a packet, unless that was done a moment ago. */
+  ask(frame: number, entry: number, protocol: number, srcPort: number, dstPort: number): void {
+    const now = this.clock.milliseconds;
+    const last = this.asked[entry];
+    if (last !== NEVER && ((now - last) & 0x7fffffff) < REPEAT) return;
+    this.asked[entry] = now;
+    this.counters[COUNT.acquires]++;
+    this.notifier.acquire(entry, this.frames.view, this.frames.offset[frame], protocol, srcPort, dstPort);
+  }
+
+  private move(from: number, to: number): void {
+    this.held[to] = this.held[from];
+    this.entries[to] = this.entries[from];
+    this.since[to] = this.since[from];
+    this.protocols[to] = this.protocols[from];
+    this.srcPorts[to] = this.srcPorts[from];
+    this.dstPorts[to] = this.dstPorts[from];
   }
 
   /**
    * Policies have changed: everything that waits gets another look, oldest first.
-   * @param look takes the frame and sends it on, or leaves it and returns false
+   * @param look takes the frame and sends it on (NONE), or leaves it and returns the entry for whose SA it waits
    */
-  release(look: (frame: number) => boolean): void {
+  release(look: (frame: number) => number): void {
     let kept = 0;
-    for (let i = 0; i < this.count; i++) {
-      const frame = this.held[i];
-      if (look(frame)) this.counters[COUNT.released]++;
-      else this.put(kept++, frame, this.entries[i], this.since[i]);
-    }
-    this.count = kept;
-  }
-
-  /** Gives up packets that have waited for too long. */
-  expire(): void {
-    const now = this.clock.milliseconds;
-    let kept = 0;
-    for (let i = 0; i < this.count; i++) {
-      if (((now - this.since[i]) & 0x7fffffff) < PATIENCE * 1000) {
-        this.put(kept++, this.held[i], this.entries[i], this.since[i]);
+    for (let i = 0; i < this.waiting; i++) {
+      const entry = look(this.held[i]);
+      if (entry === NONE) {
+        this.counters[COUNT.released]++;
         continue;
       }
-      this.frames.free(this.held[i]);
-      this.counters[COUNT["drop.timeout"]]++;
+      this.entries[i] = entry;
+      this.move(i, kept++);
     }
-    this.count = kept;
+    this.waiting = kept;
+  }
+
+  /** Gives up packets that have waited for too long, and asks again for the others. To be called every few milliseconds. */
+  tick(): void {
+    const now = this.clock.milliseconds;
+    let kept = 0;
+    for (let i = 0; i < this.waiting; i++) {
+      if (((now - this.since[i]) & 0x7fffffff) >= PATIENCE) {
+        this.frames.free(this.held[i]);
+        this.counters[COUNT["drop.timeout"]]++;
+        continue;
+      }
+      this.ask(this.held[i], this.entries[i], this.protocols[i], this.srcPorts[i], this.dstPorts[i]);
+      this.move(i, kept++);
+    }
+    this.waiting = kept;
   }
 }

@@ -1,20 +1,23 @@
 // The outbound policy decision (RFC 4301 §5.1): IP packets from the private side meet the SPD and go to the
 // encapsulating app with the SA that protects them, or leave in the clear where a policy says so, or end here. A packet
-// too long for the tunnel is cut where it may be, else its sender is told what fits.
+// whose policy has no SA that can be used waits for one (hold-queue.ts). A packet too long for the tunnel is cut where it
+// may be, else its sender is told what fits.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { innerMtu } from "../ipsec/encapsulate.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
-import { saSlot } from "../ipsec/sad-layout.js";
+import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
+import { transportPort } from "../ipsec/selector-check.js";
 import type { SpdIndex } from "../ipsec/spd-index.js";
-import { PolicyType } from "../ipsec/spd-layout.js";
+import { NARROWED, PolicyType } from "../ipsec/spd-layout.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { NO_MATCH } from "../net/lpm.js";
 import type { Bindings } from "./bindings.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
+import type { HoldQueue } from "./hold-queue.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 import type { SaRoutes } from "./sa-routes.js";
 
@@ -22,7 +25,9 @@ export const protectCounters = {
   bypassed: "packets that a pass policy let out in the clear",
   "drop.no_policy": "no policy matches: what is not allowed is discarded (RFC 4301 §5.1)",
   "drop.policy": "a drop policy matches",
-  "drop.no_sa": "the policy asks for protection, but there is no SA",
+  "drop.no_sa": "the policy asks for protection, but there is no SA, and nobody to ask for one",
+  "drop.narrowed":
+    "a trap matches, but its SA does not cover the packet: the peer has narrowed the selectors",
   "drop.no_route": "no route to the tunnel's far end, or to the destination of a bypassed packet",
   "drop.interface": "the policy is bound to an interface, and the way leads out by another",
   "drop.too_big": "longer than the tunnel carries, and must not be fragmented; the sender is told",
@@ -37,9 +42,18 @@ const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
+const NARROW = NARROWED;
+const portOf = transportPort;
+const FLAGS = saSlot.at.flags >>> 2;
 const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
+const EXPIRED = SaFlag.expired;
 const DF = 0x4000;
 const MIN_IPV6_MTU = 1280;
+
+// What becomes of a packet: it has ended here or gone its own way, goes to the encapsulating app, or waits for an SA.
+const ENDED = 0;
+const GOES_ON = 1;
+const WAITS = 2;
 
 export class Protect implements App {
   readonly counters: Counters;
@@ -52,6 +66,9 @@ export class Protect implements App {
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
   private readonly bindings: Bindings;
+  private readonly queue: HoldQueue;
+  /** Changes of the index when waiting packets had their last look. */
+  private seen = 0;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
@@ -70,6 +87,7 @@ export class Protect implements App {
       fragmenter: Fragmenter;
       errors: IcmpErrors;
       bindings: Bindings;
+      queue: HoldQueue;
     },
     readonly input: Link,
     /** To the encapsulating app. */
@@ -87,27 +105,50 @@ export class Protect implements App {
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
     this.bindings = parts.bindings;
+    this.queue = parts.queue;
   }
 
   readonly push = (): void => {
-    const { input, output } = this;
+    const { input, output, index } = this;
     // Policies, routes and end points may have changed since the last time.
     this.entry = NO_ENTRY;
+    if (index.changes !== this.seen) {
+      this.seen = index.changes;
+      this.queue.release(this.lookAgain);
+    }
     for (let n = input.readable; n > 0; n--) {
       const frame = input.receive();
-      if (this.protect(frame)) output.transmit(frame);
+      const verdict = this.protect(frame);
+      if (verdict === GOES_ON) output.transmit(frame);
+      else if (verdict === WAITS) this.wait(frame);
     }
   };
 
-  /** @returns false, for those who would return whether the packet goes on */
-  private drop(frame: number, reason: number): false {
-    this.counters[reason]++;
-    this.frames.free(frame);
-    return false;
+  /** For packets that wait. @returns the entry for whose SA this one still waits; NONE when it does not any more */
+  private readonly lookAgain = (frame: number): number => {
+    const verdict = this.protect(frame);
+    if (verdict === WAITS) return this.entry;
+    if (verdict === GOES_ON) this.output.transmit(frame);
+    return NOWHERE;
+  };
+
+  /** Has the packet, which `protect` has just looked at, wait for an SA. */
+  private wait(frame: number): void {
+    const { view, packet } = this;
+    const end = this.frames.offset[frame] + packet.length;
+    const src = portOf(view, packet, 0, end);
+    const dst = portOf(view, packet, 2, end);
+    this.queue.hold(frame, this.entry, packet.protocol, src, dst);
   }
 
-  /** @returns whether the packet goes to the encapsulating app as it is; the others have ended here, or gone their own way */
-  private protect(frame: number): boolean {
+  /** @returns ENDED, for those who would return what becomes of the packet */
+  private drop(frame: number, reason: number): number {
+    this.counters[reason]++;
+    this.frames.free(frame);
+    return ENDED;
+  }
+
+  private protect(frame: number): number {
     const { frames, view, packet, index } = this;
     const ip = frames.offset[frame];
     const length = frames.length[frame];
@@ -122,11 +163,23 @@ export class Protect implements App {
       if (type === PASS) return this.letPass(frame, ip, isIpv4);
       return this.drop(frame, COUNT["drop.policy"]);
     }
-    if (sa === NOWHERE) return this.drop(frame, COUNT["drop.no_sa"]);
+    if (sa < 0) return this.missSa(frame, sa);
     if (mtu < 0) return this.drop(frame, mtu === ASTRAY ? COUNT["drop.interface"] : COUNT["drop.no_route"]);
     frames.sa[frame] = sa;
     frames.limit[frame] = mtu;
-    return length <= mtu || this.shorten(frame, ip, mtu, isIpv4);
+    return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
+  }
+
+  /** There is no SA for a packet that asks for one. */
+  private missSa(frame: number, sa: number): number {
+    if (this.index.reqid(this.entry) === 0) return this.drop(frame, COUNT["drop.no_sa"]);
+    if (sa !== NARROW) return WAITS;
+    // Waiting is of no use, but asking may be: once in a long while, for which the supervisor cares.
+    const { view, packet } = this;
+    const end = this.frames.offset[frame] + packet.length;
+    const src = portOf(view, packet, 0, end);
+    this.queue.ask(frame, this.entry, packet.protocol, src, portOf(view, packet, 2, end));
+    return this.drop(frame, COUNT["drop.narrowed"]);
   }
 
   /** Finds out what the next packets, which match this entry, meet. */
@@ -136,25 +189,30 @@ export class Protect implements App {
     this.type = this.index.type(entry);
     this.sa = sa;
     this.mtu = NOWHERE;
-    if (this.type !== PROTECT || sa === NOWHERE) return;
+    if (this.type !== PROTECT || sa < 0) return;
+    const { words } = this.sad;
+    const slot = this.sad.offset(sa) >>> 2;
+    if ((words[slot + FLAGS] & EXPIRED) !== 0) {
+      this.sa = NOWHERE;
+      return;
+    }
     const port = this.routes.port(sa);
-    const outerLength = this.sad.words[(this.sad.offset(sa) >>> 2) + OUTER_LENGTH];
     if (port === NOWHERE) return;
     if (!this.bindings.allows(entry, port)) this.mtu = ASTRAY;
-    else this.mtu = innerMtu(this.fib.mtu[port], outerLength);
+    else this.mtu = innerMtu(this.fib.mtu[port], words[slot + OUTER_LENGTH]);
   }
 
-  /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns false: it does not go on as it is */
-  private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): false {
+  /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns ENDED: it does not go on as it is */
+  private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): number {
     if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.fragmenter.fragment(frame, mtu, this.output);
     else {
       this.counters[COUNT["drop.too_big"]]++;
       this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
     }
-    return false;
+    return ENDED;
   }
 
-  private letPass(frame: number, ip: number, isIpv4: boolean): false {
+  private letPass(frame: number, ip: number, isIpv4: boolean): number {
     const fib = this.fib;
     const view = this.view;
     const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
@@ -165,6 +223,6 @@ export class Protect implements App {
     this.frames.nextHop[frame] = hop;
     this.counters[COUNT.bypassed]++;
     this.bypass.transmit(frame);
-    return false;
+    return ENDED;
   }
 }

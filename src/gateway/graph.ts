@@ -9,6 +9,7 @@ import { Bindings } from "../apps/bindings.js";
 import { Classify } from "../apps/classify.js";
 import { Fib, type FibPort, fibCounters } from "../apps/fib.js";
 import { Fragmenter } from "../apps/fragment.js";
+import { HoldQueue, type Milliseconds } from "../apps/hold-queue.js";
 import { IcmpErrors } from "../apps/icmp-errors.js";
 import { IpInput } from "../apps/ip-input.js";
 import { Protect } from "../apps/protect.js";
@@ -25,6 +26,7 @@ import { type Clock, Encapsulate } from "../ipsec/encapsulate.js";
 import type { Sad } from "../ipsec/sad.js";
 import type { Spd } from "../ipsec/spd.js";
 import { SpdIndex } from "../ipsec/spd-index.js";
+import { type Notifier, silentNotifier } from "../ipsec/worker-events.js";
 import type { Port, PortOptions } from "../ports/port.js";
 
 /** A port to be made: its place in the graph, and how to make it once its link is there. */
@@ -39,7 +41,9 @@ export interface GraphParts {
   readonly sad: Sad;
   readonly spd: Spd;
   readonly aead: AeadEngine;
-  readonly clock: Clock;
+  readonly clock: Clock & Milliseconds;
+  /** Who hears of packets that want an SA, and of peers that moved; nobody when left out. */
+  readonly notifier?: Notifier;
   /** Number of this worker: its lane in the SAD's counters. */
   readonly worker: number;
 }
@@ -54,6 +58,8 @@ export class Graph {
   readonly ports: readonly Port[];
   readonly fib: Fib;
   readonly index: SpdIndex;
+  /** Packets that wait for an SA. */
+  readonly queue: HoldQueue;
   /** Names of the apps in the order in which they run, for those who measure. */
   readonly apps: readonly { name: string; app: App }[];
   readonly #errors: readonly IcmpErrors[];
@@ -64,7 +70,7 @@ export class Graph {
 
   /** @throws what opening a port throws; the ports opened before are closed then */
   constructor(parts: GraphParts, plans: readonly PortPlan[]) {
-    const { context, sad, spd, aead, clock, worker } = parts;
+    const { context, sad, spd, aead, clock, worker, notifier = silentNotifier } = parts;
     const link = () => {
       const made = new Link(context.frames);
       this.#links.push(made);
@@ -73,6 +79,7 @@ export class Graph {
     this.#linkCounters = context.counters("link", linkCounters);
     this.fib = new Fib(plans, context.counters("fib", fibCounters));
     this.index = new SpdIndex(spd);
+    this.queue = new HoldQueue(context, clock, notifier, spd.capacity);
     const routes = new SaRoutes(sad, this.fib);
     const toProtect = link();
     const toRoute = link();
@@ -101,7 +108,7 @@ export class Graph {
             app: new IpInput(context, toSenders, number, plan.kind, received, toProtect),
           });
       }
-      const { fib, index } = this;
+      const { fib, index, queue } = this;
       this.#decapsulate = new Decapsulate(
         context,
         sad,
@@ -110,6 +117,7 @@ export class Graph {
         worker,
         toDecapsulate,
         toRoute,
+        notifier,
       );
       this.apps = [
         ...first,
@@ -123,7 +131,16 @@ export class Graph {
           name: "protect",
           app: new Protect(
             context,
-            { index, sad, routes, fib, fragmenter, errors: toSenders, bindings: new Bindings(spd, plans) },
+            {
+              index,
+              sad,
+              routes,
+              fib,
+              fragmenter,
+              errors: toSenders,
+              bindings: new Bindings(spd, plans),
+              queue,
+            },
             toProtect,
             toEncapsulate,
             routed,
@@ -159,6 +176,7 @@ export class Graph {
   /** What is due every few milliseconds. @param milliseconds since the last call */
   tick(milliseconds: number): void {
     for (const errors of this.#errors) errors.refill(milliseconds);
+    this.queue.tick();
     let dropped = 0;
     for (const { dropped: count } of this.#links) dropped += count;
     this.#linkCounters[LINK["drop.full"]] += dropped - this.#linkDrops;

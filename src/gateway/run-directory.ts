@@ -75,6 +75,11 @@ export class RunDirectory {
     return this.file("charon.sock");
   }
 
+  /** Named pipe by which workers tell the supervisor of events. */
+  get eventPipe(): string {
+    return this.file("events");
+  }
+
   /** Exists while the workers forward packets. */
   get ready(): string {
     return this.file("ready");

@@ -19,6 +19,7 @@ import { type Logger, messageOf } from "./log.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
 import { TunRoutes } from "./tun-routes.js";
+import { WorkerEvents } from "./worker-events.js";
 import { endWorkersOf, WorkerProcess } from "./worker-process.js";
 
 /** Milliseconds for the workers to open their ports. */
@@ -41,6 +42,7 @@ export class Supervisor {
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
   #routes: TunRoutes | undefined;
+  #events: WorkerEvents | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -107,7 +109,17 @@ export class Supervisor {
       now,
       interfaces: configuration["public-interface"].map(({ name }) => name),
       lingering,
-      policyChanged: (request, present) => this.#routes?.change(request, present),
+      policyChanged: (request, present) => {
+        this.#routes?.change(request, present);
+        this.#events?.policyChanged(request);
+      },
+    });
+    this.#events = new WorkerEvents(this.#run.eventPipe, {
+      sad: this.#sad,
+      spd: this.#spd,
+      now,
+      send: (event) => (this.#service?.sendEvent(event) ?? 0) > 0,
+      logger: this.#log,
     });
 
     for (let i = 0; i < configuration.workers; i++) {
@@ -177,6 +189,7 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+    this.#events?.close();
     this.#routes?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.

@@ -1,108 +1,123 @@
 // The supervisor's end of the pipe by which workers tell what charon should know: packets that want an SA, and peers that
-// speak from another address. The pipe is a named one in the run directory. Both ends hold it open for reading and
-// writing, so that it outlives each of them.
+// speak from another address. What comes out of the pipe is compared with the tables as they are by now, and passed on
+// when it is still so and charon has not been told a moment ago.
 
-import { constants, lstatSync, openSync, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Event } from "../charon/protocol.js";
-import type { Selector } from "../ipsec/kernel.js";
+import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { readEndPoints } from "../ipsec/outer-header.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, SaState, saSlot } from "../ipsec/sad-layout.js";
 import type { Spd } from "../ipsec/spd.js";
-import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
-import { decodeWorkerEvent, type WorkerEvent, WorkerEventType, workerEvent } from "../ipsec/worker-events.js";
-import { mkfifo } from "../native/libc.js";
-import type { IpAddress } from "../net/address.js";
+import { NARROWED, PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
+import {
+  decodeWorkerEvent,
+  WORKER_EVENT_MARK,
+  type WorkerEvent,
+  WorkerEventType,
+  workerEvent,
+} from "../ipsec/worker-events.js";
+import { compareAddresses, formatAddress, type IpAddress } from "../net/address.js";
+import { openEventPipe } from "./event-pipe.js";
+import type { Logger } from "./log.js";
+import { LONGEST_PAUSE, Repeats } from "./repeats.js";
 
-/** Seconds between two acquires for one reqid, and two mappings for one SA. */
-const REPEAT = 2;
-const LARGEST_MEMORY = 65_536;
+/** Seconds after which a record is of no use any more: the packets that it is about are gone. */
+const STALE = 10;
 const HAS_PORTS = new Set([6, 17, 33, 132, 136]);
-
-/** Opens the pipe without ever waiting for the other end. The file is made if there is none. */
-export function openEventPipe(path: string): number {
-  try {
-    if (!lstatSync(path).isFIFO()) rmSync(path);
-  } catch {
-    // There is none.
-  }
-  try {
-    mkfifo(path, 0o600);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  return openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-}
 
 export interface WorkerEventsParts {
   sad: Sad;
   spd: Spd;
   /** CLOCK_MONOTONIC, seconds. */
   now(): number;
-  send(event: Event): void;
+  /** Hands an event to charon; false when it is not there. */
+  send(event: Event): boolean;
+  logger: Logger;
 }
 
 export class WorkerEvents {
   readonly #parts: WorkerEventsParts;
   readonly #socket: Socket;
   #rest: Buffer = Buffer.alloc(0);
-  /** When the last event about a reqid, or about an SA, was sent. */
-  readonly #sent = new Map<string, number>();
+  /** By reqid. */
+  readonly #acquires = new Repeats();
+  /** By SPI. */
+  readonly #mappings = new Repeats();
 
+  /** @throws SystemError when the pipe cannot be made */
   constructor(path: string, parts: WorkerEventsParts) {
     this.#parts = parts;
     this.#socket = new Socket({ fd: openEventPipe(path), readable: true, writable: false });
     this.#socket.on("data", (data: Buffer) => this.#take(data));
+    this.#socket.on("error", (error) => parts.logger.warn(`events of the workers: ${error.message}`));
     this.#socket.unref();
   }
 
-  #take(data: Buffer): void {
-    this.#rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, data]) : data;
-    const { size } = workerEvent;
-    let offset = 0;
-    for (; offset + size <= this.#rest.length; offset += size) {
-      const event = decodeWorkerEvent(this.#rest, offset);
-      if (event?.type === WorkerEventType.acquire) this.#acquire(event);
-      else if (event?.type === WorkerEventType.mapping) this.#mapping(event);
-    }
-    this.#rest = this.#rest.subarray(offset);
+  /** A policy came or went: an acquire about its reqid may have another outcome now. */
+  policyChanged({ id, reqid }: PolicyRequest): void {
+    if (id.direction === PolicyDirection.out) this.#acquires.forget(reqid);
   }
 
-  /** Is an event about this due, or was there one a moment ago? */
-  #isDue(key: string): boolean {
-    const now = this.#parts.now();
-    const last = this.#sent.get(key);
-    if (last !== undefined && now - last < REPEAT) return false;
-    if (this.#sent.size >= LARGEST_MEMORY) this.#sent.clear();
-    this.#sent.set(key, now);
-    return true;
+  #take(data: Buffer): void {
+    const bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, data]) : data;
+    const { size } = workerEvent;
+    let offset = 0;
+    while (offset + size <= bytes.length) {
+      const event = decodeWorkerEvent(bytes, offset);
+      if (event) {
+        this.#handle(event);
+        offset += size;
+        continue;
+      }
+      // No record: on to where the next one may begin.
+      const next = bytes.indexOf(WORKER_EVENT_MARK, offset + 1);
+      offset = next >= 0 ? next : Math.max(offset + 1, bytes.length - WORKER_EVENT_MARK.length + 1);
+    }
+    this.#rest = bytes.subarray(offset);
+  }
+
+  #handle(event: WorkerEvent): void {
+    if (this.#parts.now() - event.seconds > STALE) return;
+    if (event.type === WorkerEventType.acquire) this.#acquire(event);
+    else this.#mapping(event);
   }
 
   #acquire({ subject, protocol, src, dst, srcPort, dstPort }: WorkerEvent): void {
-    const { spd } = this.#parts;
+    const { spd, send } = this.#parts;
     if (subject >= spd.used || !spd.present(subject)) return;
     const { id, type, reqid } = spd.read(subject);
     if (id.direction !== PolicyDirection.out || type !== PolicyType.ipsec || reqid === 0) return;
-    if (!this.#isDue(`acquire ${reqid}`)) return;
-    this.#parts.send({
+    // Another policy may have the entry by now.
+    if (!contains(id.srcSelector, src) || !contains(id.dstSelector, dst)) return;
+    const now = this.#parts.now();
+    // charon refuses to negotiate what is up already.
+    const atLeast = spd.sa(subject) === NARROWED ? LONGEST_PAUSE : 1;
+    if (!this.#acquires.isDue(reqid, "", now, atLeast)) return;
+    const told = send({
       event: "acquire",
       reqid,
       src: hostSelector(src, protocol, srcPort),
       dst: hostSelector(dst, protocol, dstPort),
     });
+    if (told) this.#acquires.note(reqid, "", now);
   }
 
-  #mapping({ subject, src, srcPort }: WorkerEvent): void {
-    const { sad } = this.#parts;
-    if (subject >= sad.slotCount || sad.state(subject) !== SaState.active) return;
+  #mapping({ subject, spi, src, srcPort }: WorkerEvent): void {
+    const { sad, send } = this.#parts;
+    if (subject >= sad.slotCount || sad.state(subject) !== SaState.active || sad.spi(subject) !== spi) return;
     const flags = sad.flags(subject);
     if (!(flags & SaFlag.inbound) || !(flags & SaFlag.udpEncapsulation)) return;
-    const { dst } = readEndPoints(sad, subject);
-    const spi = sad.spi(subject);
-    if (!this.#isDue(`mapping ${spi}`)) return;
+    const known = readEndPoints(sad, subject);
+    if (known.src.address.length !== src.length) return;
+    if (compareAddresses(known.src.address, src) === 0 && known.src.port === srcPort) return;
+    const now = this.#parts.now();
+    const where = `${formatAddress(src)} ${srcPort}`;
+    if (!this.#mappings.isDue(spi, where, now)) return;
     const protocol = sad.words[(sad.offset(subject) + saSlot.at.protocol) >>> 2];
-    this.#parts.send({ event: "mapping", protocol, spi, dst, remote: { address: src, port: srcPort } });
+    const remote = { address: src, port: srcPort };
+    if (send({ event: "mapping", protocol, spi, dst: known.dst, remote }))
+      this.#mappings.note(spi, where, now);
   }
 
   close(): void {
@@ -110,6 +125,15 @@ export class WorkerEvents {
   }
 }
 
+function contains({ from, to }: Selector, address: IpAddress): boolean {
+  return (
+    from.length === address.length &&
+    compareAddresses(from, address) <= 0 &&
+    compareAddresses(address, to) <= 0
+  );
+}
+
+/** The packet itself as a selector. */
 function hostSelector(address: IpAddress, protocol: number, port: number): Selector {
   const isIcmp = protocol === 1 || protocol === 58;
   const exact = isIcmp || (HAS_PORTS.has(protocol) && port !== 0);

@@ -11,11 +11,13 @@ import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
+import { EventWriter } from "../ipsec/worker-events.js";
 import { Frames } from "../memory/frames.js";
-import { POLLIN, poll } from "../native/libc.js";
+import { POLLIN, poll, write } from "../native/libc.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
+import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
 import { type DevicePlan, localAddresses, planPorts } from "./ports.js";
@@ -29,6 +31,8 @@ const REFRESH = 20_000;
 const SLEEP = 1000;
 /** The same while packets wait for something that nothing wakes it for. */
 const SHORT_SLEEP = 1;
+/** The same while packets wait for an SA: nothing wakes the worker when it comes. */
+const DOZE = 4;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
 
@@ -54,9 +58,12 @@ class Worker {
     const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
     const frames = new Frames(configuration.limits.frames);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
+    const pipe = openEventPipe(run.eventPipe);
+    const notifier = new EventWriter(this.clock, (record) => write(pipe, record, record.length));
+    const aead = makeEngine(this.sad, frames);
     this.plans = planPorts(configuration, context, localAddresses());
     this.graph = new Graph(
-      { context, sad: this.sad, spd, aead: makeEngine(this.sad, frames), clock: this.clock, worker: index },
+      { context, sad: this.sad, spd, aead, clock: this.clock, worker: index, notifier },
       this.plans,
     );
     const { fib } = this.graph;
@@ -122,7 +129,8 @@ class Worker {
     add(this.monitor.fd, POLLIN);
     for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
     this.sad.leave(this.index);
-    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : SLEEP);
+    const sleep = this.graph.queue.count > 0 ? DOZE : SLEEP;
+    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : sleep);
   }
 }
 

@@ -2,7 +2,10 @@
 // `frames.outer` at the outer IP header), the IP packets inside go out with the SA that carried them.
 //
 //   SA by SPI → sequence number in the window? → decrypt the batch → ICV → window again, and mark
-//   → padding and next header → inner header → selectors of this very SA → ECN
+//   → where from? → padding and next header → inner header → selectors of this very SA → ECN
+//
+// A peer behind a NAT may speak from another address or port than before: what its packets say of that is believed once
+// they are authentic and new (RFC 3948 §3.2 needs no more), and told to the key manager, which moves the SA's end points.
 //
 // A packet that fails leaves the SA's window, counters and time of last use as they were. Packets of the same SA that
 // follow each other share what was read of the SA, and are counted together.
@@ -19,10 +22,12 @@ import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { admits } from "./selector-check.js";
+import { type Notifier, silentNotifier } from "./worker-events.js";
 
 export const decapsulateCounters = {
   packets: "packets decapsulated",
   bytes: "bytes of inner packets decapsulated",
+  moved: "packets in UDP that came from another address or port than the SA knows",
   dummies: "dummy packets (next header 59), which end here by design (RFC 4303 §2.6)",
   early: "packets that came before the keys of their SA, and waited for those",
   "drop.early": "came before the keys of its SA, and too many waited, or the keys did not come in time",
@@ -42,6 +47,7 @@ export const decapsulateCounters = {
 const COUNT = counterIndex(decapsulateCounters);
 const COUNT_PACKETS = COUNT.packets;
 const COUNT_BYTES = COUNT.bytes;
+const COUNT_MOVED = COUNT.moved;
 
 // What the data path uses of other modules has a name here: V8 compiles a module's own constants in, and looks those of
 // others up at each use.
@@ -53,6 +59,7 @@ const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } 
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
+const { udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
 const infer = inferHigh;
@@ -73,9 +80,12 @@ const FLAGS = at.flags >>> 2;
 const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
 const LAST_USE = at.lastUse >>> 2;
+const SOURCE = at.src;
+const SOURCE_PORT = at.srcPort;
 const PACKETS = at.packets >>> 3;
 const BYTES = at.bytes >>> 3;
 
+const UDP = 17;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
@@ -94,6 +104,9 @@ export class Decapsulate implements App {
   private readonly worker: number;
   private readonly limits: HardLimits;
   private readonly early: EarlyPackets;
+  private readonly notifier: Notifier;
+  /** The second in which the key manager was last told that an SA's peer has moved, by slot. */
+  private readonly told: Int32Array;
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
@@ -107,6 +120,9 @@ export class Decapsulate implements App {
   private keyLength = 0;
   private salt = 0;
   private reason = 0;
+  /** With ESP in UDP: where the SA's packets should come from. */
+  private sourcePort = 0;
+  private readonly source = new Int32Array(4);
 
   constructor(
     context: AppContext,
@@ -116,6 +132,7 @@ export class Decapsulate implements App {
     worker: number,
     readonly input: Link,
     readonly output: Link,
+    notifier: Notifier = silentNotifier,
   ) {
     this.counters = context.counters("decapsulate", decapsulateCounters);
     this.frames = context.frames;
@@ -130,6 +147,8 @@ export class Decapsulate implements App {
     this.early = new EarlyPackets(context.frames, sad, clock, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
     );
+    this.notifier = notifier;
+    this.told = new Int32Array(sad.slotCount);
   }
 
   readonly push = (): void => {
@@ -197,11 +216,39 @@ export class Decapsulate implements App {
       this.reason = COUNT["drop.no_sa"];
     else if ((flags & EXPIRED) !== 0) this.reason = COUNT["drop.sa_expired"];
     else this.reason = (flags & LIMITED) !== 0 && !this.limits.open(offset) ? COUNT["drop.sa_expired"] : 0;
+    if ((flags & IN_UDP) !== 0) this.openSource(offset);
   }
 
   private hold(frame: number): void {
     if (this.early.hold(frame, this.sa)) this.counters[COUNT.early]++;
     else this.drop(frame, COUNT["drop.early"]);
+  }
+
+  /** Reads where the SA's packets should come from. If that changes in this moment the supervisor, who changes it, knows. */
+  private openSource(offset: number): void {
+    const { view } = this.sad;
+    this.sourcePort = view.getUint16(offset + SOURCE_PORT, true);
+    for (let i = 0; i < 4; i++) this.source[i] = view.getInt32(offset + SOURCE + 4 * i);
+  }
+
+  /** Looks where an authentic packet of an SA with ESP in UDP came from. @param esp where its ESP header begins */
+  private compareSource(frame: number, esp: number): void {
+    const { view, source, sourcePort } = this;
+    const ip = this.frames.outer[frame];
+    const isIpv6 = (this.flags & OUTER_IPV6) !== 0;
+    if (view.getUint8(ip) >>> 4 !== (isIpv6 ? 6 : 4)) return;
+    if (view.getUint8(isIpv6 ? ip + 6 : ip + 9) !== UDP) return;
+    const port = view.getUint16(esp - 8);
+    // Port 0 is any: strongSwan's SAs for each CPU have it.
+    let same = port === sourcePort || sourcePort === 0;
+    if (isIpv6) for (let i = 0; i < 4; i++) same &&= view.getInt32(ip + 8 + 4 * i) === source[i];
+    else same &&= view.getInt32(ip + 12) === source[0];
+    if (same) return;
+    this.counters[COUNT_MOVED]++;
+    const now = this.clock.seconds;
+    if (this.told[this.sa] === now) return;
+    this.told[this.sa] = now;
+    this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
   }
 
   /** Counts what the SA has carried. */
@@ -290,6 +337,8 @@ export class Decapsulate implements App {
     const replay = accept(words, slot, high, low);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+
+    if ((this.flags & IN_UDP) !== 0) this.compareSource(frame, esp);
 
     const text = frames.length[frame] - OVERHEAD;
     const start = esp + HEADER;

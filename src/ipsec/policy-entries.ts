@@ -1,26 +1,31 @@
-// Where the entries of the SPD are: found again by their full tuple, by their selectors, and by the SPI that they name.
+// Where the entries of the SPD are: found again by their full tuple, by their selectors, by the SPI that they name, and
+// traps by their reqid.
 
 import { formatAddress } from "../net/address.js";
 import type { PolicyId, PolicyRequest, Selector } from "./kernel.js";
 import { MultiMap } from "./multi-map.js";
-import { PolicyDirection } from "./spd-layout.js";
+import { PolicyDirection, PolicyType } from "./spd-layout.js";
 
 export class PolicyEntries {
   readonly #byTuple = new MultiMap<string>();
   readonly #bySelectors = new MultiMap<string>();
   /** `out` entries only. */
   readonly #bySpi = new MultiMap<number>();
+  /** `out` entries that ask for protection and name no SPI. */
+  readonly #traps = new MultiMap<number>();
 
   add(entry: number, request: PolicyRequest): void {
     this.#byTuple.add(tupleKey(request), entry);
     this.#bySelectors.add(selectorsKey(request.id), entry);
     if (namesSa(request)) this.#bySpi.add(request.espSpi, entry);
+    if (isTrap(request)) this.#traps.add(request.reqid, entry);
   }
 
   delete(entry: number, request: PolicyRequest): void {
     this.#byTuple.delete(tupleKey(request), entry);
     this.#bySelectors.delete(selectorsKey(request.id), entry);
     if (namesSa(request)) this.#bySpi.delete(request.espSpi, entry);
+    if (isTrap(request)) this.#traps.delete(request.reqid, entry);
   }
 
   /** Of the entries that are equal to this one in all that counts, the newest. */
@@ -36,6 +41,10 @@ export class PolicyEntries {
     return this.#bySpi.get(spi);
   }
 
+  trapsOf(reqid: number): ReadonlySet<number> {
+    return this.#traps.get(reqid);
+  }
+
   all(): number[] {
     return this.#byTuple.all();
   }
@@ -43,6 +52,10 @@ export class PolicyEntries {
 
 function namesSa(request: PolicyRequest): boolean {
   return request.id.direction === PolicyDirection.out && request.espSpi !== 0;
+}
+
+function isTrap({ id, type, espSpi }: PolicyRequest): boolean {
+  return id.direction === PolicyDirection.out && type === PolicyType.ipsec && espSpi === 0;
 }
 
 function selectorKey({ from, to, protocol, fromPort, toPort }: Selector): string {

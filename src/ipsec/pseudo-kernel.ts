@@ -2,7 +2,9 @@
 // see its effect with their next packet; nothing has to be sent to them.
 //
 // Policies and SAs meet by SPI: an `out` entry names the SPI of the SA that shall protect its packets, and is pointed at
-// that SA's slot whenever one of the two comes, moves or goes (contract §4.2 with POLICY_SPI).
+// that SA's slot whenever one of the two comes, moves or goes (contract §4.2 with POLICY_SPI). A trap names none, and has
+// packets ask for an SA; once there is one for its reqid, what still meets the trap lies outside of what the peer agreed
+// to, and no further SA would be had for it: the entry is marked as narrowed while that lasts (contract §4.6).
 //
 // All state is in shared memory. A supervisor that starts again finds it there, with the sessions it belongs to.
 
@@ -30,12 +32,14 @@ import { PolicyEntries } from "./policy-entries.js";
 import type { Sad } from "./sad.js";
 import { MAX_WORKERS, SaFlag, SaState, saSlot } from "./sad-layout.js";
 import type { Spd } from "./spd.js";
-import { PolicyDirection, PolicyType } from "./spd-layout.js";
+import { NARROWED, PolicyDirection, PolicyType } from "./spd-layout.js";
 
 const at = saSlot.at;
 
 /** Seconds after which a reserved SPI without keys is given up, as Linux does (net.core.xfrm_acq_expires). */
 export const LARVAL_SECONDS = 165;
+/** Seconds that an SA must be old (in whole ones) before its trap counts as narrowed: its policies come one by one. */
+export const NARROWED_SECONDS = 2;
 /** Seconds for which the state of a key manager that went away is kept: it may come back, or be replaced by SAs of a new one. */
 export const ORPHAN_SECONDS = 180;
 
@@ -81,6 +85,8 @@ export class PseudoKernel implements Kernel {
   /** Active SAs, both directions, by reqid. */
   readonly #byReqid = new MultiMap<number>();
   readonly #entries = new PolicyEntries();
+  /** Reqids that have a young outbound SA. */
+  readonly #young = new Set<number>();
   readonly #freeEntries: number[] = [];
   /** Sessions of key managers: when they went away, or undefined while they are here. */
   readonly #sessions = new Map<bigint, number | undefined>();
@@ -200,6 +206,7 @@ export class PseudoKernel implements Kernel {
     this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
     this.#sad.publish(slot, SaState.active);
     this.#byReqid.add(request.reqid, slot);
+    if (!request.inbound) this.#young.add(request.reqid);
   }
 
   #sadFull(): string {
@@ -248,9 +255,12 @@ export class PseudoKernel implements Kernel {
     }
     moveEndPoints(this.#sad, slot, newSrc, newDst, request.newUdpEncapsulation);
     if (request.newReqid !== 0) {
-      this.#byReqid.delete(this.#reqid(slot), slot);
+      const oldReqid = this.#reqid(slot);
+      this.#byReqid.delete(oldReqid, slot);
       this.#byReqid.add(request.newReqid, slot);
       this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
+      this.#pointTraps(oldReqid);
+      if (isOutbound) this.#young.add(request.newReqid);
     }
     if (isOutbound) this.#pointEntries(id.spi);
     return success;
@@ -285,7 +295,8 @@ export class PseudoKernel implements Kernel {
     const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
     const wasActive = this.#sad.state(slot) === SaState.active;
     this.#larval.delete(slot);
-    this.#byReqid.delete(this.#reqid(slot), slot);
+    const reqid = this.#reqid(slot);
+    this.#byReqid.delete(reqid, slot);
     if (inbound && wasActive && this.#lingering) {
       this.#lingering.add(slot);
       return;
@@ -293,6 +304,7 @@ export class PseudoKernel implements Kernel {
     if (!inbound) {
       this.#outbound.delete(this.#outboundKey(slot));
       this.#pointEntries(spi);
+      this.#pointTraps(reqid);
     }
     this.#sad.release(slot);
     this.#sad.reclaim();
@@ -326,12 +338,33 @@ export class PseudoKernel implements Kernel {
 
   #saOf(request: PolicyRequest): number {
     if (request.id.direction !== PolicyDirection.out || request.type !== PolicyType.ipsec) return NONE;
+    if (request.espSpi === 0) return this.#hasGrownSa(request.reqid) ? NARROWED : NONE;
     return this.#outbound.get(outboundKey(request.espSpi, request.dst.address)) ?? NONE;
   }
 
   /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
   #pointEntries(spi: number): void {
     for (const entry of this.#entries.withSpi(spi)) this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+  }
+
+  /** Marks the traps of a reqid as narrowed, or as ready to ask. */
+  #pointTraps(reqid: number): void {
+    for (const entry of this.#entries.trapsOf(reqid))
+      this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+  }
+
+  #hasGrownSa(reqid: number): boolean {
+    const now = this.#now();
+    for (const slot of this.#byReqid.get(reqid)) {
+      if (this.#sad.flags(slot) & SaFlag.inbound) continue;
+      if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= NARROWED_SECONDS) return true;
+    }
+    return false;
+  }
+
+  #hasOutbound(reqid: number): boolean {
+    for (const slot of this.#byReqid.get(reqid)) if (!(this.#sad.flags(slot) & SaFlag.inbound)) return true;
+    return false;
   }
 
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
@@ -390,12 +423,17 @@ export class PseudoKernel implements Kernel {
     if (session !== 0n) this.#sessions.set(session, this.#now());
   }
 
-  /** Gives up what has timed out: reserved SPIs, and the state of key managers that did not come back. */
+  /** Gives up what has timed out: reserved SPIs, and the state of key managers that did not come back. Notes narrowed traps. */
   sweep(): void {
     const now = this.#now();
     for (const slot of this.#larval)
       if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= LARVAL_SECONDS)
         this.#release(slot);
+    for (const reqid of this.#young) {
+      const hasGrown = this.#hasGrownSa(reqid);
+      if (hasGrown) this.#pointTraps(reqid);
+      if (hasGrown || !this.#hasOutbound(reqid)) this.#young.delete(reqid);
+    }
     for (const [session, since] of this.#sessions) {
       if (since === undefined || now - since < ORPHAN_SECONDS) continue;
       this.#sessions.delete(session);

@@ -21,12 +21,13 @@ const holds6 = containsIpv6;
 const portOf = transportPort;
 const matches = matchesTransport;
 
-/** Words of an entry in the private copy: source selector, destination selector, type, SA, flags. */
+/** Words of an entry in the private copy: source selector, destination selector, type, SA, flags, reqid. */
 const SRC = 0;
 const DST = SELECTOR_WORDS;
 const TYPE = 2 * SELECTOR_WORDS;
 const SA = TYPE + 1;
 const TRANSPORT = TYPE + 2;
+const REQID = TYPE + 3;
 const ENTRY_WORDS = 24;
 
 interface Node {
@@ -59,6 +60,8 @@ export class SpdIndex {
   private readonly lengths4 = new Int32Array(33);
   private readonly lengths6 = new Int32Array(129);
   private generation = -1;
+  /** Counts the calls of `refresh` that found something new. */
+  changes = 0;
 
   constructor(spd: Spd) {
     this.spd = spd;
@@ -70,6 +73,7 @@ export class SpdIndex {
   /** Takes over what has changed in the SPD since the last call. Cheap when nothing has. */
   refresh(): void {
     if (this.spd.generation === this.generation) return;
+    this.changes = (this.changes + 1) | 0;
     const { generation, used } = this.spd;
     let torn = false;
     for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
@@ -91,6 +95,7 @@ export class SpdIndex {
     const mine = words.slice((offset + at.src) >>> 2, (offset + at.dst + SELECTOR_WORDS * 4) >>> 2);
     const type = words[(offset + at.type) >>> 2];
     const sa = atomics[(offset + at.sa) >>> 2];
+    const reqid = words[(offset + at.reqid) >>> 2];
     const request = isOut ? this.spd.read(entry) : undefined;
     if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return false;
 
@@ -106,6 +111,7 @@ export class SpdIndex {
     this.copy.set(mine, copy + SRC);
     this.copy[copy + TYPE] = type;
     this.copySigned[copy + SA] = sa;
+    this.copy[copy + REQID] = reqid;
     if (sameSelectors) {
       known.version = version;
       return true;
@@ -224,9 +230,14 @@ export class SpdIndex {
     return this.copy[entry * ENTRY_WORDS + TYPE];
   }
 
-  /** SAD slot of the entry's SA, or NONE. */
+  /** SAD slot of the entry's SA, NONE, or NARROWED. */
   sa(entry: number): number {
     return this.copySigned[entry * ENTRY_WORDS + SA];
+  }
+
+  /** 0 for an entry for which no SA can be asked. */
+  reqid(entry: number): number {
+    return this.copy[entry * ENTRY_WORDS + REQID];
   }
 }
 

@@ -9,6 +9,8 @@ export const SPD_VERSION = 1;
 
 export const PolicyDirection = { in: 0, out: 1, forward: 2 } as const;
 export const PolicyType = { ipsec: 1, pass: 2, drop: 3 } as const;
+/** `sa` of a trap that stands beneath an SA of its own: what the SA's entries leave over gets no other one. */
+export const NARROWED = -2;
 export const PriorityClass = { pass: 0, default: 1, routed: 2, fallback: 3 } as const;
 
 export const spdHeader = struct(
@@ -34,9 +36,14 @@ export const policyEntry = struct(
     present: u32("0 for a free entry"),
     direction: u32("0 in, 1 out, 2 forward"),
     type: u32("1 protect, 2 pass, 3 drop"),
-    sa: i32("out: SAD slot of the SA that protects the packets, -1 while there is none"),
+    sa: i32(
+      "out: SAD slot of the SA that protects the packets; -1 while there is none; -2 for a trap whose reqid has an SA that \
+does not cover what meets the trap, because the peer has narrowed the selectors",
+    ),
     reqid: u32("joins policies and SAs"),
-    rank: f64("entries are evaluated in the order of their ranks, lowest first"),
+    rank: f64(
+      "entries are evaluated in the order of their ranks, lowest first; the whole part is what strongSwan calls priority",
+    ),
     order: f64("counts installations: among equal ranks the newest entry is the first"),
     src: bytes(SELECTOR_SIZE, "source selector, laid out as in the SAD", 4),
     dst: bytes(SELECTOR_SIZE, "destination selector", 4),

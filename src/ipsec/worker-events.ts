@@ -1,6 +1,9 @@
 // What a worker has to tell the supervisor: records of a fixed size, written to a pipe that both keep open. A write of one
-// record is atomic (pipe(7), PIPE_BUF) and never blocks; a record that does not fit is lost, and told again with a
-// later packet.
+// record is atomic (pipe(7), PIPE_BUF) and never blocks; a record that does not fit is lost, and told again later.
+//
+// The reader trusts nothing in the pipe: a record begins with a mark by which the next one is found again behind whatever
+// is none (a supervisor that was killed may have taken half a record with it), and says what it is about in a way that
+// can be compared with what the tables say by then.
 
 import { bytes, struct, u16, u32 } from "../memory/layout.js";
 
@@ -15,8 +18,11 @@ export const workerEvent = struct(
   "worker event",
   "One record in the pipe between workers and supervisor.",
   {
+    magic: u32('"VITE"'),
     type: u32("1 acquire, 2 mapping"),
     subject: u32("acquire: entry of the SPD; mapping: slot of the SAD"),
+    spi: u32("mapping: SPI of the SA in that slot"),
+    seconds: u32("CLOCK_MONOTONIC when the record was written"),
     family: u16("4 or 6"),
     protocol: u16("acquire: IP protocol of the packet"),
     srcPort: u16("source port; for ICMP type × 256 + code"),
@@ -25,8 +31,12 @@ export const workerEvent = struct(
     src: bytes(16, "source address; mapping: the peer's new one"),
     dst: bytes(16, "destination address"),
   },
-  16,
+  64,
 );
+
+/** "VITE", the first four bytes of every record. */
+export const WORKER_EVENT_MARK = Uint8Array.of(0x56, 0x49, 0x54, 0x45);
+const MAGIC = 0x45544956;
 
 /** What the data path calls. Neither allocates nor blocks. */
 export interface Notifier {
@@ -40,8 +50,11 @@ export interface Notifier {
     dstPort: number,
   ): void;
   /** @param outer where the outer IP header begins */
-  mapping(slot: number, view: DataView, outer: number, srcPort: number): void;
+  mapping(slot: number, spi: number, view: DataView, outer: number, srcPort: number): void;
 }
+
+/** For graphs without a supervisor. */
+export const silentNotifier: Notifier = { acquire: () => {}, mapping: () => {} };
 
 const at = workerEvent.at;
 
@@ -50,8 +63,14 @@ export class EventWriter implements Notifier {
   readonly record = new Uint8Array(workerEvent.size);
   private readonly fields = new DataView(this.record.buffer);
 
-  /** @param write takes `record` as it is during the call */
-  constructor(private readonly write: (record: Uint8Array) => void) {}
+  /**
+   * @param clock CLOCK_MONOTONIC, as of this breath
+   * @param write takes `record` as it is during the call
+   */
+  constructor(
+    private readonly clock: { readonly seconds: number },
+    private readonly write: (record: Uint8Array) => void,
+  ) {}
 
   acquire(
     entry: number,
@@ -61,16 +80,17 @@ export class EventWriter implements Notifier {
     srcPort: number,
     dstPort: number,
   ): void {
-    this.fill(WorkerEventType.acquire, entry, view, ip, protocol, srcPort, dstPort);
+    this.fill(WorkerEventType.acquire, entry, 0, view, ip, protocol, srcPort, dstPort);
   }
 
-  mapping(slot: number, view: DataView, outer: number, srcPort: number): void {
-    this.fill(WorkerEventType.mapping, slot, view, outer, 0, srcPort, 0);
+  mapping(slot: number, spi: number, view: DataView, outer: number, srcPort: number): void {
+    this.fill(WorkerEventType.mapping, slot, spi, view, outer, 0, srcPort, 0);
   }
 
   private fill(
     type: number,
     subject: number,
+    spi: number,
     view: DataView,
     ip: number,
     protocol: number,
@@ -80,8 +100,11 @@ export class EventWriter implements Notifier {
     const { fields } = this;
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
     this.record.fill(0);
+    fields.setUint32(at.magic, MAGIC, true);
     fields.setUint32(at.type, type, true);
     fields.setUint32(at.subject, subject, true);
+    fields.setUint32(at.spi, spi, true);
+    fields.setUint32(at.seconds, this.clock.seconds, true);
     fields.setUint16(at.family, isIpv4 ? 4 : 6, true);
     fields.setUint16(at.protocol, protocol, true);
     fields.setUint16(at.srcPort, srcPort < 0 ? 0 : srcPort, true);
@@ -99,6 +122,8 @@ export class EventWriter implements Notifier {
 export interface WorkerEvent {
   type: number;
   subject: number;
+  spi: number;
+  seconds: number;
   protocol: number;
   srcPort: number;
   dstPort: number;
@@ -112,14 +137,19 @@ export function decodeWorkerEvent(record: Uint8Array, offset = 0): WorkerEvent |
   const type = fields.getUint32(at.type, true);
   const family = fields.getUint16(at.family, true);
   if (
+    fields.getUint32(at.magic, true) !== MAGIC ||
     (type !== WorkerEventType.acquire && type !== WorkerEventType.mapping) ||
     (family !== 4 && family !== 6)
   )
     return undefined;
-  const address = (start: number) => record.slice(offset + start, offset + start + (family === 4 ? 4 : 16));
+  // A copy, which `slice` of a Buffer would not be.
+  const address = (start: number) =>
+    Uint8Array.from(record.subarray(offset + start, offset + start + (family === 4 ? 4 : 16)));
   return {
     type,
     subject: fields.getUint32(at.subject, true),
+    spi: fields.getUint32(at.spi, true),
+    seconds: fields.getUint32(at.seconds, true),
     protocol: fields.getUint16(at.protocol, true),
     srcPort: fields.getUint16(at.srcPort, true),
     dstPort: fields.getUint16(at.dstPort, true),

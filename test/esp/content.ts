@@ -218,12 +218,21 @@ export function content({ test, scapy }: Suite): void {
   test("SAs beyond their hard limit carry nothing, either way", async (gateway) => {
     const { toVita } = makeTunnel(gateway);
     const [there, back] = await scapy.packets(udp(4, 10), udp(4, 10, "", true));
-    for (let slot = 0; slot < gateway.sad.slotCount; slot++)
-      if (gateway.sad.state(slot) !== 0)
-        gateway.sad.words[(gateway.sad.offset(slot) + saSlot.at.flags) >>> 2] |= SaFlag.expired;
+    // In the moment between the policy's decision and the encryption.
+    const protect = gateway.graph.apps.find(({ name }) => name === "protect")!.app;
+    const { push } = protect;
+    protect.push = () => {
+      push();
+      for (let slot = 0; slot < gateway.sad.slotCount; slot++)
+        if (gateway.sad.state(slot) !== 0)
+          gateway.sad.words[(gateway.sad.offset(slot) + saSlot.at.flags) >>> 2] |= SaFlag.expired;
+    };
+    assert.deepEqual(gateway.send("private", [there]).drops, { "encapsulate.drop.sa_expired": 1 });
     const [encrypted] = await scapy.encrypt(toVita, { packet: back, sequence: 1 });
     assert.deepEqual(gateway.send("public", [encrypted]).drops, { "decapsulate.drop.sa_expired": 1 });
-    assert.deepEqual(gateway.send("private", [there]).drops, { "encapsulate.drop.sa_expired": 1 });
+    // And from then on packets wait for the SA that comes after it.
+    assert.deepEqual(gateway.send("private", [there]), { public: [], private: [], drops: {} });
+    assert.equal(gateway.graph.queue.count, 1);
   });
 
   test("an outbound SA that is deleted under a worker which has not looked yet", async (gateway) => {
@@ -243,9 +252,10 @@ export function content({ test, scapy }: Suite): void {
     gateway.sad.leave(0);
     gateway.kernel.sweep();
     assert.deepEqual(gateway.sendFrames("private", [frame], false).drops, { "encapsulate.drop.no_sa": 1 });
-    assert.deepEqual(gateway.send("private", [packet]).drops, { "protect.drop.no_sa": 1 });
+    assert.deepEqual(gateway.send("private", [packet]).drops, {});
+    assert.equal(gateway.graph.queue.count, 1, "the packet waits for another SA");
     succeed(gateway.kernel.addPolicy(policyRequest({ type: 3 }), 1n));
-    assert.deepEqual(gateway.send("private", [packet]).drops, { "protect.drop.policy": 1 });
+    assert.deepEqual(gateway.send("private", [packet]).drops, { "protect.drop.policy": 2 });
   });
 }
 

@@ -19,6 +19,7 @@ import {
   type SaOptions,
   saRequest,
 } from "../../src/ipsec/testing/requests.js";
+import { decodeWorkerEvent, EventWriter, type WorkerEvent } from "../../src/ipsec/worker-events.js";
 import { Frames } from "../../src/memory/frames.js";
 import { makeScratch } from "../../src/memory/testing/scratch.js";
 import { parsePrefix } from "../../src/net/address.js";
@@ -68,7 +69,13 @@ export class TestGateway {
   readonly graph: Graph;
   readonly frames: Frames;
   /** Seconds of the gateway's clock, for the kernel and for the worker. */
-  readonly clock = { seconds: 1000 };
+  readonly clock = {
+    seconds: 1000,
+    get milliseconds() {
+      return this.seconds * 1000;
+    },
+  };
+  readonly #events: WorkerEvent[] = [];
   readonly #scratch = makeScratch("esp");
   readonly #engine: AeadEngine;
   readonly #ports = new Map<Side, MemoryPort>();
@@ -101,8 +108,11 @@ export class TestGateway {
         return values;
       },
     };
+    const notifier = new EventWriter(this.clock, (record) => {
+      this.#events.push(decodeWorkerEvent(record.slice())!);
+    });
     this.graph = new Graph(
-      { context, sad: this.sad, spd: this.spd, aead: this.#engine, clock: this.clock, worker: 0 },
+      { context, sad: this.sad, spd: this.spd, aead: this.#engine, clock: this.clock, worker: 0, notifier },
       [this.#plan("private", options.tun ? "ip" : "ethernet"), this.#plan("public", "ethernet")],
     );
     this.#connect();
@@ -186,9 +196,15 @@ export class TestGateway {
     for (let breath = 0; this.graph.engine.breathe() > 0 || this.graph.pending; breath++)
       assert.ok(breath < 10_000, "packets go round for ever");
     this.graph.tick(0);
-    const { available, capacity } = this.frames;
-    assert.equal(available + this.graph.held, capacity, "every frame has been freed");
+    const owned = this.frames.capacity - this.frames.available;
+    const waiting = this.graph.held + this.graph.queue.count;
+    assert.equal(owned, waiting, "every frame has been freed, but for those that wait for an SA");
     return { public: this.#take("public"), private: this.#take("private"), drops: this.#drops() };
+  }
+
+  /** What the worker would have told the supervisor since the last call. */
+  takeEvents(): WorkerEvent[] {
+    return this.#events.splice(0);
   }
 
   #hasEthernet(side: Side): boolean {

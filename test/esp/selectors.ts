@@ -183,13 +183,13 @@ export function selectors({ test, scapy }: Suite): void {
     assert.deepEqual(gateway.send("private", [packet]).drops, { "protect.drop.no_policy": 1 });
   });
 
-  test("policies: pass in the clear, drop, trap without an SA", async (gateway) => {
+  test("policies: pass in the clear, drop, protect without an SA and a way to get one", async (gateway) => {
     makeTunnel(gateway);
     gateway.policy({ to: "10.2.3.0/24", type: 2, priorityClass: 0 });
     gateway.policy({ to: "203.0.113.0/24", type: 2, priorityClass: 0 });
     gateway.policy({ from: "::/0", to: "2001:db8:ffff::/48", type: 2, priorityClass: 0 });
     gateway.policy({ to: "10.2.4.0/24", type: 3 });
-    gateway.policy({ to: "10.7.0.0/16", priorityClass: 2, reqid: 9 });
+    gateway.policy({ to: "10.7.0.0/16", priorityClass: 2, reqid: 0 });
     const to = (dst: string) => `IP(src="10.1.0.5",dst="${dst}")/UDP()/Raw(b"clear")`;
     const [clear, dropped, trapped, nowhere, far6] = await scapy.packets(
       to("203.0.113.9"),
