@@ -193,7 +193,7 @@ function readPolicies(spd: Spd): PolicyState[] {
         direction: directions[id.direction],
         type: types[request.type] as PolicyState["type"],
         class: classes[request.priorityClass],
-        rank: spd.rank(entry),
+        rank: Math.floor(spd.rank(entry)),
         src: formatSelector(id.srcSelector),
         dst: formatSelector(id.dstSelector),
         tunnelSrc: formatAddress(request.src.address),

@@ -75,8 +75,17 @@ export class TunRoutes {
     }
   }
 
-  #routesFor({ id, type, dst }: PolicyRequest): { key: string; words: string[]; family: "-4" | "-6" }[] {
-    if (id.direction !== PolicyDirection.out || type !== PolicyType.ipsec) return [];
+  #routesFor({
+    id,
+    type,
+    reqid,
+    dst,
+  }: PolicyRequest): { key: string; words: string[]; family: "-4" | "-6" }[] {
+    // While an SA moves to other addresses a policy that drops stands in for the one that protects: what the host sends
+    // must go on meeting it, and not leave by another route, in the clear. Policies without a reqid are for all traffic
+    // from here to there, of which the host's own is none that a route could tell.
+    const standsForSa = type === PolicyType.ipsec || (type === PolicyType.drop && reqid !== 0);
+    if (id.direction !== PolicyDirection.out || !standsForSa) return [];
     const { from, to } = id.dstSelector;
     const family = from.length === 4 ? "-4" : "-6";
     const source = this.#localAddressIn(id.srcSelector.from, id.srcSelector.to);

@@ -56,8 +56,9 @@ export function writeEndPoints(
   words[(base + at.outerLength) >>> 2] = length;
   words[(base + at.outerSum) >>> 2] = sum;
   const flags = (base + at.flags) >>> 2;
-  words[flags] &= ~(SaFlag.outerIpv6 | SaFlag.udpEncapsulation);
-  words[flags] |= (isIpv6 ? SaFlag.outerIpv6 : 0) | (udpEncapsulation ? SaFlag.udpEncapsulation : 0);
+  const wanted = (isIpv6 ? SaFlag.outerIpv6 : 0) | (udpEncapsulation ? SaFlag.udpEncapsulation : 0);
+  Atomics.or(words, flags, wanted);
+  Atomics.and(words, flags, ~((SaFlag.outerIpv6 | SaFlag.udpEncapsulation) & ~wanted));
 }
 
 /** Changes the end points of an SA in use (RFC 4555, RFC 3948 §3.2), so that no worker ever sees half of them. */

@@ -188,12 +188,25 @@ export class Spd {
 
 const PRIORITY_BASE = 200_000;
 
+/** More than any computed priority. */
+const PRIORITY_LIMIT = 2 ** 20;
+
 /**
- * Order of evaluation, lowest first, as strongSwan computes it for Linux: class, then longer prefixes, then protocol,
- * then ports, then interface; at equal selectors a negotiated entry beats a trap.
+ * Order of evaluation, lowest first, as strongSwan has it on Linux: the computed priority, or the manual one. Entries of
+ * the same manual priority are ordered by what would have been computed, which is in the fraction: a trap that is
+ * installed again must not come before the SA that it led to.
  */
 export function policyRank(request: PolicyRequest): number {
-  if (request.manualPriority !== 0) return request.manualPriority;
+  const { manualPriority } = request;
+  const computed = computedPriority(request);
+  return manualPriority === 0 ? computed : manualPriority + computed / PRIORITY_LIMIT;
+}
+
+/**
+ * Class, then longer prefixes, then protocol, then ports, then interface; at equal selectors a negotiated entry beats a
+ * trap.
+ */
+function computedPriority(request: PolicyRequest): number {
   const { priorityClass, id } = request;
   let rank = PRIORITY_BASE;
   if (priorityClass === PriorityClass.fallback) rank += 2 * PRIORITY_BASE;
