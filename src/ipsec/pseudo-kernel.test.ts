@@ -8,10 +8,11 @@ import { NodeEngine } from "./aead-node.js";
 import { type AddSaRequest, type PolicyRequest, type Selector, Status } from "./kernel.js";
 import { Lingering } from "./lingering.js";
 import { readEndPoints } from "./outer-header.js";
-import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
+import { LARVAL_SECONDS, NARROWED_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
 import { Sad } from "./sad.js";
 import { SaState } from "./sad-layout.js";
 import { Spd } from "./spd.js";
+import { NARROWED } from "./spd-layout.js";
 
 const session = 7n;
 const none = { value: 0, mask: 0 };
@@ -273,6 +274,40 @@ test(
     rig.kernel.sweep();
     assert.equal(rig.count(SaState.dying), 0);
     rig.ok(rig.kernel.addSa(addSa(spi, true), session));
+  }),
+);
+
+test(
+  "a trap counts as narrowed while its reqid has an SA that is not brand new, whoever supervises",
+  withRig((rig) => {
+    const trap = policy(1, 0, { priorityClass: 2 });
+    rig.ok(rig.kernel.addPolicy(trap, session));
+    const marked = () => rig.spd.sa(0);
+    assert.equal(marked(), -1);
+    rig.establish(0xc0000101);
+    rig.kernel.sweep();
+    assert.equal(marked(), -1, "its policies may be on their way");
+    rig.restart();
+    rig.now += NARROWED_SECONDS;
+    rig.kernel.sweep();
+    assert.equal(marked(), NARROWED);
+    rig.restart();
+    assert.equal(marked(), NARROWED);
+    rig.ok(rig.kernel.addSa(addSa(0xc0000102, false), session));
+    rig.ok(rig.kernel.deleteSa(outId(0xc0000101)));
+    assert.equal(marked(), -1, "what is left is young");
+    rig.now += NARROWED_SECONDS;
+    rig.kernel.sweep();
+    assert.equal(marked(), NARROWED);
+    rig.ok(rig.kernel.deletePolicy(trap));
+    rig.ok(rig.kernel.addPolicy(trap, session));
+    rig.ok(rig.kernel.deleteSa(outId(0xc0000102)));
+    rig.kernel.sweep();
+    const entries = Array.from({ length: rig.spd.used }, (_, i) => i).filter((i) => rig.spd.present(i));
+    assert.deepEqual(
+      entries.filter((i) => rig.spd.read(i).espSpi === 0).map((i) => rig.spd.sa(i)),
+      [-1],
+    );
   }),
 );
 

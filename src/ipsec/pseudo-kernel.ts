@@ -119,7 +119,9 @@ export class PseudoKernel implements Kernel {
         continue;
       }
       this.#byReqid.add(this.#reqid(slot), slot);
-      if (!(sad.flags(slot) & SaFlag.inbound)) this.#outbound.set(this.#outboundKey(slot), slot);
+      if (sad.flags(slot) & SaFlag.inbound) continue;
+      this.#outbound.set(this.#outboundKey(slot), slot);
+      this.#young.add(this.#reqid(slot));
     }
     // Nobody knows to where these were being moved.
     for (const slot of cutOff) this.#release(slot);

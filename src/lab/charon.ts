@@ -112,7 +112,8 @@ function strongswanConf(options: CharonOptions, viciUri: string): string {
 `;
 }
 
-function swanctlConf(c: Connection): string {
+/** A whole swanctl.conf with this one connection. */
+export function swanctlConf(c: Connection): string {
   return `connections {
   ${connectionName} {
     version = 2
