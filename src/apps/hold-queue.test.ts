@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Frames, NONE } from "../memory/frames.js";
-import { HoldQueue, holdCounters } from "./hold-queue.js";
+import { Frames } from "../memory/frames.js";
+import { ENDED, GONE, HoldQueue, holdCounters } from "./hold-queue.js";
 
 function makeQueue(frameCount = 4096) {
   const frames = new Frames(frameCount);
@@ -32,7 +32,7 @@ test("frames leave in their order, and those that must stay keep it", () => {
     if (held.indexOf(frame) % 2 !== 0) return 7;
     first.push(frame);
     frames.free(frame);
-    return NONE;
+    return GONE;
   });
   assert.deepEqual(first, [held[0], held[2], held[4]]);
   assert.equal(queue.count, 2);
@@ -40,7 +40,7 @@ test("frames leave in their order, and those that must stay keep it", () => {
   queue.release((frame) => {
     second.push(frame);
     frames.free(frame);
-    return NONE;
+    return GONE;
   });
   assert.deepEqual(second, [held[1], held[3]]);
   assert.equal(queue.count, 0);
@@ -87,4 +87,20 @@ test("a packet asks at once, again each second, and is given up after ten; the c
   assert.equal(queue.count, 1, "only the young one is left");
   assert.equal(count("drop.timeout"), 3);
   assert.equal(frames.available, frames.capacity - 1);
+});
+
+test("after a packet that got its SA the next one asks at once; after one that was dropped it does not", () => {
+  const { queue, hold, asked, frames } = makeQueue();
+  for (const [outcome, requests] of [
+    [ENDED, 1],
+    [GONE, 1],
+    [GONE, 2],
+  ]) {
+    hold(1);
+    assert.equal(asked.length, requests);
+    queue.release((frame) => {
+      frames.free(frame);
+      return outcome;
+    });
+  }
 });

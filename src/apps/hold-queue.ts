@@ -7,7 +7,7 @@
 
 import { type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Notifier } from "../ipsec/worker-events.js";
-import { type Frames, NONE } from "../memory/frames.js";
+import type { Frames } from "../memory/frames.js";
 
 export const holdCounters = {
   packets: "packets held until an SA comes",
@@ -27,6 +27,10 @@ const PATIENCE = 10_000;
 /** Milliseconds between two requests for the same policy. */
 const REPEAT = 1000;
 const NEVER = -1;
+
+/** What became of a packet at its second look: it is on its way, or it was dropped. */
+export const GONE = -1;
+export const ENDED = -2;
 
 export interface Milliseconds {
   /** Counts modulo 2^31. */
@@ -110,13 +114,16 @@ export class HoldQueue {
 
   /**
    * Policies have changed: everything that waits gets another look, oldest first.
-   * @param look takes the frame and sends it on (NONE), or leaves it and returns the entry for whose SA it waits
+   * @param look takes the frame and sends it on (GONE) or ends it (ENDED), or leaves it and returns the entry for whose SA
+   * it waits
    */
   release(look: (frame: number) => number): void {
     let kept = 0;
     for (let i = 0; i < this.waiting; i++) {
       const entry = look(this.held[i]);
-      if (entry === NONE) {
+      if (entry < 0) {
+        // It has its SA. Should that go, who asks next has a need of his own.
+        if (entry === GONE) this.asked[this.entries[i]] = NEVER;
         this.counters[COUNT.released]++;
         continue;
       }

@@ -17,7 +17,7 @@ import { NO_MATCH } from "../net/lpm.js";
 import type { Bindings } from "./bindings.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
-import type { HoldQueue } from "./hold-queue.js";
+import { GONE, type HoldQueue, ENDED as NOT_WAITING } from "./hold-queue.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 import type { SaRoutes } from "./sa-routes.js";
 
@@ -54,6 +54,8 @@ const MIN_IPV6_MTU = 1280;
 const ENDED = 0;
 const GOES_ON = 1;
 const WAITS = 2;
+const ON_ITS_WAY = GONE;
+const NO_MORE = NOT_WAITING;
 
 export class Protect implements App {
   readonly counters: Counters;
@@ -124,12 +126,13 @@ export class Protect implements App {
     }
   };
 
-  /** For packets that wait. @returns the entry for whose SA this one still waits; NONE when it does not any more */
+  /** For packets that wait. @returns the entry for whose SA this one still waits, or what became of it */
   private readonly lookAgain = (frame: number): number => {
     const verdict = this.protect(frame);
     if (verdict === WAITS) return this.entry;
-    if (verdict === GOES_ON) this.output.transmit(frame);
-    return NOWHERE;
+    if (verdict === ENDED) return NO_MORE;
+    this.output.transmit(frame);
+    return ON_ITS_WAY;
   };
 
   /** Has the packet, which `protect` has just looked at, wait for an SA. */
