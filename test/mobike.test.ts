@@ -1,15 +1,30 @@
 // MOBIKE (RFC 4555): a gateway changes its address under traffic, then the interface; the SAs move along, without a rekey.
+// With IPv4 the other gateway's own host uses the tunnel as well, for everything: what charon there answers to the new
+// address must not go into the tunnel, nor what the host sends into the clear.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Capture } from "../src/lab/capture.js";
 import { swanctlConf } from "../src/lab/charon.js";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { addAddress, createLink, setSysctls } from "../src/lab/netns.js";
-import { connectionOf, createNetwork, type Gateway, startGateway } from "../src/lab/sites.js";
+import {
+  connectionOf,
+  createNetwork,
+  type Gateway,
+  type SitesOptions,
+  startGateway,
+} from "../src/lab/sites.js";
 import { Flow, ping } from "../src/lab/traffic.js";
 
 const RATE = 500;
+
+/** Gateway A has two uplinks, gateway B a TUN device. */
+const vita: NonNullable<SitesOptions["vita"]> = (usual, side) =>
+  side === "a"
+    ? { ...usual, "public-interface": [...usual["public-interface"], { name: "wan1", driver: "xdp" }] }
+    : { ...usual, "private-interface": [...usual["private-interface"], { name: "vita0", driver: "tun" }] };
 
 const plans = {
   4: { bits: 24, next: "192.0.2.11", other: "198.51.100.1", otherNet: "198.51.100.0/24" },
@@ -47,26 +62,18 @@ for (const family of [4, 6] as const)
         family,
         systems: { a: "vita", b: "vita" } as const,
         preSharedKey: "here and there",
-        vita: (
-          usual: Parameters<NonNullable<Parameters<typeof startGateway>[3]["vita"]>>[0],
-          side: "a" | "b",
-        ) =>
-          side === "b"
-            ? usual
-            : {
-                ...usual,
-                "public-interface": [...usual["public-interface"], { name: "wan1", driver: "xdp" as const }],
-              },
+        vita,
       };
       const mobile = (side: "a" | "b") => ({
         ...connectionOf(network, side, base),
         extra: ["mobike = yes", "rekey_time = 0", "reauth_time = 0"],
       });
+      const all = family === 4 ? ["0.0.0.0/0"] : undefined;
       const options = {
         ...base,
         swanctl: {
-          a: swanctlConf({ ...mobile("a"), localAddress: "%any" }),
-          b: swanctlConf({ ...mobile("b"), remoteAddress: "%any" }),
+          a: swanctlConf({ ...mobile("a"), localAddress: "%any", ...(all && { localSelectors: all }) }),
+          b: swanctlConf({ ...mobile("b"), remoteAddress: "%any", ...(all && { remoteSelectors: all }) }),
         },
       };
       // The route with the lower metric is the one of the network that wan0 is in.
@@ -109,10 +116,27 @@ for (const family of [4, 6] as const)
           },
         },
       ];
+      const clear = await Capture.start(lab, {
+        name: "clear",
+        namespace: network.wan,
+        device: "to-b",
+        filter: "icmp",
+      });
+      if (all) {
+        // Somebody who would take what leaves in the clear.
+        const router = ["192.0.2.254", "dev", "wan0"];
+        await ip("b", "neighbour", "add", ...router, "lladdr", "02:00:00:00:00:01", "nud", "permanent");
+        await ip("b", "route", "add", "default", "via", ...router);
+      }
+      const fromHost = all && ping(gateways.b, sides.a.host, 1500, 0.003, sides.b.gateway);
       for (const { to, go } of moves) {
         await go();
         await until("the SAs to move", () => farEnds(b).every((end) => end === to), 10_000, 20);
         await sleep(1500);
+        if (all) {
+          const { stdout } = await ip("b", "route", "show", "table", "221");
+          assert.match(stdout, new RegExp(`^default dev vita0.*\nthrow ${to} *\n$`));
+        }
         const now = missing();
         const times = now.map((count, i) => ((count - lost[i]) / RATE) * 1000);
         context.diagnostic(
@@ -127,6 +151,13 @@ for (const family of [4, 6] as const)
         assert.equal(totals.sent - totals.received, lost[i], "datagrams were lost after the last move");
         assert.equal(totals.duplicates, 0);
       }
+      if (fromHost) {
+        const { sent, received } = await fromHost;
+        assert.ok(received > 0 && received < sent, `${received} of ${sent} pings of the host came back`);
+      }
+      assert.equal(clear.count, 0, "packets left in the clear");
+      await ping(gateways.b, other, 1, 0.1, "wan0");
+      if (family === 4) await until("the capture to see what is in the clear", () => clear.count > 0, 2000);
       const after = await a.charon.installed();
       assert.deepEqual(
         [after?.spiIn, after?.spiOut],

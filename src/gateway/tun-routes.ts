@@ -1,7 +1,10 @@
 // Routes that the policies ask for: traffic of the gateway's own host to what lies behind the tunnels goes to the TUN
 // device. They live in a table of their own, looked up before the main one, so that nothing of the host's is changed and
-// everything goes with one flush. Where a tunnel covers its own far end (0.0.0.0/0, say) the far end is thrown back to the
-// main table: IKE and ESP must not go into the tunnel.
+// everything goes with one flush.
+//
+// IKE and ESP must not go into the tunnels. What charon sends from its ports goes past the table, to whomever: a peer that
+// has just moved is asked at its new address before any policy names that. Where a tunnel covers its own far end
+// (0.0.0.0/0, say) the far end is thrown back to the main table besides, for the kernel's ESP on the slow path.
 
 import { execFileSync } from "node:child_process";
 import type { PolicyRequest } from "../ipsec/kernel.js";
@@ -17,6 +20,8 @@ import {
 import { createTun, deleteTun } from "../ports/tun.js";
 import { type Logger, messageOf } from "./log.js";
 
+const IKE_PORTS = ["500", "4500"];
+
 interface Wanted {
   /** Arguments of `ip route replace`. */
   readonly words: readonly string[];
@@ -26,22 +31,35 @@ interface Wanted {
 
 export class TunRoutes {
   readonly #device: string;
+  /** Number of the table, which is the preference of its rules as well. */
   readonly #table: string;
+  /** Preference of the rule behind them, which does nothing but to be gone to. */
+  readonly #past: string;
   readonly #log: Logger;
   readonly #wanted = new Map<string, Wanted>();
 
-  /** Makes the device, or takes over the one that an earlier run left, and the rule; the table begins empty. */
+  /** Makes the device, or takes over the one that an earlier run left, and the rules; the table begins empty. */
   constructor(device: string, mtu: number, table: number, log: Logger) {
     this.#device = device;
     this.#table = String(table);
+    this.#past = String(table + 1);
     this.#log = log;
     createTun(device, mtu);
     ip("link", "set", device, "up");
     for (const family of ["-4", "-6"]) {
-      this.#quietly(family, "rule", "del", "pref", this.#table, "lookup", this.#table);
-      ip(family, "rule", "add", "pref", this.#table, "lookup", this.#table);
+      for (const rule of this.#rules()) this.#quietly(family, "rule", "del", ...rule);
+      for (const rule of this.#rules()) ip(family, "rule", "add", ...rule);
       this.#quietly(family, "route", "flush", "table", this.#table);
     }
+  }
+
+  /** Among rules of one preference the first one that was added comes first. */
+  #rules(): string[][] {
+    return [
+      ["pref", this.#past, "nop"],
+      ...IKE_PORTS.map((port) => ["pref", this.#table, "ipproto", "udp", "sport", port, "goto", this.#past]),
+      ["pref", this.#table, "lookup", this.#table],
+    ];
   }
 
   /** A policy came or went. */
@@ -128,10 +146,10 @@ export class TunRoutes {
     }
   }
 
-  /** Removes rule, routes and device. */
+  /** Removes rules, routes and device. */
   close(): void {
     for (const family of ["-4", "-6"]) {
-      this.#quietly(family, "rule", "del", "pref", this.#table, "lookup", this.#table);
+      for (const rule of this.#rules().reverse()) this.#quietly(family, "rule", "del", ...rule);
       this.#quietly(family, "route", "flush", "table", this.#table);
     }
     try {

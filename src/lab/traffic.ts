@@ -12,16 +12,18 @@ export interface Counted {
   received: number;
 }
 
-/** Sends `count` echo requests, `interval` seconds apart. */
+/** Sends `count` echo requests, `interval` seconds apart. @param from own address, or device */
 export async function ping(
   namespace: string,
   address: string,
   count: number,
   interval: number,
+  from?: string,
 ): Promise<Counted> {
+  const source = from === undefined ? [] : ["-I", from];
   const { stdout } = await run(
     "ping",
-    ["-n", "-q", "-c", String(count), "-i", String(interval), "-W", "1", address],
+    ["-n", "-q", "-c", String(count), "-i", String(interval), "-W", "1", ...source, address],
     { namespace, tolerate: true },
   );
   const numbers = /(\d+) packets transmitted, (\d+) received/.exec(stdout);
