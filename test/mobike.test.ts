@@ -1,4 +1,5 @@
-// MOBIKE (RFC 4555): a gateway changes its address under traffic, then the interface; the SAs move along, without a rekey.
+// MOBIKE (RFC 4555): a gateway changes its address under traffic, then the interface, then moves behind a NAT, where plain
+// ESP becomes ESP in UDP; the SAs move along, without a rekey.
 // With IPv4 the other gateway's own host uses the tunnel as well, for everything: what charon there answers to the new
 // address must not go into the tunnel, nor what the host sends into the clear.
 
@@ -8,6 +9,7 @@ import { Capture } from "../src/lab/capture.js";
 import { swanctlConf } from "../src/lab/charon.js";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
+import { Nat, natAddresses } from "../src/lab/nat.js";
 import { addAddress, createLink, setSysctls } from "../src/lab/netns.js";
 import {
   connectionOf,
@@ -20,35 +22,52 @@ import { Flow, ping } from "../src/lab/traffic.js";
 
 const RATE = 500;
 
-/** Gateway A has two uplinks, gateway B a TUN device. */
+/** Gateway A has three uplinks, gateway B a TUN device. */
 const vita: NonNullable<SitesOptions["vita"]> = (usual, side) =>
   side === "a"
-    ? { ...usual, "public-interface": [...usual["public-interface"], { name: "wan1", driver: "xdp" }] }
+    ? { ...usual, "public-interface": ["wan0", "wan1", "wan2"].map((name) => ({ name, driver: "xdp" })) }
     : { ...usual, "private-interface": [...usual["private-interface"], { name: "vita0", driver: "tun" }] };
 
 const plans = {
-  4: { bits: 24, next: "192.0.2.11", other: "198.51.100.1", otherNet: "198.51.100.0/24" },
-  6: { bits: 64, next: "2001:db8:ffff::11", other: "2001:db8:eeee::1", otherNet: "2001:db8:eeee::/64" },
+  4: {
+    bits: 24,
+    next: "192.0.2.11",
+    inside: "192.168.77.2",
+    other: "198.51.100.1",
+    otherNet: "198.51.100.0/24",
+  },
+  6: {
+    bits: 64,
+    next: "2001:db8:ffff::11",
+    inside: "fd77::2",
+    other: "2001:db8:eeee::1",
+    otherNet: "2001:db8:eeee::/64",
+  },
 } as const;
 
 /** Far ends of gateway B's SAs that are in use. */
 function farEnds(gateway: Gateway): string[] {
   const sas = gateway.vita!.state().sas.filter(({ state }) => state === "active");
-  return sas.map(({ direction, src, dst }) => (direction === "in" ? src : dst));
+  return sas.map(({ direction, src, dst }) =>
+    (direction === "in" ? src : dst).replace(/\[3\d{4}\]$/, " in UDP"),
+  );
 }
 
 for (const family of [4, 6] as const)
-  test(`MOBIKE over IPv${family}: another address, then another interface, under traffic both ways`, async (context) => {
+  test(`MOBIKE over IPv${family}: another address, another interface, behind a NAT, under traffic both ways`, async (context) => {
     await withLab("mobike", async (lab) => {
       const network = await createNetwork(lab, family);
       const { gateways, hosts, sides } = network;
-      const { bits, next, other, otherNet } = plans[family];
+      const { bits, next, inside, other, otherNet } = plans[family];
       // A second uplink of gateway A, with another provider's addresses; to B both lead over the one switch.
       await createLink(
         { namespace: gateways.a, device: "wan1", addresses: [`${other}/${bits}`] },
         { namespace: network.wan, device: "to-a1" },
       );
       await run("ip", ["-n", network.wan, "link", "set", "to-a1", "master", "switch"]);
+      // A third one is behind a NAT; the default route leads there.
+      const nat = await Nat.create(lab, { family, wan: network.wan, ports: [30_000, 30_999] });
+      await nat.connect({ namespace: gateways.a, device: "wan2", address: inside });
       await setSysctls(gateways.a, {
         "net.ipv4.conf.all.arp_ignore": 1,
         // An address that came second stays when the first one goes.
@@ -115,6 +134,14 @@ for (const family of [4, 6] as const)
             await ip("a", "address", "del", `${next}/${bits}`, "dev", "wan0");
           },
         },
+        {
+          to: natAddresses[family].outside,
+          udp: true,
+          go: async () => {
+            await ip("a", "route", "del", sides.b.wan, "dev", "wan1", "metric", "2000");
+            await ip("a", "address", "del", `${other}/${bits}`, "dev", "wan1");
+          },
+        },
       ];
       const clear = await Capture.start(lab, {
         name: "clear",
@@ -128,10 +155,11 @@ for (const family of [4, 6] as const)
         await ip("b", "neighbour", "add", ...router, "lladdr", "02:00:00:00:00:01", "nud", "permanent");
         await ip("b", "route", "add", "default", "via", ...router);
       }
-      const fromHost = all && ping(gateways.b, sides.a.host, 1500, 0.003, sides.b.gateway);
-      for (const { to, go } of moves) {
+      const fromHost = all && ping(gateways.b, sides.a.host, 2000, 0.003, sides.b.gateway);
+      for (const { to, udp, go } of moves) {
         await go();
-        await until("the SAs to move", () => farEnds(b).every((end) => end === to), 10_000, 20);
+        const end = udp ? `${to} in UDP` : to;
+        await until(`the SAs to move to ${end}`, () => farEnds(b).every((now) => now === end), 10_000, 20);
         await sleep(1500);
         if (all) {
           const { stdout } = await ip("b", "route", "show", "table", "221");
@@ -156,7 +184,7 @@ for (const family of [4, 6] as const)
         assert.ok(received > 0 && received < sent, `${received} of ${sent} pings of the host came back`);
       }
       assert.equal(clear.count, 0, "packets left in the clear");
-      await ping(gateways.b, other, 1, 0.1, "wan0");
+      await ping(gateways.b, nat.outside, 1, 0.1, "wan0");
       if (family === 4) await until("the capture to see what is in the clear", () => clear.count > 0, 2000);
       const after = await a.charon.installed();
       assert.deepEqual(
