@@ -1,5 +1,6 @@
-// The named pipe between the workers and the supervisor. Both ends hold it open for reading and writing, so that it
-// outlives each of them, and neither ever waits for the other.
+// The named pipes between the workers and the supervisor: one for the events of all workers, and one for each worker to be
+// woken by. Both ends hold them open for reading and writing, so that they outlive each of them, and neither ever waits
+// for the other.
 
 import { constants, lstatSync, openSync, rmSync } from "node:fs";
 import { mkfifo, type SystemError } from "../native/libc.js";

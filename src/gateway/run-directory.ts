@@ -80,6 +80,11 @@ export class RunDirectory {
     return this.file("events");
   }
 
+  /** Named pipe by which the supervisor wakes a worker that has packets waiting. */
+  wakePipe(worker: number): string {
+    return this.file(`wake-${worker}`);
+  }
+
   /** Exists while the workers forward packets. */
   get ready(): string {
     return this.file("ready");

@@ -12,9 +12,10 @@ import { Lingering } from "../ipsec/lingering.js";
 import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
-import { tryLock } from "../native/libc.js";
+import { close, tryLock, write } from "../native/libc.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
+import { openEventPipe } from "./event-pipe.js";
 import { type Logger, messageOf } from "./log.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
@@ -43,6 +44,8 @@ export class Supervisor {
   #workers: WorkerProcess[] = [];
   #routes: TunRoutes | undefined;
   #events: WorkerEvents | undefined;
+  /** Pipes by which workers with waiting packets are woken, by worker. */
+  #wakes: number[] = [];
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -122,6 +125,13 @@ export class Supervisor {
       logger: this.#log,
     });
 
+    for (let i = 0; i < configuration.workers; i++) this.#wakes.push(openEventPipe(this.#run.wakePipe(i)));
+    const nudge = Uint8Array.of(1);
+    this.#spd.onChange = () => {
+      // A full pipe is one that nobody waits at.
+      for (const pipe of this.#wakes) write(pipe, nudge, 1);
+    };
+
     for (let i = 0; i < configuration.workers; i++) {
       const worker = new WorkerProcess(i, this.#sad, this.#run, this.#log);
       this.#workers.push(worker);
@@ -190,6 +200,7 @@ export class Supervisor {
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#events?.close();
+    for (const pipe of this.#wakes.splice(0)) close(pipe);
     this.#routes?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.

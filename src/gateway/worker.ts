@@ -13,7 +13,7 @@ import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { EventWriter } from "../ipsec/worker-events.js";
 import { Frames } from "../memory/frames.js";
-import { POLLIN, poll, write } from "../native/libc.js";
+import { POLLIN, poll, read, write } from "../native/libc.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
@@ -31,8 +31,10 @@ const REFRESH = 20_000;
 const SLEEP = 1000;
 /** The same while packets wait for something that nothing wakes it for. */
 const SHORT_SLEEP = 1;
-/** The same while packets wait for an SA: nothing wakes the worker when it comes. */
-const DOZE = 4;
+/** The same while packets wait for an SA: they are to be given up in time. */
+const DOZE = 100;
+/** Bytes that a pipe holds. */
+const PIPE = 65_536;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
 
@@ -43,6 +45,9 @@ class Worker {
   private readonly monitor: NetworkMonitor;
   private readonly plans: readonly DevicePlan[];
   private readonly pollFds = new Int32Array(2 * 64);
+  /** The supervisor writes to it when policies have changed; looked at only while packets wait for that. */
+  private readonly wake: number;
+  private readonly wakeBytes = new Uint8Array(PIPE);
   private lastTick = 0;
   private lastRefresh = 0;
   private gone: string | undefined;
@@ -58,6 +63,7 @@ class Worker {
     const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
     const frames = new Frames(configuration.limits.frames);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
+    this.wake = openEventPipe(run.wakePipe(index));
     const pipe = openEventPipe(run.eventPipe);
     const notifier = new EventWriter(this.clock, (record) => write(pipe, record, record.length));
     const aead = makeEngine(this.sad, frames);
@@ -127,9 +133,16 @@ class Worker {
       count++;
     };
     add(this.monitor.fd, POLLIN);
+    const isHolding = this.graph.queue.count > 0;
+    if (isHolding) {
+      add(this.wake, POLLIN);
+      // Emptied before the last look: whoever changes a policy after that look wakes us.
+      read(this.wake, this.wakeBytes, PIPE);
+      if (this.graph.index.stale) return;
+    }
     for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
     this.sad.leave(this.index);
-    const sleep = this.graph.queue.count > 0 ? DOZE : SLEEP;
+    const sleep = isHolding ? DOZE : SLEEP;
     poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : sleep);
   }
 }

@@ -70,6 +70,11 @@ export class SpdIndex {
     this.refresh();
   }
 
+  /** Has the SPD changed since the last `refresh`? */
+  get stale(): boolean {
+    return this.spd.generation !== this.generation;
+  }
+
   /** Takes over what has changed in the SPD since the last call. Cheap when nothing has. */
   refresh(): void {
     if (this.spd.generation === this.generation) return;

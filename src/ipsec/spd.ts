@@ -15,6 +15,8 @@ export class Spd {
   readonly view: DataView;
   readonly capacity: number;
   readonly #entriesOffset: number;
+  /** Called by the writer after each change. */
+  onChange: (() => void) | undefined;
 
   private constructor(region: Region, path: string) {
     const { words } = region;
@@ -69,6 +71,7 @@ export class Spd {
     write(offset);
     Atomics.add(this.atomics, (offset + e.version) >>> 2, 1);
     Atomics.add(this.atomics, h.generation >>> 2, 1);
+    this.onChange?.();
   }
 
   /** Ends the changes that a supervisor which was killed had begun. An entry half written is not present. */
