@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { NodeEngine } from "./aead-node.js";
 import { type AddSaRequest, type PolicyRequest, type Selector, Status } from "./kernel.js";
 import { Lingering } from "./lingering.js";
+import { NARROWED_SECONDS } from "./narrowed-traps.js";
 import { readEndPoints } from "./outer-header.js";
-import { LARVAL_SECONDS, NARROWED_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
+import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
 import { Sad } from "./sad.js";
 import { SaState } from "./sad-layout.js";
 import { Spd } from "./spd.js";
@@ -299,15 +300,21 @@ test(
     rig.now += NARROWED_SECONDS;
     rig.kernel.sweep();
     assert.equal(marked(), NARROWED);
+    const traps = () =>
+      Array.from({ length: rig.spd.used }, (_, i) => i)
+        .filter((i) => rig.spd.present(i) && rig.spd.read(i).espSpi === 0)
+        .map((i) => rig.spd.sa(i));
     rig.ok(rig.kernel.deletePolicy(trap));
+    assert.deepEqual(traps(), []);
+    rig.ok(rig.kernel.addPolicy(trap, session));
+    assert.deepEqual(traps(), [NARROWED]);
+    rig.ok(rig.kernel.deletePolicy(trap));
+    rig.ok(rig.kernel.addPolicy(trap, session + 1n));
+    assert.deepEqual(traps(), [-1], "a new charon counts its reqids from 1 again");
+    assert.equal(rig.kernel.deletePolicy(trap).status, Status.success);
     rig.ok(rig.kernel.addPolicy(trap, session));
     rig.ok(rig.kernel.deleteSa(outId(0xc0000102)));
-    rig.kernel.sweep();
-    const entries = Array.from({ length: rig.spd.used }, (_, i) => i).filter((i) => rig.spd.present(i));
-    assert.deepEqual(
-      entries.filter((i) => rig.spd.read(i).espSpi === 0).map((i) => rig.spd.sa(i)),
-      [-1],
-    );
+    assert.deepEqual(traps(), [-1]);
   }),
 );
 

@@ -27,6 +27,7 @@ import {
 } from "./kernel.js";
 import type { Lingering } from "./lingering.js";
 import { MultiMap } from "./multi-map.js";
+import { areGrown, hasGrownSa } from "./narrowed-traps.js";
 import { moveEndPoints, readEndPoints } from "./outer-header.js";
 import { PolicyEntries } from "./policy-entries.js";
 import type { Sad } from "./sad.js";
@@ -38,8 +39,6 @@ const at = saSlot.at;
 
 /** Seconds after which a reserved SPI without keys is given up, as Linux does (net.core.xfrm_acq_expires). */
 export const LARVAL_SECONDS = 165;
-/** Seconds that an SA must be old (in whole ones) before its trap counts as narrowed: its policies come one by one. */
-export const NARROWED_SECONDS = 2;
 /** Seconds for which the state of a key manager that went away is kept: it may come back, or be replaced by SAs of a new one. */
 export const ORPHAN_SECONDS = 180;
 
@@ -134,7 +133,7 @@ export class PseudoKernel implements Kernel {
       this.#sessionClosed(spd.session(entry));
       const request = spd.read(entry);
       this.#enter(entry, request);
-      spd.setSa(entry, this.#saOf(request));
+      spd.setSa(entry, this.#saOf(request, spd.session(entry)));
     }
   }
 
@@ -328,7 +327,7 @@ export class PseudoKernel implements Kernel {
     const entry = this.#freeEntries.pop();
     if (entry === undefined)
       return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
-    this.#spd.write(entry, request, ++this.#order, this.#saOf(request), session);
+    this.#spd.write(entry, request, ++this.#order, this.#saOf(request, session), session);
     this.#enter(entry, request);
     return success;
   }
@@ -338,35 +337,28 @@ export class PseudoKernel implements Kernel {
     this.#entries.add(entry, request);
   }
 
-  #saOf(request: PolicyRequest): number {
+  /** What stands behind an entry: a slot, NONE or NARROWED. */
+  #saOf(request: PolicyRequest, session: bigint): number {
     if (request.id.direction !== PolicyDirection.out || request.type !== PolicyType.ipsec) return NONE;
-    if (request.espSpi === 0) return this.#hasGrownSa(request.reqid) ? NARROWED : NONE;
+    if (request.espSpi === 0) {
+      const isNarrowed = hasGrownSa(this.#sad, this.#byReqid.get(request.reqid), session, this.#now());
+      return isNarrowed ? NARROWED : NONE;
+    }
     return this.#outbound.get(outboundKey(request.espSpi, request.dst.address)) ?? NONE;
   }
 
   /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
   #pointEntries(spi: number): void {
-    for (const entry of this.#entries.withSpi(spi)) this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+    for (const entry of this.#entries.withSpi(spi)) this.#point(entry);
   }
 
   /** Marks the traps of a reqid as narrowed, or as ready to ask. */
   #pointTraps(reqid: number): void {
-    for (const entry of this.#entries.trapsOf(reqid))
-      this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry)));
+    for (const entry of this.#entries.trapsOf(reqid)) this.#point(entry);
   }
 
-  #hasGrownSa(reqid: number): boolean {
-    const now = this.#now();
-    for (const slot of this.#byReqid.get(reqid)) {
-      if (this.#sad.flags(slot) & SaFlag.inbound) continue;
-      if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= NARROWED_SECONDS) return true;
-    }
-    return false;
-  }
-
-  #hasOutbound(reqid: number): boolean {
-    for (const slot of this.#byReqid.get(reqid)) if (!(this.#sad.flags(slot) & SaFlag.inbound)) return true;
-    return false;
+  #point(entry: number): void {
+    this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry), this.#spd.session(entry)));
   }
 
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
@@ -432,9 +424,9 @@ export class PseudoKernel implements Kernel {
       if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= LARVAL_SECONDS)
         this.#release(slot);
     for (const reqid of this.#young) {
-      const hasGrown = this.#hasGrownSa(reqid);
-      if (hasGrown) this.#pointTraps(reqid);
-      if (hasGrown || !this.#hasOutbound(reqid)) this.#young.delete(reqid);
+      if (!areGrown(this.#sad, this.#byReqid.get(reqid), now)) continue;
+      this.#young.delete(reqid);
+      this.#pointTraps(reqid);
     }
     for (const [session, since] of this.#sessions) {
       if (since === undefined || now - since < ORPHAN_SECONDS) continue;
