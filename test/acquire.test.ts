@@ -5,10 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { swanctlConf } from "../src/lab/charon.js";
-import { sleep, until } from "../src/lab/command.js";
+import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { connectionOf, createNetwork, startGateway } from "../src/lab/sites.js";
 import { Flow, ping, pingOnce } from "../src/lab/traffic.js";
+import { Vita } from "../src/lab/vita.js";
 
 /** A trap of gateway A towards a peer that is not there. */
 const nobody = `connections {
@@ -110,6 +111,19 @@ test("traps: the first packet arrives, however the SA went; narrowed ones; a pee
     );
     assert.equal(logged() - acquires, 1, "acquires in 2.5 s for what charon refuses");
     assert.equal((await ping(hosts.a, sides.b.host, 3, 0.05)).received, 3);
+
+    // A packet that comes while nobody supervises waits for somebody who does.
+    await terminate();
+    await a.vita!.process.stop("SIGKILL");
+    const late = run("ping", ["-n", "-c", "1", "-W", "9", sides.b.host], {
+      namespace: hosts.a,
+      tolerate: true,
+    });
+    await sleep(500);
+    a.vita = await Vita.start(lab, network.gateways.a, a.vita!.configuration, "again");
+    const time = /time=([\d.]+) ms/.exec((await late).stdout);
+    assert.ok(time, "the ping was lost with the supervisor");
+    context.diagnostic(`first ping while the supervisor was away: ${time[1]} ms`);
 
     assert.equal((await unanswered).received, 0);
     await until(
