@@ -23,6 +23,8 @@ export interface FibPort {
   readonly name: string;
   readonly kind: "ethernet" | "ip";
   readonly side: "public" | "private";
+  /** Does Vita itself look for the neighbours behind it? Otherwise the kernel does. */
+  readonly owned?: boolean;
 }
 
 /** Results of a route look-up that are not routes. */
@@ -120,6 +122,11 @@ export class Fib implements NetworkListener {
     return this.routePorts[route];
   }
 
+  /** Does the route have a gateway? Otherwise it is on the link. */
+  isGateway(route: number): boolean {
+    return this.routeGateways[route] !== NONE;
+  }
+
   /** Next hop on `route` towards an IPv4 address, or NONE when the table is full. */
   hop4(route: number, address: number): number {
     const gateway = this.routeGateways[route];
@@ -172,6 +179,7 @@ export class Fib implements NetworkListener {
 
   /** Notes that packets wait for this hop's Ethernet address. `takeUnresolved` hands it to whoever asks the kernel. */
   wantHop(hop: number): void {
+    if (this.ports[this.hopPort[hop]].owned) return;
     for (let i = 0; i < this.unresolvedCount; i++) if (this.unresolved[i] === hop) return;
     if (this.unresolvedCount < this.unresolved.length) this.unresolved[this.unresolvedCount++] = hop;
   }
@@ -195,6 +203,18 @@ export class Fib implements NetworkListener {
     this.counters[COUNT.next_hops] = this.hops;
     this.resolve(hop);
     return hop;
+  }
+
+  /** Next hop to a neighbour behind a port, or NONE when the table is full. */
+  hopTo(port: number, neighbour: IpAddress): number {
+    const view = new DataView(neighbour.buffer, neighbour.byteOffset, neighbour.byteLength);
+    const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
+    return this.hop(port, neighbour.length === 4 ? 4 : 6, word(0), word(1), word(2), word(3));
+  }
+
+  /** Whether more than half of the table of next hops is free: then strangers may have entries too. */
+  get roomy(): boolean {
+    return 2 * this.hops <= this.hopMask;
   }
 
   hopAddressOf(hop: number): IpAddress {
@@ -240,13 +260,18 @@ export class Fib implements NetworkListener {
     this.unresolvedCount = 0;
   }
 
-  /** Calls `ask` for each Ethernet hop that carried packets since the last call: the kernel shall see that it is alive. */
-  refreshUsed(ask: (index: number, address: IpAddress) => void): void {
+  /**
+   * Calls `ask` for each Ethernet hop that carried packets since the last call: whoever keeps the neighbour shall see
+   * that it is in use.
+   * @param owned whether for the hops whose neighbours Vita itself looks for, or for the kernel's
+   */
+  refreshUsed(owned: boolean, ask: (port: number, address: IpAddress) => void): void {
     for (let hop = 0; hop <= this.hopMask; hop++) {
       if (this.hopUsed[hop] === 0) continue;
+      const port = this.hopPort[hop];
+      if ((this.ports[port].owned ?? false) !== owned) continue;
       this.hopUsed[hop] = 0;
-      if (this.ports[this.hopPort[hop]].kind === "ethernet")
-        ask(this.portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
+      if (this.ports[port].kind === "ethernet") ask(port, this.hopAddressOf(hop));
     }
   }
 
@@ -343,18 +368,7 @@ export class Fib implements NetworkListener {
       this.routeGateways = grow(this.routeGateways);
     }
     this.routePorts[id] = port;
-    if (change.gateway) {
-      const view = new DataView(change.gateway.buffer, change.gateway.byteOffset, change.gateway.byteLength);
-      const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
-      route.gatewayHop = this.hop(
-        port,
-        change.gateway.length === 4 ? 4 : 6,
-        word(0),
-        word(1),
-        word(2),
-        word(3),
-      );
-    }
+    if (change.gateway) route.gatewayHop = this.hopTo(port, change.gateway);
     this.routeGateways[id] = route.gatewayHop;
     trie.set(prefix, id);
   }

@@ -5,6 +5,7 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
+import { ownedSettings } from "../config/owned-settings.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
@@ -15,7 +16,9 @@ import { Spd } from "../ipsec/spd.js";
 import { tryLock } from "../native/libc.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
+import { KernelDeafness } from "./kernel-deafness.js";
 import { type Logger, messageOf } from "./log.js";
+import { PuntDevice } from "./punt-device.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
 import { TunRoutes } from "./tun-routes.js";
@@ -41,6 +44,8 @@ export class Supervisor {
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
   #routes: TunRoutes | undefined;
+  readonly #punts: PuntDevice[] = [];
+  readonly #deafness: KernelDeafness[] = [];
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -76,11 +81,6 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     const configuration = this.#configuration;
-    const owned = configuration["public-interface"].findIndex(({ mode }) => mode === "owned");
-    if (owned >= 0)
-      throw new Error(
-        `/public-interface/${owned}/mode: "owned" cannot be run yet; the data path knows "shared" only`,
-      );
     rmSync(this.#run.ready, { force: true });
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
@@ -92,6 +92,7 @@ export class Supervisor {
 
     const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
     if (tun) this.#routes = new TunRoutes(tun.name, tun.mtu, configuration["route-table"], this.#log);
+    this.#ownInterfaces();
 
     this.#engine = makeEngine(this.#sad);
     const clock = new MonotonicClock();
@@ -141,6 +142,16 @@ export class Supervisor {
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
   }
 
+  /** Takes the interfaces from the kernel that Vita owns, and gives it a way to them. */
+  #ownInterfaces(): void {
+    for (const [i, leaves] of this.#configuration["public-interface"].entries()) {
+      const settings = ownedSettings(leaves);
+      if (!settings) continue;
+      this.#punts.push(new PuntDevice(settings, `/public-interface/${i}`, this.#log));
+      if (leaves.driver === "packet") this.#deafness.push(new KernelDeafness(settings.name));
+    }
+  }
+
   /** Opens the SAD and the SPD that an earlier run left, or makes new ones. @returns whether the old ones serve */
   #openShared(engine: number): boolean {
     const { sas, policies } = this.#configuration.limits;
@@ -178,6 +189,7 @@ export class Supervisor {
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#routes?.close();
+    for (const each of [...this.#punts, ...this.#deafness]) each.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.
     this.#sad?.region.bytes.fill(0);

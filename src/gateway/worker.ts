@@ -18,6 +18,7 @@ import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
+import { OwnedNetwork } from "./owned-network.js";
 import { type DevicePlan, localAddresses, planPorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
 
@@ -25,8 +26,9 @@ import { RunDirectory } from "./run-directory.js";
 const TICK = 10;
 /** Milliseconds between two reminders to the kernel which neighbours are in use. */
 const REFRESH = 20_000;
-/** Milliseconds that a worker sleeps at most. */
+/** Milliseconds that a worker sleeps at most, and while a neighbour is being looked for. */
 const SLEEP = 1000;
+const NAP = 50;
 /** The same while packets wait for something that nothing wakes it for. */
 const SHORT_SLEEP = 1;
 /** Breaths that find nothing before the worker goes to sleep. */
@@ -54,7 +56,9 @@ class Worker {
     const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
     const frames = new Frames(configuration.limits.frames);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
-    this.plans = planPorts(configuration, context, localAddresses());
+    this.plans = planPorts(configuration, context, localAddresses(), (name) =>
+      makeLogger(`worker ${index}, ${name}`),
+    );
     this.graph = new Graph(
       { context, sad: this.sad, spd, aead: makeEngine(this.sad, frames), clock: this.clock, worker: index },
       this.plans,
@@ -68,7 +72,14 @@ class Worker {
       if (mac) device?.setMac(mac);
       else if (device) this.gone = name;
     };
-    this.monitor = new NetworkMonitor(fib);
+    const { ownedLinks } = this.graph;
+    const warn = (text: string) => log.warn(text);
+    const gone = (device: string) => {
+      this.gone = device;
+    };
+    this.monitor = new NetworkMonitor(
+      ownedLinks.length === 0 ? fib : new OwnedNetwork(fib, ownedLinks, warn, gone),
+    );
   }
 
   run(): never {
@@ -105,7 +116,9 @@ class Worker {
     this.sad.signOfLife(this.index);
     if (((now - this.lastRefresh) & 0x7fffffff) >= REFRESH) {
       this.lastRefresh = now;
-      this.graph.fib.refreshUsed(this.use);
+      this.graph.fib.refreshUsed(false, (port, address) =>
+        this.monitor.use(this.graph.fib.interfaceOf(port), address),
+      );
     }
     if (this.gone !== undefined) throw new Error(`the interface ${this.gone} is gone`);
   }
@@ -122,7 +135,7 @@ class Worker {
     add(this.monitor.fd, POLLIN);
     for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
     this.sad.leave(this.index);
-    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : SLEEP);
+    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : this.graph.busy ? NAP : SLEEP);
   }
 }
 

@@ -8,6 +8,7 @@
 // pass a packet capture on the gateway's own interface.
 
 import { Charon, type Connection, type System } from "./charon.js";
+import { run } from "./command.js";
 import type { Lab } from "./lab.js";
 import { addRoute, createBridge, createLink, setSysctls } from "./netns.js";
 import { Vita, type VitaConfiguration } from "./vita.js";
@@ -44,10 +45,15 @@ const plans: Record<4 | 6, { lanBits: number; wanBits: number; sides: Record<Sid
   },
 };
 
+export type Mode = "shared" | "owned";
+
 export interface SitesOptions {
   /** Address family, inside and outside. */
   family: 4 | 6;
   systems: Record<Side, System>;
+  /** Who has the public interface of a Vita, and where Vita has it, what it hands to the kernel; default: shared. */
+  modes?: Partial<Record<Side, Mode>>;
+  punt?: "ike" | "all";
   preSharedKey: string;
   /** Lines of the CHILD_SA's section in swanctl.conf; without them, SAs have no lifetime. */
   childExtra?: string[];
@@ -129,6 +135,19 @@ export function connectionOf(network: Network, side: Side, options: SitesOptions
   };
 }
 
+/** The public interface in Vita's configuration. One that Vita is to own loses its addresses in the kernel. */
+async function publicInterface(
+  network: Network,
+  side: Side,
+  { modes, punt }: SitesOptions,
+): Promise<VitaConfiguration["public-interface"][number]> {
+  const mode = modes?.[side] ?? "shared";
+  if (mode === "shared") return { name: "wan0", driver: "xdp", mode };
+  await run("ip", ["-n", network.gateways[side], "address", "flush", "dev", "wan0", "scope", "global"]);
+  const address = [`${network.sides[side].wan}/${plans[network.family].wanBits}`];
+  return { name: "wan0", driver: "xdp", mode, address, punt: { traffic: punt ?? "ike" } };
+}
+
 /** Starts what a gateway runs: Vita if it is Vita's, then charon. */
 export async function startGateway(
   lab: Lab,
@@ -143,7 +162,7 @@ export async function startGateway(
   if (system === "vita") {
     const usual: VitaConfiguration = {
       node,
-      "public-interface": [{ name: "wan0", driver: "xdp", mode: "shared" }],
+      "public-interface": [await publicInterface(network, side, options)],
       "private-interface": [{ name: "lan0", driver: "xdp" }],
       workers: 1,
     };

@@ -6,6 +6,7 @@ import { type App, type AppContext, type Counters, counterIndex, type Source } f
 import { Link } from "../engine/link.js";
 import { close, interfaceIndex, POLLIN, POLLOUT } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
+import { joinAllGroups } from "./all-multicast.js";
 import { BpfMap, loadXdpProgram, MAP_TYPE_ARRAY, MAP_TYPE_HASH, MAP_TYPE_XSKMAP } from "./bpf.js";
 import { ethernetAddress, receiveQueues } from "./device.js";
 import { patiently } from "./patience.js";
@@ -76,6 +77,10 @@ export class XdpPort implements DevicePort {
       this.setMac(ethernetAddress(this.device));
       for (const address of options.local ?? []) this.setLocal(address, true);
       const maps = { sockets: sockets.fd, local: this.#local.fd, mac: this.#mac.fd };
+      if (options.role === "owned") {
+        const membership = joinAllGroups(this.device, index);
+        this.#closers.unshift(() => close(membership));
+      }
       const program = loadXdpProgram(`vita_${options.role}`, xdpProgram(options.role, maps));
       this.#closers.unshift(() => close(program));
       const zeroCopy = options.zeroCopy ?? "auto";

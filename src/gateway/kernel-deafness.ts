@@ -1,0 +1,42 @@
+// Keeps the kernel from hearing IP and ARP on a device that Vita owns with the driver `packet`, which takes copies only:
+// a rule of nftables at the device's ingress, where packet sockets have had theirs already. The XDP driver needs none.
+
+import { execFileSync } from "node:child_process";
+import { interfaceIndex } from "../native/libc.js";
+
+export class KernelDeafness {
+  readonly #table: string;
+
+  /** Makes the rule, or takes over the one of an earlier run. @throws Error with nftables' words */
+  constructor(device: string) {
+    this.#table = `netdev vita_${interfaceIndex(device)}`;
+    const chain = `chain input { type filter hook ingress device "${device}" priority -500; policy accept; `;
+    nft(
+      // Of a table that is there already, nothing must stay; and deleting one that is not there is an error.
+      `table ${this.#table} {}\ndelete table ${this.#table}\n` +
+        `table ${this.#table} { ${chain} meta protocol { ip, ip6, arp } drop; } }\n`,
+      `keeping the kernel from hearing ${device}`,
+    );
+  }
+
+  close(): void {
+    try {
+      nft(`delete table ${this.#table}\n`, "");
+    } catch {
+      // It went with its device.
+    }
+  }
+}
+
+function nft(script: string, what: string): void {
+  try {
+    execFileSync("nft", ["-f", "-"], { input: script, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
+  } catch (error) {
+    const said = String((error as { stderr?: unknown }).stderr ?? "").trim();
+    throw new Error(
+      `${what} needs nftables with the ingress hook, which the driver "xdp" does not: ` +
+        (said || (error instanceof Error ? error.message : String(error))),
+      { cause: error },
+    );
+  }
+}
