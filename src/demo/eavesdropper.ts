@@ -12,11 +12,14 @@ import { addAddress } from "../lab/netns.js";
 import type { Network } from "../lab/sites.js";
 import { formatAddress } from "../net/address.js";
 
-/** What tcpdump calls a packet with a LAN address. ARP has addresses of its own kind and does not count. */
+/**
+ * What tcpdump calls a packet with a LAN address. ARP has addresses of its own kind and does not count, nor does its
+ * successor in IPv6, which the sender on the WAN needs.
+ */
 export function clearTextFilter(network: Network): string {
-  const protocol = network.family === 4 ? "ip" : "ip6";
   const { a, b } = network.sides;
-  return `${protocol} net ${a.lan} or ${protocol} net ${b.lan}`;
+  if (network.family === 4) return `ip net ${a.lan} or ip net ${b.lan}`;
+  return `(ip6 net ${a.lan} or ip6 net ${b.lan}) and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)`;
 }
 
 /** ESP as such, and in UDP on port 4500: there, four zero bytes mark IKE (RFC 3948 §2.2), one 0xff a keepalive. */

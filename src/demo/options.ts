@@ -64,7 +64,7 @@ export function parseOptions(argv: string[]): DemoOptions {
     process.exit(error.exitCode === 0 ? 0 : 2);
   });
   const raw = command.parse(argv, { from: "user" }).opts<Raw>();
-  const modes = { a: raw.mode, b: raw.peerMode ?? raw.mode };
+  const modes = { a: raw.mode, b: raw.peerMode ?? (raw.peer === "vita" ? raw.mode : "shared") };
   if (modes.a === "owned" && raw.near !== "vita") throw new UsageError("only Vita owns interfaces");
   if (raw.peerMode === "owned" && raw.peer !== "vita")
     throw new UsageError("--peer-mode owned goes with --peer vita: only Vita owns interfaces");
