@@ -92,3 +92,12 @@ test("the assembler refuses labels that are not set or lie behind", () => {
   for (let i = 0; i < 256; i++) far.end(0);
   assert.throws(() => far.label("far").end(1).assemble(), /255 instructions/);
 });
+
+test("owned: all of IP and ARP", () => {
+  const takes = load(packetFilter("owned"));
+  for (const packet of [...both(17, udp(marked)), ...both(6, esp), ...both(50, esp)])
+    assert.equal(takes(packet), true);
+  assert.equal(takes(ethernet(0x0806, new Array(28).fill(1))), true);
+  for (const type of [0x8100, 0x88cc, 40])
+    assert.equal(takes(ethernet(type, new Array(64).fill(0x45))), false);
+});

@@ -146,6 +146,37 @@ test("private: passes what is for this host, for many, or for another Ethernet a
   assert.equal(run(ipv4(esp, { destination: "10.1.2.3", length: 200 })), PASS);
 });
 
+test("owned: takes IP and ARP to its own Ethernet address and to groups, whatever it is", { skip }, () => {
+  const run = load("owned");
+  const groups = [
+    [255, 255, 255, 255, 255, 255],
+    [0x33, 0x33, 0xff, 0, 0, 1],
+    [1, 0, 0x5e, 0, 0, 1],
+  ];
+  for (const mac of [MAC, ...groups])
+    for (const type of [0x0800, 0x0806, 0x86dd]) assert.equal(run(ethernet(type, [1], mac)), TAKEN);
+  for (const packet of [...both(17, udp(marked)), ...both(6, esp)]) assert.equal(run(packet), TAKEN);
+  assert.equal(
+    run(ipv4(esp, { destination: "10.1.2.3", ihl: 4 })),
+    TAKEN,
+    "the rest is for classify to judge",
+  );
+});
+
+test("owned: passes frames for other stations, VLANs, and what is not IP", { skip }, () => {
+  const run = load("owned");
+  for (const mac of [
+    [2, 0, 0, 0, 0, 9],
+    [2, 9, 0, 0, 0, 1],
+    [0, 0, 0, 0, 0, 0],
+  ])
+    for (const type of [0x0800, 0x0806, 0x86dd]) assert.equal(run(ethernet(type, [1], mac)), PASS);
+  for (const type of [0x8100, 0x88a8, 0x88cc, 0x0600, 40])
+    for (const mac of [MAC, [255, 255, 255, 255, 255, 255]])
+      assert.equal(run(ethernet(type, [1], mac)), PASS, `type ${type}`);
+  assert.equal(run(new Uint8Array(14)), PASS);
+});
+
 test("a program that the kernel refuses comes with the verifier's words", { skip }, () => {
   const bad = new BpfAssembler().load("u64", r0, r1, 4000).exit().assemble();
   assert.throws(
