@@ -15,6 +15,7 @@ import { Punt } from "./punt.js";
 import {
   address,
   BROADCAST,
+  icmpFrame,
   ipFrame,
   ipOf,
   MAC,
@@ -85,20 +86,9 @@ const marked = [0, 0, 0, 0, ...ike];
 const echo4 = (size = 8) => icmp(4, [8, 0, 0, 0, 0, 1, 0, 1, ...new Array<number>(size).fill(0x61)]);
 const echo6 = (size = 8) => icmp(6, [128, 0, 0, 0, 0, 1, 0, 1, ...new Array<number>(size).fill(0x61)]);
 
-/** An ICMP message for us with its checksum. */
+/** An ICMP message for us. */
 function icmp(family: 4 | 6, payload: number[], options: object = {}): Uint8Array {
-  const packet = ipFrame({
-    to: family === 4 ? OURS4 : OURS6,
-    protocol: family === 4 ? 1 : 58,
-    payload,
-    ...options,
-  });
-  const view = new DataView(packet.buffer);
-  const start = family === 4 ? 34 : 54;
-  view.setUint16(start + 2, 0);
-  const pseudo = family === 4 ? 0 : pseudoHeader6(view, 14, 58, payload.length);
-  view.setUint16(start + 2, fold(sum16(view, start, payload.length, pseudo)));
-  return packet;
+  return icmpFrame({ to: family === 4 ? OURS4 : OURS6, payload, ...options });
 }
 
 /** The same for us over both families. */

@@ -10,11 +10,20 @@ export class KernelDeafness {
   /** Makes the rule, or takes over the one of an earlier run. @throws Error with nftables' words */
   constructor(device: string) {
     this.#table = `netdev vita_${interfaceIndex(device)}`;
-    const chain = `chain input { type filter hook ingress device "${device}" priority -500; policy accept; `;
     nft(
-      // Of a table that is there already, nothing must stay; and deleting one that is not there is an error.
-      `table ${this.#table} {}\ndelete table ${this.#table}\n` +
-        `table ${this.#table} { ${chain} meta protocol { ip, ip6, arp } drop; } }\n`,
+      [
+        // Of a table that is there already, nothing must stay; and deleting one that is not there is an error.
+        `table ${this.#table} {`,
+        "}",
+        `delete table ${this.#table}`,
+        `table ${this.#table} {`,
+        "  chain input {",
+        `    type filter hook ingress device "${device}" priority -500; policy accept;`,
+        "    meta protocol { ip, ip6, arp } drop",
+        "  }",
+        "}",
+        "",
+      ].join("\n"),
       `keeping the kernel from hearing ${device}`,
     );
   }

@@ -118,6 +118,19 @@ export function ipFrame(options: IpOptions): Uint8Array {
   return bytes;
 }
 
+/** The same with an ICMP message, whose checksum is worked out. */
+export function icmpFrame(options: Omit<IpOptions, "protocol">): Uint8Array {
+  const isIpv4 = (options.to ?? OURS4).length === 4;
+  const packet = ipFrame({ ...options, protocol: isIpv4 ? 1 : 58 });
+  const view = new DataView(packet.buffer);
+  const start = 14 + (isIpv4 ? 20 : 40);
+  const { length } = options.payload;
+  view.setUint16(start + 2, 0);
+  const pseudo = isIpv4 ? 0 : pseudoHeader6(view, 14, 58, length);
+  view.setUint16(start + 2, fold(sum16(view, start, length, pseudo)));
+  return packet;
+}
+
 /** The IP packet in an Ethernet frame, Ethernet's padding included. */
 export const ipOf = (frame: Uint8Array): Uint8Array => frame.slice(14);
 
