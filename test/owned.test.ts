@@ -164,6 +164,8 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
         assert.equal(await neighbour(wan, ip), wan0);
       }
       assert.deepEqual(await ping(wan, B4, 3, 0.05), { sent: 3, received: 3 });
+      // The kernel has the address too, for those on the private side: its answers go back there.
+      assert.deepEqual(await ping(hosts.a, A4, 2, 0.05), { sent: 2, received: 2 });
       assert.equal(counter(a, "icmp-echo.answered"), 6);
       const [{ allmulti }] = await runJson<{ allmulti: number }[]>("ip", [
         "-d",
@@ -281,6 +283,8 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
             20_000,
           );
           assert.equal(await indexOf(gateways.a, DEVICE), index);
+          for (const ip of [BEYOND, "2001:db8:ffff::9"])
+            assert.deepEqual(await ping(gateways.a, ip, 2, 0.05), { sent: 2, received: 2 });
         };
         const first = workerPid(a);
         process.kill(first, "SIGKILL");

@@ -54,13 +54,20 @@ export class PuntDevice {
     this.#log = log;
     const mtu = refuseAddresses(settings.name, at);
     createTun(this.#device, Math.min(mtu, TUN_LARGEST));
-    // Link-local addresses would make the kernel speak of itself, to nobody.
-    quietly("link", "set", this.#device, "addrgenmode", "none");
-    ip("link", "set", this.#device, "up");
-    this.#addresses();
-    for (const family of FAMILIES) {
-      this.#rules(family, this.#wantedRules(family));
-      this.#routes(family);
+    try {
+      // Link-local addresses would make the kernel speak of itself, to nobody.
+      quietly("link", "set", this.#device, "addrgenmode", "none");
+      ip("link", "set", this.#device, "up");
+      this.#addresses();
+      for (const family of FAMILIES) {
+        this.#rules(family, this.#wantedRules(family));
+        this.#routes(family);
+      }
+      // Nobody else has a reason to do so: the system has nothing to configure there.
+      ip("link", "set", settings.name, "up");
+    } catch (error) {
+      this.close();
+      throw error;
     }
   }
 
