@@ -35,7 +35,9 @@ const A4 = "192.0.2.1";
 const A6 = "2001:db8:ffff::1";
 const B4 = "192.0.2.2";
 const ROUTER = "192.0.2.254";
+const ROUTER6 = "fe80::99";
 const BEYOND = "198.51.100.7";
+const BEYOND6 = "2001:db8:beef::7";
 const DEVICE = "vita-ike0";
 
 /** Sends a frame on a device, as it is. */
@@ -103,7 +105,11 @@ const counter = ({ vita }: Gateway, name: string): number => vita?.state().count
 function configuration(usual: VitaConfiguration, side: Side): VitaConfiguration {
   const [leaves] = usual["public-interface"];
   if (side === "b") return { ...usual, "public-interface": [leaves] };
-  const more = { address: [`${A4}/24`, `${A6}/64`], gateway: [ROUTER], punt: { traffic: "all" as const } };
+  const more = {
+    address: [`${A4}/24`, `${A6}/64`],
+    gateway: [ROUTER, ROUTER6],
+    punt: { traffic: "all" as const },
+  };
   return { ...usual, "public-interface": [{ ...leaves, ...more }] };
 }
 
@@ -117,6 +123,8 @@ function longConnection(
   const long = (id: string) => `${id}.${"long-".repeat(40)}example`;
   return {
     ...usual,
+    // charon finds the address to speak from by the kernel's routes.
+    ...(side === "a" ? { localAddress: "%any" } : {}),
     localId: long(usual.localId),
     remoteId: long(usual.remoteId),
     extra: [...(usual.extra ?? []), "fragmentation = no"],
@@ -154,7 +162,8 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
     const b = await startGateway(lab, network, "b", options);
     await addAddress(wan, "switch", "192.0.2.9/24");
     await addAddress(wan, "switch", "2001:db8:ffff::9/64");
-    await run("ip", ["-n", wan, "address", "add", `${BEYOND}/32`, "dev", "lo"]);
+    await addAddress(wan, "lo", `${BEYOND}/32`);
+    await addAddress(wan, "lo", `${BEYOND6}/128`);
     const wan0 = await macOf(gateways.a, "wan0");
 
     await t.test("is found and answers, with nothing known before, over IPv4 and IPv6", async () => {
@@ -183,7 +192,9 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
     await t.test("keeps looking for a gateway that is not there, and uses it once it is", async () => {
       assert.equal((await ping(gateways.a, BEYOND, 1, 0.1)).received, 0);
       await addAddress(wan, "switch", `${ROUTER}/24`);
-      await until("the gateway", async () => (await ping(gateways.a, BEYOND, 1, 0.1)).received === 1, 8000);
+      await addAddress(wan, "switch", `${ROUTER6}/64`);
+      for (const beyond of [BEYOND, BEYOND6])
+        await until("the gateway", async () => (await ping(gateways.a, beyond, 1, 0.1)).received === 1, 8000);
     });
 
     await t.test("follows a neighbour that changes its Ethernet address", async () => {
@@ -238,6 +249,8 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
         await server.stop();
         assert.ok(counter(a, "punt.checksums") > 100, "this was to be about unfinished checksums");
         await run("ethtool", ["-K", "to-a", "tx", "off"], { namespace: wan });
+        const inPieces = ["-n", "-c", "1", "-W", "1", "-s", "3000", A4];
+        assert.match((await run("ping", inPieces, { namespace: wan })).stdout, / 1 received/);
         const before = counter(b, "owned-input.drop.not_punted");
         const knock = ["0.5", "bash", "-c", `</dev/tcp/${B4}/22`];
         const { status } = await run("timeout", knock, { namespace: wan, tolerate: true });
@@ -283,7 +296,7 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
             20_000,
           );
           assert.equal(await indexOf(gateways.a, DEVICE), index);
-          for (const ip of [BEYOND, "2001:db8:ffff::9"])
+          for (const ip of [BEYOND, BEYOND6])
             assert.deepEqual(await ping(gateways.a, ip, 2, 0.05), { sent: 2, received: 2 });
         };
         const first = workerPid(a);
