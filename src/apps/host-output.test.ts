@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PolicyOptions } from "../ipsec/testing/requests.js";
 import { NONE } from "../memory/frames.js";
 import { parsePrefix } from "../net/address.js";
+import { ClearText } from "./clear-text.js";
 import { Fib, type FibPort } from "./fib.js";
 import { HostOutput } from "./host-output.js";
 import {
@@ -14,6 +16,7 @@ import {
   OwnedParts,
   PEER4,
   PEER6,
+  policyIndex,
   udp,
 } from "./testing/owned-parts.js";
 
@@ -31,7 +34,7 @@ class World {
   private readonly input = this.parts.link();
   private readonly output = this.parts.link();
 
-  constructor(puntAll = false, hops = 64) {
+  constructor(puntAll = false, hops = 64, ...policies: PolicyOptions[]) {
     const { context, station } = this.parts;
     this.fib = new Fib(ports, new Float64Array(8), hops);
     ports.forEach(({ name }, i) => {
@@ -47,7 +50,8 @@ class World {
       assert.ok(prefix);
       this.fib.route({ prefix, gateway: undefined, index, metric: 0, type: "unicast" }, true);
     }
-    const parts = { station, fib: this.fib, ports, port: 0, puntAll };
+    const clearText = new ClearText(policyIndex(...policies));
+    const parts = { station, fib: this.fib, clearText, ports, port: 0, puntAll };
     this.app = new HostOutput(context, parts, this.input, this.output);
   }
 
@@ -123,6 +127,27 @@ test("nothing but IKE from the link's own addresses leaves, unless all is punted
   const all = new World(true);
   all.ends("drop.source", packet("192.0.2.2", address("10.1.0.1")));
   assert.equal(all.send(packet("192.0.2.2", undefined, [1, 2, 3], 6)).length, 1);
+});
+
+test("what a policy wants protected, or dropped, does not leave in the clear; IKE does", () => {
+  const policies = [
+    { from: "192.0.2.1/32", to: "192.0.2.2/32" },
+    { from: "2001:db8::1/128[udp/53]", to: "2001:db8::/64" },
+    { from: "192.0.2.1/32", to: "192.0.2.3/32", type: 2 },
+  ];
+  const world = new World(true, 64, ...policies);
+  const dns = udp(53, 4000, [1, 2, 3]);
+  world.ends("drop.protected", packet("192.0.2.2", undefined, dns), packet("2001:db8::2", undefined, dns));
+  const other = udp(54, 4000, [1, 2, 3]);
+  assert.equal(
+    world.send(
+      packet("192.0.2.2"),
+      packet("192.0.2.3", undefined, dns),
+      packet("192.0.2.4", undefined, dns),
+      packet("2001:db8::2", undefined, other),
+    ).length,
+    4,
+  );
 });
 
 test("fragments of charon's go with the others", () => {

@@ -7,6 +7,7 @@ import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { isIke, SOURCE_PORT } from "../net/ike-packets.js";
 import { IPV6_HEADER } from "../net/ipv6.js";
+import type { ClearText } from "./clear-text.js";
 import { type Fib, type FibPort, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Station } from "./station.js";
 
@@ -16,6 +17,7 @@ export const hostOutputCounters = {
   "drop.malformed": "IP header is malformed, or its length is not the packet's",
   "drop.source": "not from an address of the link",
   "drop.not_ike": "not from charon's ports, and only IKE is punted",
+  "drop.protected": "a policy does not let it out in the clear",
   "drop.no_route": "no route by this link: no gateway, or the destination lies on the private side",
   "drop.too_big": "longer than the link carries",
   "drop.strangers": "to one more station on the link than the table of next hops has room for",
@@ -28,6 +30,7 @@ const STRANGER = -2;
 export interface HostOutputParts {
   readonly station: Station;
   readonly fib: Fib;
+  readonly clearText: ClearText;
   readonly ports: readonly FibPort[];
   /** Port of the link. */
   readonly port: number;
@@ -88,8 +91,10 @@ export class HostOutput implements App {
       if (view.getUint8(ip + 24) === 0xff) return this.end(frame, COUNT.groups);
       if (!parts.station.has6(view, frames.bytes, ip + 8)) return this.end(frame, COUNT["drop.source"]);
     }
-    if (!parts.puntAll && !isIke(view, ip, end, isIpv4, SOURCE_PORT))
-      return this.end(frame, COUNT["drop.not_ike"]);
+    if (!isIke(view, ip, end, isIpv4, SOURCE_PORT)) {
+      if (!parts.puntAll) return this.end(frame, COUNT["drop.not_ike"]);
+      if (!parts.clearText.leaves(view, ip, length, isIpv4)) return this.end(frame, COUNT["drop.protected"]);
+    }
     if (length > parts.fib.mtu[parts.port]) return this.end(frame, COUNT["drop.too_big"]);
     const route = isIpv4 ? parts.fib.route4(view.getUint32(ip + 16)) : parts.fib.route6(view, ip + 24);
     const hop = this.nextHop(ip, isIpv4, route);

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PolicyOptions } from "../ipsec/testing/requests.js";
 import { writeArpRequest } from "../net/arp.js";
 import { fold, pseudoHeader4, pseudoHeader6, sum16 } from "../net/checksum.js";
 import { writeSolicitation } from "../net/icmpv6-nd.js";
 import { Arp, type LinkParts } from "./arp.js";
 import { Classify } from "./classify.js";
+import { ClearText } from "./clear-text.js";
 import { IcmpEcho } from "./icmp-echo.js";
 import { NeighbourDiscovery } from "./neighbour-discovery.js";
 import { Neighbours } from "./neighbours.js";
@@ -25,6 +27,7 @@ import {
   PEER,
   PEER4,
   PEER6,
+  policyIndex,
   THIRD,
   transportSum,
   udp,
@@ -45,7 +48,7 @@ class World {
   private readonly received = this.parts.link();
   private readonly apps: { push(): void }[];
 
-  constructor(puntAll = false) {
+  constructor(puntAll = false, ...policies: PolicyOptions[]) {
     const { context, station } = this.parts;
     const rest = this.parts.link();
     const events = { solicit: () => {}, changed: () => {}, addressOf: () => PEER4 };
@@ -56,9 +59,10 @@ class World {
     this.echo = new IcmpEcho(context, station, this.toPort);
     this.punt = new Punt(context, this.toKernel);
     const { echo, punt } = this;
+    const clearText = new ClearText(policyIndex(...policies));
     this.apps = [
       new Classify(context, this.received, this.esp, rest),
-      new OwnedInput(context, { station, arp, discovery, echo, punt, puntAll }, rest),
+      new OwnedInput(context, { station, arp, discovery, echo, punt, clearText, puntAll }, rest),
     ];
   }
 
@@ -217,6 +221,32 @@ test("traffic `all`: everything for our addresses goes to the kernel, except ESP
   assert.equal(world.parts.counted("punt")["others"], all.length);
   assert.equal(world.receive(echo4(), echo6()).link.length, 2, "Vita answers echo requests itself");
   world.ends("owned-input.drop.fragment", ipFrame({ protocol: ESP, payload: ike, fragment: 0x2000 }));
+});
+
+test("what a policy wants protected, or dropped, does not come in in the clear; IKE does", () => {
+  const world = new World(
+    true,
+    { from: "192.0.2.1/32", to: "192.0.2.2/32" },
+    { from: "2001:db8::1/128[tcp/80]", to: "2001:db8::/64" },
+    { from: "192.0.2.1/32", to: "192.0.2.128/25", type: 3 },
+    { from: "192.0.2.1/32", to: "192.0.2.130/32", type: 2, priorityClass: 0 },
+  );
+  const tcp = (source: number, destination: number) => [...udp(source, destination, []).slice(0, 4), ...ike];
+  world.ends(
+    "owned-input.drop.protected",
+    echo4(),
+    ipFrame({ protocol: TCP, payload: tcp(1000, 22) }),
+    ipFrame({ to: OURS6, protocol: TCP, payload: tcp(1000, 80) }),
+    ipFrame({ from: address("192.0.2.129"), protocol: TCP, payload: tcp(1000, 22) }),
+  );
+  const allowed = [
+    ipFrame({ protocol: UDP, payload: udp(500, 500, ike) }),
+    ipFrame({ to: OURS6, protocol: TCP, payload: tcp(80, 22) }),
+    ipFrame({ from: address("192.0.2.130"), protocol: TCP, payload: tcp(1000, 22) }),
+    ipFrame({ from: address("198.51.100.7"), protocol: TCP, payload: tcp(1000, 22) }),
+  ];
+  assert.deepEqual(world.receive(...allowed).kernel, allowed.map(ipOf));
+  assert.equal(world.receive(echo6()).link.length, 1);
 });
 
 test("what is not for us, or not from anybody, ends", () => {

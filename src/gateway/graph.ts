@@ -106,7 +106,8 @@ export class Graph {
         const { ownership } = plan;
         if (ownership) {
           const ends = { received, toPort: port.sink.input, toDecapsulate, routed, link };
-          const made = new OwnedLink(context, { ownership, fib: this.fib, ports: plans, number, ...ends });
+          const { fib, index } = this;
+          const made = new OwnedLink(context, { ownership, fib, index, ports: plans, number, ...ends });
           owned.push(made);
           punts.push(made.punt);
           this.engine.addSource(made.punt.source);

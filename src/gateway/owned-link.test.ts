@@ -13,6 +13,7 @@ import {
   OwnedParts,
   PEER,
   PEER4,
+  policyIndex,
   THIRD,
   udp,
   written,
@@ -60,7 +61,15 @@ class World {
       warn: (text: string) => this.warnings.push(text),
     };
     this.link = new OwnedLink(this.parts.context, {
-      ...{ ownership, fib: this.fib, ports, number: 0, received: this.received, toPort: this.toPort },
+      ...{
+        ownership,
+        fib: this.fib,
+        index: policyIndex(),
+        ports,
+        number: 0,
+        received: this.received,
+        toPort: this.toPort,
+      },
       ...{ toDecapsulate: this.parts.link(), routed: this.routed, link: () => this.parts.link() },
     });
     assert.ok(kernel);

@@ -11,6 +11,7 @@
 
 import { Arp, type LinkParts } from "../apps/arp.js";
 import { Classify } from "../apps/classify.js";
+import { ClearText } from "../apps/clear-text.js";
 import type { Fib, FibPort } from "../apps/fib.js";
 import { HostOutput } from "../apps/host-output.js";
 import { IcmpEcho } from "../apps/icmp-echo.js";
@@ -22,6 +23,7 @@ import { Station } from "../apps/station.js";
 import type { OwnedSettings } from "../config/owned-settings.js";
 import type { App, AppContext } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import type { SpdIndex } from "../ipsec/spd-index.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
 import { formatEthernet } from "../net/ethernet.js";
 import type { LinkChange } from "../net/kernel-network.js";
@@ -41,6 +43,7 @@ export interface Ownership {
 export interface OwnedLinkParts {
   readonly ownership: Ownership;
   readonly fib: Fib;
+  readonly index: SpdIndex;
   readonly ports: readonly FibPort[];
   /** The port's number. */
   readonly number: number;
@@ -115,10 +118,11 @@ export class OwnedLink {
     const puntAll = settings.punt.traffic === "all";
     this.punt = ownership.openPunt(context, { name: settings.punt.device, number, output: fromKernel });
     const punt = new Punt(context, this.punt.sink.input);
-    const inputParts = { station, arp: this.arp, discovery: this.discovery, echo, punt, puntAll };
+    const clearText = new ClearText(parts.index);
+    const inputParts = { station, arp: this.arp, discovery: this.discovery, echo, punt, clearText, puntAll };
     const hostOutput = new HostOutput(
       context,
-      { station, fib, ports: parts.ports, port: number, puntAll },
+      { station, fib, clearText, ports: parts.ports, port: number, puntAll },
       fromKernel,
       routed,
     );

@@ -5,7 +5,11 @@ import assert from "node:assert/strict";
 import { parseInterfaceAddress } from "../../config/owned-settings.js";
 import type { AppContext, CounterTexts } from "../../engine/app.js";
 import { Link } from "../../engine/link.js";
-import { Frames } from "../../memory/frames.js";
+import { Spd } from "../../ipsec/spd.js";
+import { SpdIndex } from "../../ipsec/spd-index.js";
+import { type PolicyOptions, policyRequest } from "../../ipsec/testing/requests.js";
+import { Frames, NONE } from "../../memory/frames.js";
+import { makeScratch } from "../../memory/testing/scratch.js";
 import { type IpAddress, parseAddress } from "../../net/address.js";
 import { fold, pseudoHeader4, pseudoHeader6, sum16 } from "../../net/checksum.js";
 import { Station } from "../station.js";
@@ -24,6 +28,17 @@ export const OURS4 = address("192.0.2.1");
 export const OURS6 = address("2001:db8::1");
 export const PEER4 = address("192.0.2.2");
 export const PEER6 = address("2001:db8::2");
+
+/** A worker's index of the SPD with these policies in it. */
+export function policyIndex(...policies: PolicyOptions[]): SpdIndex {
+  const scratch = makeScratch("owned");
+  const spd = Spd.create(scratch.file("spd"), 8);
+  scratch.remove();
+  policies.forEach((policy, entry) => {
+    spd.write(entry, policyRequest(policy), entry, NONE, 0n);
+  });
+  return new SpdIndex(spd);
+}
 
 export class OwnedParts {
   readonly frames: Frames;
