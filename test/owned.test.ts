@@ -351,7 +351,19 @@ test("an owned interface without XDP: the kernel hears nothing, and nothing is a
     assert.deepEqual(await ping(hosts.a, sides.b.host, 3, 0.05), { sent: 3, received: 3 });
     const listing = () => run("nft", ["list", "tables"], { namespace: gateways.a });
     assert.match((await listing()).stdout, /netdev vita_/);
-    await a.vita?.process.stop();
+
+    // Killed, and started again as if the interface were the kernel's as ever: nothing of the past is in the way.
+    assert.ok(a.vita);
+    const worker = workerPid(a);
+    await a.vita.process.stop("SIGKILL");
+    process.kill(worker, "SIGKILL");
+    await addAddress(gateways.a, "wan0", `${A4}/24`);
+    const { node, "private-interface": lan } = a.vita.configuration;
+    const shared = { node, "public-interface": [{ name: "wan0" }], "private-interface": lan };
+    a.vita = await Vita.start(lab, gateways.a, shared, "again");
     assert.equal((await listing()).stdout, "");
+    assert.equal(await indexOf(gateways.a, DEVICE), undefined);
+    assert.equal(await traces(gateways.a), "");
+    assert.deepEqual(await ping(wan, A4, 3, 0.05), { sent: 3, received: 3 });
   });
 });

@@ -5,18 +5,19 @@ import { execFileSync } from "node:child_process";
 import { interfaceIndex } from "../native/libc.js";
 
 export class KernelDeafness {
-  readonly #table: string;
+  readonly #device: string;
 
   /** Makes the rule, or takes over the one of an earlier run. @throws Error with nftables' words */
   constructor(device: string) {
-    this.#table = `netdev vita_${interfaceIndex(device)}`;
+    this.#device = device;
+    const table = tableOf(device);
     nft(
       [
         // Of a table that is there already, nothing must stay; and deleting one that is not there is an error.
-        `table ${this.#table} {`,
+        `table ${table} {`,
         "}",
-        `delete table ${this.#table}`,
-        `table ${this.#table} {`,
+        `delete table ${table}`,
+        `table ${table} {`,
         "  chain input {",
         `    type filter hook ingress device "${device}" priority -500; policy accept;`,
         "    meta protocol { ip, ip6, arp } drop",
@@ -29,12 +30,22 @@ export class KernelDeafness {
   }
 
   close(): void {
+    KernelDeafness.remove(this.#device);
+  }
+
+  /** Removes the rule, if there is one. */
+  static remove(device: string): void {
     try {
-      nft(`delete table ${this.#table}\n`, "");
+      nft(`delete table ${tableOf(device)}\n`, "");
     } catch {
-      // It went with its device.
+      // There is none, or the device went, and the rule with it.
     }
   }
+}
+
+/** A device's name may hold what nftables takes no table's name with. */
+function tableOf(device: string): string {
+  return `netdev vita_${interfaceIndex(device)}`;
 }
 
 function nft(script: string, what: string): void {

@@ -60,7 +60,7 @@ export class PuntDevice {
       ip("link", "set", this.#device, "up");
       this.#addresses();
       for (const family of FAMILIES) {
-        this.#rules(family, this.#wantedRules(family));
+        changeRules(family, this.#table, this.#wantedRules(family));
         this.#routes(family);
       }
       // Nobody else has a reason to do so: the system has nothing to configure there.
@@ -102,29 +102,6 @@ export class PuntDevice {
     return [...rules, ["pref", String(BEHIND_DEFAULT + Number(table)), "lookup", table]];
   }
 
-  /** Makes the rules that are wanted and are not there, and removes others of ours. */
-  #rules(family: Family, wanted: readonly Words[]): void {
-    const there = this.#presentRules(family).map((words) => words.join(" "));
-    const keys = wanted.map((words) => words.join(" "));
-    for (const words of there) if (!keys.includes(words)) quietly(family, "rule", "del", ...words.split(" "));
-    for (const words of wanted) if (!there.includes(words.join(" "))) ip(family, "rule", "add", ...words);
-  }
-
-  #presentRules(family: Family): Words[] {
-    const table = this.#table;
-    const last = BEHIND_DEFAULT + Number(table);
-    // As numbers: an administrator may have given the tables names.
-    const report = ip("-N", "-j", family, "rule", "show", { orElse: "[]" });
-    return (JSON.parse(report || "[]") as RuleReport[]).flatMap((rule) => {
-      const from = rule.src && rule.src !== "all" ? ["from", rule.src] : [];
-      if (rule.priority === last && rule.table === table) return [["pref", String(last), "lookup", table]];
-      if (rule.priority !== Number(table) || from.length === 0) return [];
-      if (rule.table === table) return [["pref", table, ...from, "lookup", table]];
-      if (rule.table !== MAIN || rule.suppress_prefixlen !== 0) return [];
-      return [["pref", table, ...from, "lookup", MAIN, "suppress_prefixlength", "0"]];
-    });
-  }
-
   #routes(family: Family): void {
     const own = this.#ofFamily(family);
     const prefixes = new Map<string, string>();
@@ -147,16 +124,50 @@ export class PuntDevice {
 
   /** Removes device, routes and rules. The workers must have let go of the device. */
   close(): void {
+    const { punt } = this.#settings;
+    PuntDevice.removeRules(punt);
+    PuntDevice.removeDevice(punt, this.#log);
+  }
+
+  /** Removes rules and routes of a table. */
+  static removeRules({ routeTable }: OwnedSettings["punt"]): void {
+    const table = String(routeTable);
     for (const family of FAMILIES) {
-      this.#rules(family, []);
-      quietly(family, "route", "flush", "table", this.#table);
-    }
-    try {
-      deleteTun(this.#device);
-    } catch (error) {
-      this.#log.warn(messageOf(error));
+      changeRules(family, table, []);
+      quietly(family, "route", "flush", "table", table);
     }
   }
+
+  /** Removes a device, if it is there. */
+  static removeDevice({ device }: OwnedSettings["punt"], log: Logger): void {
+    try {
+      deleteTun(device);
+    } catch (error) {
+      log.warn(messageOf(error));
+    }
+  }
+}
+
+/** Makes the rules that are wanted and are not there, and removes others of ours. */
+function changeRules(family: Family, table: string, wanted: readonly Words[]): void {
+  const there = presentRules(family, table).map((words) => words.join(" "));
+  const keys = wanted.map((words) => words.join(" "));
+  for (const words of there) if (!keys.includes(words)) quietly(family, "rule", "del", ...words.split(" "));
+  for (const words of wanted) if (!there.includes(words.join(" "))) ip(family, "rule", "add", ...words);
+}
+
+function presentRules(family: Family, table: string): Words[] {
+  const last = BEHIND_DEFAULT + Number(table);
+  // As numbers: an administrator may have given the tables names.
+  const report = ip("-N", "-j", family, "rule", "show", { orElse: "[]" });
+  return (JSON.parse(report || "[]") as RuleReport[]).flatMap((rule) => {
+    const from = rule.src && rule.src !== "all" ? ["from", rule.src] : [];
+    if (rule.priority === last && rule.table === table) return [["pref", String(last), "lookup", table]];
+    if (rule.priority !== Number(table) || from.length === 0) return [];
+    if (rule.table === table) return [["pref", table, ...from, "lookup", table]];
+    if (rule.table !== MAIN || rule.suppress_prefixlen !== 0) return [];
+    return [["pref", table, ...from, "lookup", MAIN, "suppress_prefixlength", "0"]];
+  });
 }
 
 function hostPrefix(address: Uint8Array): string {

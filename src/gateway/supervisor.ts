@@ -5,7 +5,6 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
-import { ownedSettings } from "../config/owned-settings.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
@@ -16,9 +15,8 @@ import { Spd } from "../ipsec/spd.js";
 import { tryLock } from "../native/libc.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
-import { KernelDeafness } from "./kernel-deafness.js";
 import { type Logger, messageOf } from "./log.js";
-import { PuntDevice } from "./punt-device.js";
+import { OwnedInterfaces } from "./owned-interfaces.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
 import { TunRoutes } from "./tun-routes.js";
@@ -44,8 +42,7 @@ export class Supervisor {
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
   #routes: TunRoutes | undefined;
-  readonly #punts: PuntDevice[] = [];
-  readonly #deafness: KernelDeafness[] = [];
+  #owned!: OwnedInterfaces;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -85,6 +82,7 @@ export class Supervisor {
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
     if (!keep) endWorkersOf(this.#run);
+    this.#owned = new OwnedInterfaces(configuration, this.#run.file("config.json"), this.#log);
     const isSame = sameJson(this.#run.file("config.json"), configuration);
     writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
       mode: 0o600,
@@ -92,7 +90,7 @@ export class Supervisor {
 
     const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
     if (tun) this.#routes = new TunRoutes(tun.name, tun.mtu, configuration["route-table"], this.#log);
-    this.#ownInterfaces();
+    this.#owned.open();
 
     this.#engine = makeEngine(this.#sad);
     const clock = new MonotonicClock();
@@ -120,6 +118,7 @@ export class Supervisor {
         worker.start();
       }
     }
+    this.#owned.forgetFormer();
     await this.#workersReady();
 
     this.#service = CharonService.listen({
@@ -140,16 +139,6 @@ export class Supervisor {
     }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
-  }
-
-  /** Takes the interfaces from the kernel that Vita owns, and gives it a way to them. */
-  #ownInterfaces(): void {
-    for (const [i, leaves] of this.#configuration["public-interface"].entries()) {
-      const settings = ownedSettings(leaves);
-      if (!settings) continue;
-      this.#punts.push(new PuntDevice(settings, `/public-interface/${i}`, this.#log));
-      if (leaves.driver === "packet") this.#deafness.push(new KernelDeafness(settings.name));
-    }
   }
 
   /** Opens the SAD and the SPD that an earlier run left, or makes new ones. @returns whether the old ones serve */
@@ -189,7 +178,7 @@ export class Supervisor {
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#routes?.close();
-    for (const each of [...this.#punts, ...this.#deafness]) each.close();
+    this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.
     this.#sad?.region.bytes.fill(0);
