@@ -9,6 +9,7 @@ import { INNER_OK, type InnerPacket, parseInner } from "./inner.js";
 import type { PolicyRequest, Selector } from "./kernel.js";
 import { policyRank, Spd } from "./spd.js";
 import { SpdIndex } from "./spd-index.js";
+import { policyRequest } from "./testing/requests.js";
 
 const CAPACITY = 24;
 
@@ -180,4 +181,46 @@ test("the first match is that of a linear search in the order of evaluation", ()
     ),
     { numRuns: 200 },
   );
+});
+
+test("an entry that takes another's place while the index looks is found at once", () => {
+  const folder = mkdtempSync(join("/dev/shm", "vita-spd-"));
+  const spd = Spd.create(join(folder, "spd"), CAPACITY);
+  rmSync(folder, { recursive: true });
+  const request = policyRequest({ from: "10.0.0.0/8", to: "10.0.0.0/8" });
+  spd.write(0, request, 1, 5, 0n);
+  spd.write(1, request, 2, 6, 0n);
+  spd.remove(0);
+  // The rekey happens when entry 0 has been looked at already: its successor there is missed, entry 1 is gone.
+  let rekey = false;
+  const watched: Spd = Object.create(spd, {
+    offset: {
+      value: (entry: number) => {
+        if (rekey && entry === 1) {
+          rekey = false;
+          spd.write(0, request, 3, 7, 0n);
+          spd.remove(1);
+        }
+        return spd.offset(entry);
+      },
+    },
+  });
+  const index = new SpdIndex(watched);
+  const probed = {
+    src: [10, 0, 0, 1],
+    dst: [10, 0, 0, 2],
+    protocol: 17,
+    srcPort: 1,
+    dstPort: 2,
+    fragment: false,
+  };
+  const view = packetOf({ ...probed, src: Uint8Array.from(probed.src), dst: Uint8Array.from(probed.dst) });
+  const packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+  assert.equal(parseInner(packet, view, 0, 28, true), INNER_OK);
+  assert.equal(index.sa(index.lookup(view, 0, packet)), 6);
+  rekey = true;
+  spd.setSa(1, 8);
+  index.refresh();
+  assert.equal(rekey, false);
+  assert.equal(index.sa(index.lookup(view, 0, packet)), 7);
 });

@@ -29,6 +29,9 @@ const SA = TYPE + 1;
 const TRANSPORT = TYPE + 2;
 const ENTRY_WORDS = 24;
 
+/** Looks at an SPD that goes on changing; the next breath goes on with that. */
+const ATTEMPTS = 8;
+
 interface Node {
   prefix: Prefix;
   /** Entries whose destination has exactly this prefix among its own. */
@@ -70,10 +73,15 @@ export class SpdIndex {
   /** Takes over what has changed in the SPD since the last call. Cheap when nothing has. */
   refresh(): void {
     if (this.spd.generation === this.generation) return;
-    const { generation, used } = this.spd;
-    let torn = false;
-    for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
-    this.generation = torn ? generation - 1 : generation;
+    // What changes meanwhile asks for another look, before any packet: an entry that came behind this one's back may be
+    // the successor of one that was just seen to be gone.
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { generation, used } = this.spd;
+      let torn = false;
+      for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
+      this.generation = torn ? generation - 1 : generation;
+      if (this.spd.generation === generation) return;
+    }
   }
 
   private refreshEntry(entry: number): boolean {
