@@ -12,6 +12,9 @@ const ETHERNET = 14;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
 const PORT_NAT_T = 4500;
+/** What may stand in front of ESP in IPv6, see xdp-program.ts. */
+const EXTENSIONS = [0, 43, 60];
+const EXTENSION_HEADERS = 3;
 /** To this host's Ethernet address, to all, to a group; behind these come other stations, and what goes out. */
 const PACKET_HOST = 0;
 const PACKET_OTHERHOST = 3;
@@ -42,10 +45,17 @@ function choose(a: FilterAssembler, role: "public" | "private"): void {
     a.and(0xffc0).jumpIf("==", 0xfe80, "refuse"); // link-local
     a.jump("take");
   } else {
-    a.load("u8", ETHERNET + 6)
-      .jumpIf("==", PROTOCOL_ESP, "take")
-      .jumpUnless("==", PROTOCOL_UDP, "refuse");
-    espInUdp(a, "udp6", (size, offset) => a.load(size, ETHERNET + 40 + offset));
+    a.setIndex(ETHERNET + 40).load("u8", ETHERNET + 6);
+    for (let header = 0; ; header++) {
+      a.jumpIf("==", PROTOCOL_ESP, "take").jumpIf("==", PROTOCOL_UDP, "udp6");
+      if (header === EXTENSION_HEADERS) break;
+      for (const extension of EXTENSIONS) a.jumpIf("==", extension, `extension.${header}`);
+      a.jump("refuse");
+      a.label(`extension.${header}`).nextHeader(0);
+    }
+    a.jump("refuse");
+    a.label("udp6");
+    espInUdp(a, "in-udp6", (size, offset) => a.loadIndexed(size, offset));
   }
 
   a.label("ipv4");

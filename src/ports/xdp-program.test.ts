@@ -11,6 +11,7 @@ import {
   both,
   esp,
   ethernet,
+  extended,
   ipv4,
   ipv6,
   LOCAL4,
@@ -68,6 +69,45 @@ test("public: passes IKE, short and foreign payloads, and other protocols and po
     for (const packet of both(protocol, esp)) assert.equal(run(packet), PASS, `protocol ${protocol}`);
   assert.equal(run(ethernet(0x0806, new Array(28).fill(1))), PASS, "ARP");
   assert.equal(run(ethernet(0x8100, new Array(64).fill(1))), PASS, "VLAN");
+});
+
+test("public: looks through IPv6 extension headers in front of ESP", { skip }, () => {
+  const run = load("public");
+  for (const headers of [
+    [[0, 8]],
+    [[60, 24]],
+    [[43, 2048]],
+    [
+      [0, 8],
+      [60, 16],
+      [43, 24],
+    ],
+  ] as [number, number][][]) {
+    assert.equal(run(extended(headers, 50, esp)), TAKEN, `${headers}`);
+    assert.equal(run(extended(headers, 17, udp(esp))), TAKEN, `${headers}, in UDP`);
+    assert.equal(run(extended(headers, 17, udp(marked))), PASS, `${headers}, IKE`);
+    assert.equal(run(extended(headers, 44, esp)), PASS, `${headers}, a fragment`);
+    assert.equal(run(extended(headers, 6, esp)), PASS, `${headers}, TCP`);
+  }
+  assert.equal(
+    run(
+      extended(
+        [
+          [0, 8],
+          [60, 8],
+          [60, 8],
+          [60, 8],
+        ],
+        50,
+        esp,
+      ),
+    ),
+    PASS,
+    "too many",
+  );
+  const beyond = extended([[0, 8]], 50, esp);
+  beyond[14 + 40 + 1] = 200;
+  assert.equal(run(beyond), PASS, "a header beyond the packet");
 });
 
 test("public: passes what is for other hosts", { skip }, () => {

@@ -13,8 +13,9 @@
 // "protocol unreachable", or hand ESP-in-UDP to charon, and neither helps the peer, whose packets Vita will understand
 // in a moment. Owned: the kernel is not to hear of it at all.
 //
-// Headers that contradict themselves or the packet's length, IPv4 fragments of ESP (private: fragments are taken as
-// they are), and ESP behind IPv6 extension headers go to the kernel, which reassembles them or drops them.
+// ESP in transport mode may stand behind IPv6 extension headers: three of them are looked through. Headers that contradict
+// themselves or the packet's length, and fragments of ESP (private: fragments are taken as they are) go to the kernel,
+// which reassembles them or drops them.
 //
 // For little-endian machines, the only ones that Node.js runs on and whose NICs carry gateways.
 
@@ -39,6 +40,9 @@ const IPV6 = ETHERNET + 40;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
 const PORT_NAT_T = 4500;
+/** Hop-by-hop options, routing, destination options: what may stand in front of ESP, and how many of them. */
+const EXTENSIONS = [0, 43, 60];
+const EXTENSION_HEADERS = 3;
 
 /** struct xdp_md */
 const context = { data: 0, dataEnd: 4, queue: 16 };
@@ -201,9 +205,23 @@ function toTransport4(a: BpfAssembler): void {
 
 function toTransport6(a: BpfAssembler): void {
   a.load("u8", r5, r7, ETHERNET + 6);
-  a.jumpIf("==", r5, PROTOCOL_ESP, "esp6");
-  a.jumpIf("!=", r5, PROTOCOL_UDP, "pass");
   a.aluRegister("mov", r9, r7).alu("add", r9, IPV6);
+  for (let header = 0; ; header++) {
+    a.jumpIf("==", r5, PROTOCOL_ESP, "esp6");
+    a.jumpIf("==", r5, PROTOCOL_UDP, "udp6");
+    if (header === EXTENSION_HEADERS) break;
+    for (const extension of EXTENSIONS) a.jumpIf("==", r5, extension, `extension.${header}`);
+    a.jump("pass");
+    a.label(`extension.${header}`);
+    a.aluRegister("mov", r2, r9).alu("add", r2, 8);
+    a.jumpIfRegister(">", r2, r8, "pass");
+    a.load("u8", r5, r9, 0).load("u8", r3, r9, 1);
+    a.alu("add", r3, 1).alu("lsh", r3, 3);
+    a.jumpIfRegister(">", r3, r4, "pass");
+    a.aluRegister("sub", r4, r3).aluRegister("add", r9, r3);
+  }
+  a.jump("pass");
+  a.label("udp6");
   espInUdp(a, "esp6");
 }
 
