@@ -11,6 +11,8 @@ import { NO_MATCH } from "../net/lpm.js";
 
 /** So many bytes of a packet decide: extension headers rarely reach farther, and then there are no ports. */
 const JUDGED = 256;
+/** Owned interfaces are public ones, which are bound to nothing. */
+const UNBOUND_DOMAIN = 0;
 const TCP = 6;
 const UDP = 17;
 const SCTP = 132;
@@ -54,7 +56,7 @@ export class ClearText {
   }
 
   private allows(view: DataView, ip: number): boolean {
-    const entry = this.index.lookup(view, ip, this.packet);
+    const entry = this.index.lookup(view, ip, this.packet, UNBOUND_DOMAIN);
     return entry === NO_MATCH || this.index.type(entry) === PolicyType.pass;
   }
 }

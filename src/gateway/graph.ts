@@ -15,6 +15,7 @@ import { IcmpErrors } from "../apps/icmp-errors.js";
 import { IpInput } from "../apps/ip-input.js";
 import { Protect } from "../apps/protect.js";
 import { Route } from "../apps/route.js";
+import { SaDomains } from "../apps/sa-domains.js";
 import { SaRoutes } from "../apps/sa-routes.js";
 import { type SlowPath, Transmit } from "../apps/transmit.js";
 import type { App, AppContext } from "../engine/app.js";
@@ -79,7 +80,8 @@ export class Graph {
     };
     this.#linkCounters = context.counters("link", linkCounters);
     this.fib = new Fib(plans, context.counters("fib", fibCounters));
-    this.index = new SpdIndex(spd);
+    this.index = new SpdIndex(spd, this.fib.domains);
+    const saDomains = new SaDomains(sad, this.fib.domains);
     const routes = new SaRoutes(sad, this.fib);
     const toProtect = link();
     const toRoute = link();
@@ -136,7 +138,13 @@ export class Graph {
         { name: "decapsulate", app: this.#decapsulate },
         {
           name: "route",
-          app: new Route(context, { fib, fragmenter, errors: toFarSenders }, plans, toRoute, routed),
+          app: new Route(
+            context,
+            { fib, fragmenter, errors: toFarSenders, saDomains },
+            plans,
+            toRoute,
+            routed,
+          ),
         },
         ...second,
         {
@@ -144,6 +152,7 @@ export class Graph {
           app: new Protect(
             context,
             { index, sad, routes, fib, fragmenter, errors: toSenders, bindings: new Bindings(spd, plans) },
+            plans,
             toProtect,
             toEncapsulate,
             routed,

@@ -1,9 +1,11 @@
 // From the configuration's interfaces to ports.
 
 import type { SlowPath } from "../apps/transmit.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
+import { type Binding, Domains } from "../ipsec/binding.js";
 import { interfaceIndex } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { setMtu } from "../ports/device.js";
@@ -29,19 +31,41 @@ export interface DevicePlan extends PortPlan {
 export function planPorts(
   configuration: Configuration,
   context: AppContext,
-  local: readonly IpAddress[],
+  local: readonly LocalAddress[],
   loggerFor: (name: string) => Logger,
 ): DevicePlan[] {
-  return [
-    ...configuration["public-interface"].map((leaves) => {
-      const settings = ownedSettings(leaves);
-      if (!settings) return plan(leaves, "public", context, local);
-      requireDevice(leaves.name, "public");
-      const ownership = ownershipOf(settings, loggerFor(leaves.name));
-      return planDevice(leaves, "public", local, { ownership });
-    }),
-    ...configuration["private-interface"].map((leaves) => plan(leaves, "private", context, local)),
-  ];
+  const sides = (["public", "private"] as const).flatMap((side) =>
+    configuration[`${side}-interface`].map((leaves) => ({ side, leaves, binding: bindingOf(leaves) })),
+  );
+  // An address belongs to the domain of its interface, and is foreign to the others.
+  const { ofPort } = new Domains(sides);
+  const domainOf = (device: string) => ofPort[sides.findIndex(({ leaves }) => leaves.name === device)] ?? 0;
+  // Ports share the frames; half of them stay for what is under way.
+  const share = Math.floor(context.frames.capacity / (2 * Math.max(2, sides.length)));
+  return sides.map(({ side, leaves, binding }, port) => {
+    const mine = local.filter(({ device }) => domainOf(device) === ofPort[port]);
+    const parts = { side, binding, share, local: mine.map(({ address }) => address) };
+    const settings = side === "public" ? ownedSettings(leaves as PublicInterface) : undefined;
+    if (!settings) return plan(leaves, context, parts);
+    requireDevice(leaves.name, side);
+    return planDevice(leaves, parts, { ownership: ownershipOf(settings, loggerFor(leaves.name)) });
+  });
+}
+
+/** An address of this machine, or a broadcast address, and the interface that has it. */
+export interface LocalAddress {
+  readonly device: string;
+  readonly address: IpAddress;
+}
+
+/** What a plan needs beside the interface's leaves. */
+interface PlanParts {
+  readonly side: "public" | "private";
+  readonly binding: Binding;
+  /** Frames that may be with the kernel in each direction. */
+  readonly share: number;
+  /** Addresses of this host, as far as the port's domain is concerned. */
+  readonly local: readonly IpAddress[];
 }
 
 function ownershipOf(settings: OwnedSettings, log: Logger): Ownership {
@@ -55,16 +79,19 @@ function ownershipOf(settings: OwnedSettings, log: Logger): Ownership {
 }
 
 /** This machine's own addresses, and its subnets' broadcast addresses, as the kernel has them now. */
-export function localAddresses(): IpAddress[] {
-  const addresses: IpAddress[] = [];
+export function localAddresses(): LocalAddress[] {
+  const addresses: LocalAddress[] = [];
+  const names = new Map<number, string>();
   const ignore = () => {};
+  const add = (index: number, address: IpAddress) =>
+    addresses.push({ device: names.get(index) ?? "", address });
   const monitor = new NetworkMonitor({
     reset: ignore,
-    link: ignore,
+    link: ({ index, name }) => names.set(index, name),
     neighbour: ignore,
-    address: (_index, address) => addresses.push(address),
-    route: ({ type, prefix }) => {
-      if (type === "broadcast") addresses.push(prefix.address);
+    address: add,
+    route: ({ type, prefix, index }) => {
+      if (type === "broadcast") add(index, prefix.address);
     },
   });
   monitor.close();
@@ -73,28 +100,28 @@ export function localAddresses(): IpAddress[] {
 
 function plan(
   settings: PublicInterface | PrivateInterface,
-  side: "public" | "private",
   context: AppContext,
-  local: readonly IpAddress[],
+  parts: PlanParts,
 ): DevicePlan {
   const { name, driver } = settings;
+  const { side, binding } = parts;
   if (driver === "tun")
     return {
       name,
       side,
+      binding,
       kind: "ip",
       device: undefined,
       open: (appContext, options) => new TunPort(appContext, options),
     };
   requireDevice(name, side);
-  return planDevice(settings, side, local, { slowPath: new KernelPath(context.frames, name) });
+  return planDevice(settings, parts, { slowPath: new KernelPath(context.frames, name) });
 }
 
 /** @param neighbours who finds them: Vita, because the interface is its own, or the kernel */
 function planDevice(
   settings: PublicInterface | PrivateInterface,
-  side: "public" | "private",
-  local: readonly IpAddress[],
+  { side, binding, share, local }: PlanParts,
   neighbours: { slowPath?: SlowPath; ownership?: Ownership },
 ): DevicePlan {
   const { name, driver } = settings;
@@ -103,6 +130,7 @@ function planDevice(
   const made: DevicePlan = {
     name,
     side,
+    binding,
     kind: "ethernet",
     device: undefined,
     owned,
@@ -115,6 +143,7 @@ function planDevice(
               ...options,
               role,
               local,
+              share,
               mode: settings["xdp-mode"],
               zeroCopy: settings["zero-copy"],
             });

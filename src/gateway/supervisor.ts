@@ -4,6 +4,7 @@
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
@@ -13,6 +14,7 @@ import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { tryLock } from "../native/libc.js";
+import { ClearGuard } from "./clear-guard.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
 import { type Logger, messageOf } from "./log.js";
@@ -43,6 +45,7 @@ export class Supervisor {
   #workers: WorkerProcess[] = [];
   #routes: TunRoutes | undefined;
   #owned!: OwnedInterfaces;
+  #guard: ClearGuard | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -89,7 +92,18 @@ export class Supervisor {
     });
 
     const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
-    if (tun) this.#routes = new TunRoutes(tun.name, tun.mtu, configuration["route-table"], this.#log);
+    if (tun) {
+      this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
+      this.#routes = new TunRoutes({
+        device: tun.name,
+        mtu: tun.mtu,
+        table: configuration["route-table"],
+        transportTable: configuration["transport-route-table"],
+        binding: bindingOf(tun),
+        keep,
+        log: this.#log,
+      });
+    }
     this.#owned.open();
 
     this.#engine = makeEngine(this.#sad);
@@ -104,9 +118,13 @@ export class Supervisor {
       spd: this.#spd,
       engine: this.#engine,
       now,
+      hasHost: tun !== undefined,
       interfaces: configuration["public-interface"].map(({ name }) => name),
       lingering,
-      policyChanged: (request, present) => this.#routes?.change(request, present),
+      policyChanged: (request, present) => {
+        this.#guard?.change(request, present);
+        this.#routes?.change(request, present);
+      },
     });
 
     for (let i = 0; i < configuration.workers; i++) {
@@ -178,6 +196,7 @@ export class Supervisor {
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.#routes?.close();
+    this.#guard?.close();
     this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.

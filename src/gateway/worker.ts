@@ -40,7 +40,7 @@ class Worker {
   private readonly graph: Graph;
   private readonly monitor: NetworkMonitor;
   private readonly plans: readonly DevicePlan[];
-  private readonly pollFds = new Int32Array(2 * 64);
+  private readonly pollFds = new Int32Array(2 * 1024);
   private lastTick = 0;
   private lastRefresh = 0;
   private gone: string | undefined;
@@ -64,8 +64,9 @@ class Worker {
       this.plans,
     );
     const { fib } = this.graph;
-    fib.onLocal = (address, present) => {
-      for (const { device } of this.plans) device?.setLocal(address, present);
+    fib.onLocal = (address, present, domain) => {
+      for (const [port, { device }] of this.plans.entries())
+        if (fib.domains.ofPort[port] === domain) device?.setLocal(address, present);
     };
     fib.onPort = (port, mac) => {
       const { device, name } = this.plans[port];
@@ -77,8 +78,10 @@ class Worker {
     const gone = (device: string) => {
       this.gone = device;
     };
+    // Routes through bound ports may stand in any table.
     this.monitor = new NetworkMonitor(
       ownedLinks.length === 0 ? fib : new OwnedNetwork(fib, ownedLinks, warn, gone),
+      fib.domains.count > 1,
     );
   }
 
