@@ -74,6 +74,9 @@ struct private_kernel_vita_client_t {
 	linked_list_t *pending;
 	uint32_t last_id;
 	kernel_feature_t features;
+	/** to be told when Vita has lost its SAD, may be NULL */
+	kernel_vita_lost_cb_t lost;
+	void *lost_data;
 	/** why there is no connection */
 	char reason[VITA_REASON_MAX];
 	/** a failed call has been told the whole reason */
@@ -226,15 +229,19 @@ static bool greet(private_kernel_vita_client_t *this, int fd,
 
 /**
  * Tell the log that there is a connection, and what that means.
+ *
+ * @return		whether Vita has lost what charon counts on
  */
-static void log_connected(private_kernel_vita_client_t *this,
+static bool log_connected(private_kernel_vita_client_t *this,
 						  kernel_vita_hello_t *hello)
 {
-	if (this->connected_before && this->boot_id != hello->boot_id)
+	bool lost = this->connected_before && this->boot_id != hello->boot_id;
+
+	if (lost)
 	{
 		DBG1(DBG_KNL, "kernel-vita: Vita at %s is back, but has lost all SAs "
-			 "and policies (boot id %.16llx, before %.16llx): CHILD_SAs carry "
-			 "no traffic until they are set up again", this->path,
+			 "and policies (boot id %.16llx, before %.16llx): setting them up "
+			 "again", this->path,
 			 (unsigned long long)hello->boot_id,
 			 (unsigned long long)this->boot_id);
 	}
@@ -246,6 +253,7 @@ static void log_connected(private_kernel_vita_client_t *this,
 	}
 	this->connected_before = TRUE;
 	this->boot_id = hello->boot_id;
+	return lost;
 }
 
 /**
@@ -255,7 +263,9 @@ static bool attempt(private_kernel_vita_client_t *this)
 {
 	kernel_vita_hello_t hello = {};
 	char reason[VITA_REASON_MAX] = "";
-	bool reached, news = FALSE;
+	bool reached, news = FALSE, lost = FALSE;
+	kernel_vita_lost_cb_t cb;
+	void *data;
 	int fd;
 
 	fd = kernel_vita_connect(this->path, reason, sizeof(reason));
@@ -267,7 +277,7 @@ static bool attempt(private_kernel_vita_client_t *this)
 	}
 	if (fd >= 0)
 	{
-		log_connected(this, &hello);
+		lost = log_connected(this, &hello);
 	}
 
 	this->mutex->lock(this->mutex);
@@ -285,9 +295,15 @@ static bool attempt(private_kernel_vita_client_t *this)
 		this->told = FALSE;
 		news = TRUE;
 	}
+	cb = this->lost;
+	data = this->lost_data;
 	this->changed->broadcast(this->changed);
 	this->mutex->unlock(this->mutex);
 
+	if (lost && cb)
+	{
+		cb(data);
+	}
 	if (news)
 	{
 		/* that the connection was lost has had its line already */
@@ -628,6 +644,26 @@ METHOD(kernel_vita_client_t, get_features, kernel_feature_t,
 	return features;
 }
 
+METHOD(kernel_vita_client_t, is_connected, bool,
+	private_kernel_vita_client_t *this)
+{
+	bool ready;
+
+	this->mutex->lock(this->mutex);
+	ready = this->ready;
+	this->mutex->unlock(this->mutex);
+	return ready;
+}
+
+METHOD(kernel_vita_client_t, on_loss, void, private_kernel_vita_client_t *this,
+	kernel_vita_lost_cb_t cb, void *data)
+{
+	this->mutex->lock(this->mutex);
+	this->lost = cb;
+	this->lost_data = data;
+	this->mutex->unlock(this->mutex);
+}
+
 METHOD(kernel_vita_client_t, destroy, void, private_kernel_vita_client_t *this)
 {
 	thread_t *thread;
@@ -665,6 +701,8 @@ kernel_vita_client_t *kernel_vita_client_create(kernel_vita_event_cb_t event)
 		.public = {
 			.call = _call,
 			.get_features = _get_features,
+			.is_connected = _is_connected,
+			.on_loss = _on_loss,
 			.destroy = _destroy,
 		},
 		.event = event,

@@ -48,6 +48,9 @@ struct kernel_vita_answer_t {
 /** Receives events, in the client's thread. */
 typedef void (*kernel_vita_event_cb_t)(uint16_t type, chunk_t body);
 
+/** Hears, in the client's thread, that Vita is back with an empty SAD. */
+typedef void (*kernel_vita_lost_cb_t)(void *data);
+
 struct kernel_vita_client_t {
 
 	/**
@@ -65,6 +68,13 @@ struct kernel_vita_client_t {
 
 	/** What Vita said last, without asking. */
 	kernel_feature_t (*get_features)(kernel_vita_client_t *this);
+
+	/** Is there a connection now? */
+	bool (*is_connected)(kernel_vita_client_t *this);
+
+	/** Have `cb` called whenever Vita has lost its SAD. */
+	void (*on_loss)(kernel_vita_client_t *this, kernel_vita_lost_cb_t cb,
+					void *data);
 
 	/** Ends the thread and the connection. */
 	void (*destroy)(kernel_vita_client_t *this);
