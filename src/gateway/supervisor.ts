@@ -19,6 +19,7 @@ import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
 import { type Logger, messageOf } from "./log.js";
 import { OwnedInterfaces } from "./owned-interfaces.js";
+import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
 import { TunRoutes } from "./tun-routes.js";
@@ -43,6 +44,7 @@ export class Supervisor {
   #engine!: AeadEngine;
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
+  readonly #watch = new PidWatch();
   #routes: TunRoutes | undefined;
   #owned!: OwnedInterfaces;
   #guard: ClearGuard | undefined;
@@ -128,11 +130,11 @@ export class Supervisor {
     });
 
     for (let i = 0; i < configuration.workers; i++) {
-      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#log);
+      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log);
       this.#workers.push(worker);
       if (keep && isSame && worker.adopt()) this.#log.info(`worker ${i} (process ${worker.pid}) goes on`);
       else {
-        await new WorkerProcess(i, this.#sad, this.#run, this.#log).stop();
+        await new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log).stop();
         worker.start();
       }
     }
@@ -195,6 +197,7 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+    this.#watch.close();
     this.#routes?.close();
     this.#guard?.close();
     this.#owned?.close();

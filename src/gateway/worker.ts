@@ -1,14 +1,19 @@
 // A worker: the process that moves packets. It maps the SAD, the SPD and its counters, opens its ports and breathes, all
 // in one thread that never returns to the event loop. It needs nobody: when the supervisor dies it goes on.
 //
+// A spare is a worker that stops half way: its modules are loaded, the shared files mapped, its packet memory is there.
+// It waits for a word of its supervisor, costs no CPU time, touches nothing that is shared, and goes with the supervisor.
+// When the worker before it dies, all that is left to do is to open the ports.
+//
 // It can be killed at any instruction. What it holds (sockets, XDP programs, packet memory) goes with the process; what
 // must stay (sequence numbers, windows, counters) is in shared memory before it matters. SIGTERM therefore is left to
 // the kernel's default action.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, readSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
+import type { AeadEngine } from "../ipsec/aead.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { Frames } from "../memory/frames.js";
@@ -31,8 +36,34 @@ const SLEEP = 1000;
 const NAP = 50;
 /** The same while packets wait for something that nothing wakes it for. */
 const SHORT_SLEEP = 1;
+const STDIN = 0;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
+
+/** What a worker needs that has nothing to do with its ports, and holds no state of its own. */
+interface Prepared {
+  readonly configuration: Configuration;
+  readonly sad: Sad;
+  readonly spd: Spd;
+  readonly counters: CounterFile;
+  readonly frames: Frames;
+  readonly aead: AeadEngine;
+}
+
+function prepare(run: RunDirectory, index: number): Prepared {
+  // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
+  const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
+  const sad = Sad.open(run.shared("sad"), "write");
+  const frames = new Frames(configuration.limits.frames);
+  return {
+    configuration,
+    sad,
+    spd: Spd.open(run.shared("spd"), "write"),
+    counters: CounterFile.open(run.shared(`counters-${index}`), "write"),
+    frames,
+    aead: makeEngine(sad, frames),
+  };
+}
 
 class Worker {
   private readonly sad: Sad;
@@ -47,22 +78,16 @@ class Worker {
 
   constructor(
     private readonly index: number,
-    run: RunDirectory,
-    configuration: Configuration,
+    prepared: Prepared,
     private readonly log: Logger,
   ) {
-    this.sad = Sad.open(run.shared("sad"), "write");
-    const spd = Spd.open(run.shared("spd"), "write");
-    const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
-    const frames = new Frames(configuration.limits.frames);
+    const { configuration, sad, spd, counters, frames, aead } = prepared;
+    this.sad = sad;
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
     this.plans = planPorts(configuration, context, localAddresses(), (name) =>
       makeLogger(`worker ${index}, ${name}`),
     );
-    this.graph = new Graph(
-      { context, sad: this.sad, spd, aead: makeEngine(this.sad, frames), clock: this.clock, worker: index },
-      this.plans,
-    );
+    this.graph = new Graph({ context, sad, spd, aead, clock: this.clock, worker: index }, this.plans);
     const { fib } = this.graph;
     fib.onLocal = (address, present, domain) => {
       for (const [port, { device }] of this.plans.entries())
@@ -142,14 +167,21 @@ class Worker {
   }
 }
 
-/** Entry point of the worker process: `worker-main NODE INDEX`. */
-export function runWorker(node: string, index: number): void {
+/** Waits for the supervisor's word. @returns false when the supervisor has gone without it */
+function waitForWord(): boolean {
+  return readSync(STDIN, new Uint8Array(1)) === 1;
+}
+
+/** Entry point of the worker process: `worker-main NODE INDEX`, and `spare` behind it for one that waits. */
+export function runWorker(node: string, index: number, isSpare: boolean): void {
   const log = makeLogger(`worker ${index}`);
   try {
-    const run = new RunDirectory(node);
-    // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
-    const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
-    new Worker(index, run, configuration, log).run();
+    const prepared = prepare(new RunDirectory(node), index);
+    if (isSpare) {
+      prepared.frames.touch();
+      if (!waitForWord()) process.exit(0);
+    }
+    new Worker(index, prepared, log).run();
   } catch (error) {
     log.warn(messageOf(error));
     process.exit(1);
