@@ -445,7 +445,10 @@ static void *run(private_kernel_vita_client_t *this)
 			serve(this, this->fd);
 			disconnected(this);
 		}
-		wait_for(this, -1, RETRY_CONNECT);
+		if (!is_closing(this))
+		{
+			wait_for(this, -1, RETRY_CONNECT);
+		}
 	}
 	return NULL;
 }

@@ -46,7 +46,12 @@ test("an owned interface: addresses, gateways and the punt device with its defau
 test("what is left out has its default", () => {
   const configuration = parseConfiguration(JSON.stringify(minimal), "test");
   assert.equal(configuration.workers, 1);
-  assert.deepEqual(configuration.limits, { sas: 4096, policies: 16384, frames: 16384 });
+  assert.deepEqual(configuration.limits, {
+    "orphan-seconds": 180,
+    sas: 4096,
+    policies: 16384,
+    frames: 16384,
+  });
   assert.equal(configuration["public-interface"][0].driver, "xdp");
   assert.equal(configuration["private-interface"][0].mtu, 1400);
 });

@@ -72,6 +72,8 @@ export const configurationModel = z
     "transport-route-table": count(1, 0x7fffffff).default(223),
     limits: z
       .strictObject({
+        /** Seconds for which the SAs and policies of a charon that went away are kept. */
+        "orphan-seconds": count(1, 86_400).default(180),
         /** Security associations, both directions counted. */
         sas: count(2, 131_072).default(4096),
         /** Policy entries. */

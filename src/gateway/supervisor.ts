@@ -123,6 +123,7 @@ export class Supervisor {
       hasHost: tun !== undefined,
       interfaces: configuration["public-interface"].map(({ name }) => name),
       lingering,
+      orphanSeconds: configuration.limits["orphan-seconds"],
       policyChanged: (request, present) => {
         this.#guard?.change(request, present);
         this.#routes?.change(request, present);

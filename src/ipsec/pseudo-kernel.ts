@@ -38,7 +38,10 @@ const at = saSlot.at;
 
 /** Seconds after which a reserved SPI without keys is given up, as Linux does (net.core.xfrm_acq_expires). */
 export const LARVAL_SECONDS = 165;
-/** Seconds for which the state of a key manager that went away is kept: it may come back, or be replaced by SAs of a new one. */
+/**
+ * Seconds for which the state of a key manager that went away is kept, unless the configuration says otherwise: it may
+ * come back, or a new one may set its own SAs up meanwhile.
+ */
 export const ORPHAN_SECONDS = 180;
 
 const SPI_FIRST = 0xc0000000;
@@ -56,6 +59,8 @@ export interface PseudoKernelParts {
   engine: AeadEngine;
   /** CLOCK_MONOTONIC in whole seconds. */
   now(): number;
+  /** Seconds for which the state of a key manager that went away is kept. */
+  orphanSeconds?: number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
   /** Does the traffic of this host itself come to Vita, so that there can be transport mode? Default: no. */
@@ -73,6 +78,7 @@ export class PseudoKernel implements Kernel {
   readonly #spd: Spd;
   readonly #engine: AeadEngine;
   readonly #now: () => number;
+  readonly #orphanSeconds: number;
   readonly #random: (limit: number) => number;
   readonly #hasHost: boolean;
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
@@ -95,6 +101,7 @@ export class PseudoKernel implements Kernel {
     this.#spd = parts.spd;
     this.#engine = parts.engine;
     this.#now = parts.now;
+    this.#orphanSeconds = parts.orphanSeconds ?? ORPHAN_SECONDS;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#hasHost = parts.hasHost ?? false;
     this.#policyChanged = parts.policyChanged?.bind(parts);
@@ -439,7 +446,7 @@ export class PseudoKernel implements Kernel {
       if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= LARVAL_SECONDS)
         this.#release(slot);
     for (const [session, since] of this.#sessions) {
-      if (since === undefined || now - since < ORPHAN_SECONDS) continue;
+      if (since === undefined || now - since < this.#orphanSeconds) continue;
       this.#sessions.delete(session);
       this.#dropSession(session);
     }

@@ -57,6 +57,8 @@ export interface SitesOptions {
   preSharedKey: string;
   /** Lines of the CHILD_SA's section in swanctl.conf; without them, SAs have no lifetime. */
   childExtra?: string[];
+  /** Further lines of the connection's section. */
+  connectionExtra?: string[];
   /** The whole swanctl.conf of a side, in place of the one connection from LAN to LAN. */
   swanctl?: Partial<Record<Side, string>>;
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
@@ -130,7 +132,7 @@ export function connectionOf(network: Network, side: Side, options: SitesOptions
     ikeProposals,
     espProposals: espProposals[options.systems[side]],
     encapsulate: withLibipsec,
-    extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0"],
+    extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0", ...(options.connectionExtra ?? [])],
     childExtra: options.childExtra ?? ["rekey_time = 0", "life_time = 0"],
   };
 }
@@ -172,13 +174,24 @@ export async function startGateway(
     // the one that charon lays into the tunnel.
     await setSysctls(namespace, { "net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1 });
   }
-  const charon = await Charon.start(lab, {
-    name: node,
-    namespace,
-    system,
+  const charon = await startCharon(lab, network, side, options, vita);
+  return { side, node, namespace, system, charon, vita };
+}
+
+/** Starts a gateway's charon alone: the first one, or one that follows another that was killed. */
+export function startCharon(
+  lab: Lab,
+  network: Network,
+  side: Side,
+  options: SitesOptions,
+  vita: Vita | undefined,
+): Promise<Charon> {
+  return Charon.start(lab, {
+    name: `gw-${side}`,
+    namespace: network.gateways[side],
+    system: options.systems[side],
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
     connection: options.swanctl?.[side] ?? connectionOf(network, side, options),
     ...(options.settings ? { settings: options.settings } : {}),
   });
-  return { side, node, namespace, system, charon, vita };
 }

@@ -1,0 +1,82 @@
+// Supervisors that are killed under traffic, alone or together with their workers.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { sleep, until } from "../src/lab/command.js";
+import {
+  activeSas,
+  assertWhole,
+  gap,
+  killVita,
+  newWorker,
+  spareOf,
+  startFlow,
+  startFlows,
+  startVita,
+  stopFlows,
+  withSites,
+  workerPid,
+  workerProcesses,
+} from "./restart-sites.js";
+
+test("a supervisor that is killed: traffic does not notice, the next one takes over, and a rekey works", async (t) => {
+  await withSites({}, async (sites) => {
+    const { a } = sites.gateways;
+    const flows = await startFlows(sites);
+    await spareOf(sites, a);
+    const pid = workerPid(a);
+    await a.vita!.process.stop("SIGKILL");
+    await until("the end of the spare", () => workerProcesses(sites, a, true).length === 0, 1000);
+    await sleep(1000);
+    assert.equal(workerPid(a), pid, "the worker went with its supervisor");
+    await startVita(sites, a);
+    assert.equal(workerPid(a), pid, "the new supervisor did not take the worker over");
+    assert.equal(activeSas(a), 2);
+    // charon's plugin finds the new supervisor, which knows the SAs.
+    await until(
+      "a rekey",
+      () =>
+        a.charon.rekeyChild().then(
+          () => true,
+          () => false,
+        ),
+      20_000,
+    );
+    await sleep(1000);
+    gap(t, "supervisor killed, the next one started, rekeyed", flows[0]);
+    assertWhole(await stopFlows(flows));
+
+    // The end of a worker that is not its child is noticed at once, too.
+    const flow = await startFlow(sites);
+    await spareOf(sites, a);
+    await sleep(500);
+    process.kill(pid, "SIGKILL");
+    await newWorker(a, pid);
+    await sleep(1500);
+    const milliseconds = gap(t, "adopted worker killed", flow);
+    assert.ok(milliseconds > 0 && milliseconds <= 300, `${milliseconds} ms without traffic`);
+    await flow.stop();
+  });
+});
+
+test("everything of Vita is killed: the next run goes on with the same SAs and unused sequence numbers", async (t) => {
+  await withSites({}, async (sites) => {
+    const { a } = sites.gateways;
+    const flow = await startFlow(sites);
+    await sleep(500);
+    await killVita(a);
+    assert.equal(workerProcesses(sites, a, false).length, 0);
+    await sleep(200);
+    await startVita(sites, a);
+    assert.equal(activeSas(a), 2);
+    await sleep(1000);
+    gap(t, "all of Vita killed, started again 200 ms later", flow);
+    const { missing } = flow.totals();
+    await sleep(1000);
+    const totals = await flow.stop();
+    assert.equal(totals.sent - totals.received, missing, "datagrams were lost after Vita was back");
+    assert.equal(totals.duplicates, 0);
+    const [child] = await a.charon.childSas();
+    assert.equal(child.state, "INSTALLED");
+  });
+});
