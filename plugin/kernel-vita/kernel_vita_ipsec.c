@@ -26,6 +26,8 @@
 #include "kernel_vita_filter.h"
 #include "kernel_vita_recovery.h"
 
+#include <dlfcn.h>
+
 #include <daemon.h>
 #include <utils/debug.h>
 
@@ -254,6 +256,14 @@ METHOD(kernel_ipsec_t, destroy, void, private_kernel_vita_ipsec_t *this)
 	free(this);
 }
 
+/**
+ * Was this charon configured with --enable-mediation?
+ */
+static bool has_mediation()
+{
+	return dlsym(RTLD_DEFAULT, "connect_manager_create") != NULL;
+}
+
 kernel_ipsec_t *kernel_vita_ipsec_create()
 {
 	private_kernel_vita_ipsec_t *this;
@@ -278,7 +288,9 @@ kernel_ipsec_t *kernel_vita_ipsec_create()
 		},
 		.client = kernel_vita_client_create(kernel_vita_event),
 	);
-	this->recovery = kernel_vita_recovery_create(this->client);
+	this->recovery = has_mediation()
+						? kernel_vita_recovery_create_mediation(this->client)
+						: kernel_vita_recovery_create(this->client);
 	this->client->on_loss(this->client, (void*)this->recovery->lost,
 						  this->recovery);
 	return &this->public;

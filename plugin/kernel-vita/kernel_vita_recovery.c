@@ -13,7 +13,17 @@
  * for more details.
  */
 
-/* See the header. */
+/* See the header. Compiled twice, see kernel_vita_recovery_plain.c. */
+
+#ifndef KERNEL_VITA_PLAIN
+#ifndef ME
+#define ME
+#endif
+#define recovery_create kernel_vita_recovery_create_mediation
+#else
+#undef ME
+#define recovery_create kernel_vita_recovery_create
+#endif
 
 #include "kernel_vita_recovery.h"
 #include "kernel_vita_message.h"
@@ -427,8 +437,7 @@ METHOD(kernel_vita_recovery_t, destroy, void,
 	free(this);
 }
 
-kernel_vita_recovery_t *kernel_vita_recovery_create(
-											kernel_vita_client_t *client)
+kernel_vita_recovery_t *recovery_create(kernel_vita_client_t *client)
 {
 	private_kernel_vita_recovery_t *this;
 

@@ -48,7 +48,14 @@ struct kernel_vita_recovery_t {
 	void (*destroy)(kernel_vita_recovery_t *this);
 };
 
+/**
+ * ike_sa_t, whose methods this calls, has another layout in a charon that was
+ * configured with --enable-mediation. Which one it is, is not to be seen in
+ * the headers, so that there are two, and charon is asked when it runs.
+ */
 kernel_vita_recovery_t *kernel_vita_recovery_create(
+											kernel_vita_client_t *client);
+kernel_vita_recovery_t *kernel_vita_recovery_create_mediation(
 											kernel_vita_client_t *client);
 
 #endif /* KERNEL_VITA_RECOVERY_H_ */
