@@ -3,13 +3,19 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { RunDirectory } from "../src/gateway/run-directory.js";
 import type { PolicyState } from "../src/gateway/state.js";
-import { sleep, until } from "../src/lab/command.js";
+import { sleep } from "../src/lab/command.js";
 import { type Gateway, ikeProposals, type Side } from "../src/lab/sites.js";
-import { pingOnce } from "../src/lab/traffic.js";
-import { Vita } from "../src/lab/vita.js";
-import { activeSas, gap, killVita, type Sites, startFlow, startVita, withSites } from "./restart-sites.js";
+import {
+  activeSas,
+  assertAgreement,
+  gap,
+  loseVita,
+  startFlow,
+  startVita,
+  untilTraffic,
+  withSites,
+} from "./restart-sites.js";
 
 /** The tunnel from LAN to LAN, a trap for hosts further away, and shunts. */
 function swanctl(side: Side): string {
@@ -86,31 +92,6 @@ function policies(gateway: Gateway): string[] {
     .toSorted();
 }
 
-/** Kills a gateway's Vita and removes all that it has left. */
-async function lose(sites: Sites, gateway: Gateway): Promise<void> {
-  await killVita(gateway);
-  new RunDirectory(gateway.node, Vita.runDirectory(sites.lab)).remove();
-}
-
-/** Milliseconds from now until traffic passes both ways. */
-async function untilTraffic({ network }: Sites): Promise<number> {
-  const begun = performance.now();
-  await until("traffic", () => pingOnce(network.hosts.a, network.sides.b.host), 15_000);
-  return Math.round(performance.now() - begun);
-}
-
-/** Every SA that charon counts on is Vita's, and no other one is. */
-async function assertAgreement(gateway: Gateway): Promise<void> {
-  const known = (await gateway.charon.childSas()).flatMap(({ spiIn, spiOut }) => [spiIn, spiOut]);
-  assert.deepEqual(
-    gateway
-      .vita!.state()
-      .sas.map(({ spi }) => spi)
-      .toSorted(),
-    known.toSorted(),
-  );
-}
-
 test("a Vita that lost its SAD: traffic, traps and shunts are there again by themselves", async (t) => {
   await withSites(configuration, async (sites) => {
     const { a, b } = sites.gateways;
@@ -118,7 +99,7 @@ test("a Vita that lost its SAD: traffic, traps and shunts are there again by the
     assert.equal(before.length, 3 + 3 + 2 * 3, before.join("\n"));
     const flow = await startFlow(sites);
     const [old] = await a.charon.childSas();
-    await lose(sites, a);
+    await loseVita(sites, a);
     await startVita(sites, a);
     const milliseconds = await untilTraffic(sites);
     t.diagnostic(`traffic is back ${milliseconds} ms after Vita`);
@@ -155,7 +136,11 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
     const { a, b } = sites.gateways;
     const flow = await startFlow(sites);
     const before = policies(a);
-    await Promise.all([a.charon.swanctl("--rekey", ["--child", "net"]), lose(sites, a), lose(sites, b)]);
+    await Promise.all([
+      a.charon.swanctl("--rekey", ["--child", "net"]),
+      loseVita(sites, a),
+      loseVita(sites, b),
+    ]);
     await Promise.all([startVita(sites, a), startVita(sites, b)]);
     t.diagnostic(`traffic is back ${await untilTraffic(sites)} ms after the Vitas`);
     await sleep(8000);

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import type { TestContext } from "node:test";
+import { RunDirectory } from "../src/gateway/run-directory.js";
 import { Capture } from "../src/lab/capture.js";
 import { until } from "../src/lab/command.js";
 import type { Lab } from "../src/lab/lab.js";
@@ -17,7 +18,7 @@ import {
   type SitesOptions,
   startGateway,
 } from "../src/lab/sites.js";
-import { Flow, type FlowTotals, ping } from "../src/lab/traffic.js";
+import { Flow, type FlowTotals, ping, pingOnce } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
 
 /** Datagrams a second, so that one that is missing is a millisecond without traffic. */
@@ -184,4 +185,30 @@ export async function killVita(gateway: Gateway): Promise<void> {
 
 export function activeSas(gateway: Gateway): number {
   return gateway.vita!.state().sas.filter(({ state }) => state === "active").length;
+}
+
+/** Kills a gateway's Vita and removes all that it has left. */
+export async function loseVita(sites: Sites, gateway: Gateway): Promise<void> {
+  await killVita(gateway);
+  new RunDirectory(gateway.node, Vita.runDirectory(sites.lab)).remove();
+}
+
+/** Milliseconds from now until traffic passes both ways. */
+export async function untilTraffic({ network }: Sites): Promise<number> {
+  const begun = performance.now();
+  await until("traffic", () => pingOnce(network.hosts.a, network.sides.b.host), 15_000);
+  return Math.round(performance.now() - begun);
+}
+
+/** Waits until charon counts on the SAs that Vita has, and on no other: CHILD_SAs on their way out take a few seconds. */
+export async function assertAgreement(gateway: Gateway): Promise<void> {
+  await until(
+    "charon and Vita to agree on their SAs",
+    async () => {
+      const known = (await gateway.charon.childSas()).flatMap(({ spiIn, spiOut }) => [spiIn, spiOut]);
+      const present = gateway.vita!.state().sas.map(({ spi }) => spi);
+      return known.toSorted().join() === present.toSorted().join();
+    },
+    10_000,
+  );
 }

@@ -63,6 +63,8 @@ export interface SitesOptions {
   swanctl?: Partial<Record<Side, string>>;
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
   settings?: string[];
+  /** Folders with a Debian of their own, whose charons are run on a side. */
+  roots?: Partial<Record<Side, string>>;
   /** Changes to Vita's configuration: given the usual one, returns the one to run. */
   vita?: (usual: VitaConfiguration, side: Side) => VitaConfiguration;
 }
@@ -193,5 +195,6 @@ export function startCharon(
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
     connection: options.swanctl?.[side] ?? connectionOf(network, side, options),
     ...(options.settings ? { settings: options.settings } : {}),
+    ...(options.roots?.[side] ? { root: options.roots[side] } : {}),
   });
 }
