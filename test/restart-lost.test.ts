@@ -4,8 +4,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { PolicyState } from "../src/gateway/state.js";
-import { sleep } from "../src/lab/command.js";
-import { type Gateway, ikeProposals, type Side } from "../src/lab/sites.js";
+import { run, sleep, until } from "../src/lab/command.js";
+import { withLab } from "../src/lab/lab.js";
+import { addAddress } from "../src/lab/netns.js";
+import { createNetwork, type Gateway, ikeProposals, type Side, startGateway } from "../src/lab/sites.js";
+import { pingOnce } from "../src/lab/traffic.js";
 import {
   activeSas,
   assertAgreement,
@@ -99,7 +102,7 @@ test("a Vita that lost its SAD: traffic, traps and shunts are there again by the
     assert.equal(before.length, 3 + 3 + 2 * 3, before.join("\n"));
     const flow = await startFlow(sites);
     const [old] = await a.charon.childSas();
-    await loseVita(sites, a);
+    await loseVita(sites.lab, a);
     await startVita(sites, a);
     const milliseconds = await untilTraffic(sites);
     t.diagnostic(`traffic is back ${milliseconds} ms after Vita`);
@@ -138,8 +141,8 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
     const before = policies(a);
     await Promise.all([
       a.charon.swanctl("--rekey", ["--child", "net"]),
-      loseVita(sites, a),
-      loseVita(sites, b),
+      loseVita(sites.lab, a),
+      loseVita(sites.lab, b),
     ]);
     await Promise.all([startVita(sites, a), startVita(sites, b)]);
     t.diagnostic(`traffic is back ${await untilTraffic(sites)} ms after the Vitas`);
@@ -154,5 +157,78 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
     const { missing } = flow.totals();
     const totals = await flow.stop();
     assert.equal(totals.sent - totals.received, missing, "datagrams were lost after traffic was back");
+  });
+});
+
+/** Gateway A is a roaming client that gets its inner address from gateway B; its first host has that address. */
+function roaming(side: Side): string {
+  const [us, them, other] = side === "a" ? [1, 2, "b"] : [2, 1, "a"];
+  return `connections {
+  site {
+    version = 2
+    local_addrs = 192.0.2.${us}
+    remote_addrs = 192.0.2.${them}
+    proposals = ${ikeProposals}
+    rekey_time = 0
+    ${side === "a" ? "vips = 0.0.0.0" : "pools = inner"}
+    local {
+      auth = psk
+      id = gw-${side}
+    }
+    remote {
+      auth = psk
+      id = gw-${other}
+    }
+    children {
+      net {
+        ${side === "a" ? "remote_ts" : "local_ts"} = 10.2.0.0/24
+        esp_proposals = aes128gcm16-x25519-esn
+        rekey_time = 0
+        life_time = 0
+      }
+    }
+  }
+}
+pools {
+  inner {
+    addrs = 10.3.0.0/24
+  }
+}
+secrets {
+  ike-site {
+    id-a = gw-a
+    id-b = gw-b
+    secret = "on the road"
+  }
+}
+`;
+}
+
+test("a gateway that lost its SAD calls its clients, which keep their virtual addresses", async (t) => {
+  await withLab("restart", async (lab) => {
+    const network = await createNetwork(lab, 4);
+    const options = {
+      family: 4 as const,
+      systems: { a: "vita", b: "vita" } as const,
+      preSharedKey: "",
+      swanctl: { a: roaming("a"), b: roaming("b") },
+    };
+    const a = await startGateway(lab, network, "a", options);
+    const b = await startGateway(lab, network, "b", options);
+    await a.charon.initiate();
+    const inner = "10.3.0.1";
+    await addAddress(network.hosts.a, "lan0", `${inner}/32`);
+    await run("ip", ["-n", network.gateways.a, "route", "add", `${inner}/32`, "dev", "lan0"]);
+    const passes = () => pingOnce(network.hosts.a, network.sides.b.host, inner);
+    await until("traffic", passes, 5000);
+    const before = policies(b);
+    await loseVita(lab, b);
+    await startVita({ lab, network }, b);
+    const begun = performance.now();
+    await until("traffic", passes, 15_000);
+    t.diagnostic(`traffic is back ${Math.round(performance.now() - begun)} ms after Vita`);
+    await assertAgreement(a);
+    await assertAgreement(b);
+    assert.deepEqual(policies(b), before);
   });
 });

@@ -167,7 +167,10 @@ export function workerProcesses({ lab }: Sites, gateway: Gateway, isSpare: boole
 }
 
 /** Starts Vita again with the configuration that it had. */
-export async function startVita({ lab, network }: Sites, gateway: Gateway): Promise<void> {
+export async function startVita(
+  { lab, network }: Pick<Sites, "lab" | "network">,
+  gateway: Gateway,
+): Promise<void> {
   gateway.vita = await Vita.start(
     lab,
     network.gateways[gateway.side],
@@ -188,9 +191,9 @@ export function activeSas(gateway: Gateway): number {
 }
 
 /** Kills a gateway's Vita and removes all that it has left. */
-export async function loseVita(sites: Sites, gateway: Gateway): Promise<void> {
+export async function loseVita(lab: Lab, gateway: Gateway): Promise<void> {
   await killVita(gateway);
-  new RunDirectory(gateway.node, Vita.runDirectory(sites.lab)).remove();
+  new RunDirectory(gateway.node, Vita.runDirectory(lab)).remove();
 }
 
 /** Milliseconds from now until traffic passes both ways. */

@@ -56,6 +56,15 @@ test("a supervisor that is killed: traffic does not notice, the next one takes o
     const milliseconds = gap(t, "adopted worker killed", flow);
     assert.ok(milliseconds > 0 && milliseconds <= 300, `${milliseconds} ms without traffic`);
     await flow.stop();
+
+    // What charon deletes while nobody listens is deleted when somebody does again.
+    await a.vita!.process.stop("SIGKILL");
+    await sites.gateways.b.charon.terminate();
+    await until("charon to have no SA", async () => (await a.charon.childSas()).length === 0, 5000);
+    assert.ok(activeSas(a) >= 2);
+    await startVita(sites, a);
+    await until("Vita to have no SA", () => activeSas(a) === 0, 5000);
+    assert.deepEqual(a.vita!.state().policies, []);
   });
 });
 

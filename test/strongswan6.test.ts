@@ -78,7 +78,7 @@ for (const suite of suites)
       assert.ok(child && child.packetsIn > 0);
 
       // A lost SAD comes back: the plugin goes through charon's own lists for that.
-      await loseVita(sites, a);
+      await loseVita(sites.lab, a);
       await startVita(sites, a);
       t.diagnostic(`its SAD lost: traffic is back after ${await untilTraffic(sites)} ms`);
       await sleep(1500);

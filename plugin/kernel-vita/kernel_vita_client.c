@@ -23,6 +23,7 @@
  */
 
 #include "kernel_vita_client.h"
+#include "kernel_vita_debts.h"
 #include "kernel_vita_socket.h"
 
 #include <endian.h>
@@ -59,6 +60,7 @@ struct private_kernel_vita_client_t {
 	thread_t *thread;
 	/** eventfd: a call wants a connection, or the client ends */
 	int wake;
+	kernel_vita_debts_t *debts;
 	mutex_t *mutex;
 	/** `ready` or `attempts` changed */
 	condvar_t *changed;
@@ -278,6 +280,18 @@ static bool attempt(private_kernel_vita_client_t *this)
 	if (fd >= 0)
 	{
 		lost = log_connected(this, &hello);
+		if (lost)
+		{
+			this->debts->forget(this->debts);
+		}
+		else if (!this->debts->pay(this->debts, fd, this->buffer,
+								   this->timeout, this->event))
+		{
+			snprintf(reason, sizeof(reason), "the connection to Vita at %s "
+					 "broke again", this->path);
+			close(fd);
+			fd = -1;
+		}
 	}
 
 	this->mutex->lock(this->mutex);
@@ -300,9 +314,9 @@ static bool attempt(private_kernel_vita_client_t *this)
 	this->changed->broadcast(this->changed);
 	this->mutex->unlock(this->mutex);
 
-	if (lost && cb)
+	if (fd >= 0 && (this->debts->doubt(this->debts) || lost) && cb)
 	{
-		cb(data);
+		cb(data, lost);
 	}
 	if (news)
 	{
@@ -569,7 +583,7 @@ METHOD(kernel_vita_client_t, call, status_t,
 	};
 	uint64_t deadline;
 	timeval_t limit;
-	bool old, reached;
+	bool old, reached, sent = FALSE;
 	int error = 0;
 
 	/* `pending` is on the stack: the thread must not vanish meanwhile */
@@ -591,6 +605,7 @@ METHOD(kernel_vita_client_t, call, status_t,
 		message->id = htole32(pending.id);
 		this->pending->insert_last(this->pending, &pending);
 		error = transmit(this, &pending, message, length, deadline);
+		sent = !error;
 		while (!error && !pending.answered)
 		{
 			if (pending.lost)
@@ -607,6 +622,10 @@ METHOD(kernel_vita_client_t, call, status_t,
 	}
 	this->mutex->unlock(this->mutex);
 
+	if (!reached || (!pending.answered && error != ETIMEDOUT))
+	{
+		this->debts->add(this->debts, message, length, sent);
+	}
 	if (!reached)
 	{
 		log_unreachable(this, type);
@@ -687,6 +706,7 @@ METHOD(kernel_vita_client_t, destroy, void, private_kernel_vita_client_t *this)
 	{
 		close(this->wake);
 	}
+	this->debts->destroy(this->debts);
 	this->pending->destroy(this->pending);
 	this->changed->destroy(this->changed);
 	this->mutex->destroy(this->mutex);
@@ -712,6 +732,7 @@ kernel_vita_client_t *kernel_vita_client_create(kernel_vita_event_cb_t event)
 		.path = strdup(lib->settings->get_str(lib->settings,
 					"%s.plugins.kernel-vita.socket", DEFAULT_SOCKET, lib->ns)),
 		.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.debts = kernel_vita_debts_create(),
 		.mutex = mutex_create(MUTEX_TYPE_DEFAULT),
 		.changed = condvar_create(CONDVAR_TYPE_DEFAULT),
 		.pending = linked_list_create(),

@@ -57,12 +57,12 @@ struct private_kernel_vita_recovery_t {
 	/* guarded by mutex */
 	/** a job is queued or runs */
 	bool busy;
-	/** how often Vita has lost everything */
-	u_int losses;
+	/** SAs may have been lost since the job looked here last */
+	bool news;
+	/** traps and shunts have */
+	bool all;
 
 	/* only the job's */
-	/** the loss that is being worked on */
-	u_int current;
 	u_int passes;
 	/** traps and shunts that are to be installed, policy_t* */
 	linked_list_t *policies;
@@ -369,26 +369,25 @@ static bool renew_sas(private_kernel_vita_recovery_t *this)
 
 /* ---- the job ------------------------------------------------------------ */
 
-static void begin(private_kernel_vita_recovery_t *this, u_int losses)
-{
-	this->current = losses;
-	this->passes = 0;
-	this->told->destroy(this->told);
-	this->told = hashtable_create(hashtable_hash_ptr, hashtable_equals_ptr, 8);
-	take_policies(this);
-}
-
 static job_requeue_t recover(private_kernel_vita_recovery_t *this)
 {
-	u_int losses;
-	bool more;
+	bool news, all, more;
 
 	this->mutex->lock(this->mutex);
-	losses = this->losses;
+	news = this->news;
+	all = this->all;
+	this->news = this->all = FALSE;
 	this->mutex->unlock(this->mutex);
-	if (losses != this->current)
+	if (news)
 	{
-		begin(this, losses);
+		this->passes = 0;
+		this->told->destroy(this->told);
+		this->told = hashtable_create(hashtable_hash_ptr,
+									  hashtable_equals_ptr, 8);
+	}
+	if (all)
+	{
+		take_policies(this);
 	}
 	put_policies(this);
 	more = renew_sas(this);
@@ -397,10 +396,7 @@ static job_requeue_t recover(private_kernel_vita_recovery_t *this)
 		   this->policies->get_count(this->policies);
 
 	this->mutex->lock(this->mutex);
-	if (this->losses != this->current)
-	{
-		more = TRUE;
-	}
+	more = more || this->news;
 	this->busy = more;
 	this->mutex->unlock(this->mutex);
 	if (more)
@@ -411,12 +407,13 @@ static job_requeue_t recover(private_kernel_vita_recovery_t *this)
 }
 
 METHOD(kernel_vita_recovery_t, lost, void,
-	private_kernel_vita_recovery_t *this)
+	private_kernel_vita_recovery_t *this, bool all)
 {
 	bool busy;
 
 	this->mutex->lock(this->mutex);
-	this->losses++;
+	this->news = TRUE;
+	this->all = this->all || all;
 	busy = this->busy;
 	this->busy = TRUE;
 	this->mutex->unlock(this->mutex);

@@ -41,8 +41,12 @@ typedef struct kernel_vita_recovery_t kernel_vita_recovery_t;
 
 struct kernel_vita_recovery_t {
 
-	/** Vita has lost everything. Queues a job and returns at once. */
-	void (*lost)(kernel_vita_recovery_t *this);
+	/**
+	 * Vita has lost everything, or there is doubt about SAs because calls were
+	 * lost: an SA cut off in an address change, for example. Queues a job and
+	 * returns at once.
+	 */
+	void (*lost)(kernel_vita_recovery_t *this, bool all);
 
 	/** To be called when no job of charon's runs any more. */
 	void (*destroy)(kernel_vita_recovery_t *this);

@@ -195,7 +195,10 @@ export class PseudoKernel implements Kernel {
   }
 
   #addOutbound(request: AddSaRequest, session: bigint): Answer {
-    if (this.#findOutbound(request.id) !== undefined)
+    const other = this.#findOutbound(request.id);
+    // One that a key manager has left behind is in nobody's way.
+    if (other !== undefined && this.#isOrphan(other)) this.#release(other);
+    else if (other !== undefined)
       return failed(
         `outbound SPI ${hex(request.id.spi)} to ${formatAddress(request.id.dst.address)} is in use`,
       );
@@ -239,6 +242,11 @@ export class PseudoKernel implements Kernel {
     if (state === SaState.larval) return slot;
     const { dst } = readEndPoints(this.#sad, slot);
     return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
+  }
+
+  #isOrphan(slot: number): boolean {
+    const session = this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true);
+    return this.#sessions.get(session) !== undefined;
   }
 
   #reqid(slot: number): number {
