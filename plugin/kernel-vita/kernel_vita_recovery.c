@@ -48,6 +48,8 @@
 typedef struct private_kernel_vita_recovery_t private_kernel_vita_recovery_t;
 typedef struct policy_t policy_t;
 typedef struct sa_t sa_t;
+typedef struct renewal_t renewal_t;
+typedef enum { RENEWED, PENDING, MISSING } outcome_t;
 
 struct private_kernel_vita_recovery_t {
 	kernel_vita_recovery_t public;
@@ -68,6 +70,8 @@ struct private_kernel_vita_recovery_t {
 	linked_list_t *policies;
 	/** unique ids of the CHILD_SAs that are on their way out */
 	hashtable_t *told;
+	/** what shall take their place, renewal_t* */
+	linked_list_t *renewals;
 };
 
 /** A trap or a shunt that was taken out of charon's list. */
@@ -86,6 +90,20 @@ struct sa_t {
 	vita_sa_id_t in;
 	vita_sa_id_t out;
 };
+
+/** A CHILD_SA that charon makes anew, and that must have come to be. */
+struct renewal_t {
+	uint32_t ike_sa;
+	child_cfg_t *child;
+	/** passes that found nothing of it */
+	u_int missing;
+};
+
+static void renewal_destroy(renewal_t *this)
+{
+	this->child->destroy(this->child);
+	free(this);
+}
 
 static void policy_destroy(policy_t *this)
 {
@@ -313,10 +331,12 @@ static bool is_unknown(private_kernel_vita_recovery_t *this, vita_sa_id_t *id)
 /**
  * Have a CHILD_SA deleted and made anew.
  */
-static bool renew(uint32_t unique_id)
+static bool renew(private_kernel_vita_recovery_t *this, uint32_t unique_id)
 {
 	ike_sa_t *ike_sa;
 	child_sa_t *child_sa;
+	child_cfg_t *child;
+	renewal_t *renewal;
 	bool renewed = FALSE;
 
 	ike_sa = charon->child_sa_manager->checkout_by_id(charon->child_sa_manager,
@@ -329,6 +349,13 @@ static bool renew(uint32_t unique_id)
 	{
 		DBG1(DBG_KNL, "kernel-vita: CHILD_SA %s{%u} is lost, setting it up "
 			 "again", child_sa->get_name(child_sa), unique_id);
+		child = child_sa->get_config(child_sa);
+		INIT(renewal,
+			.ike_sa = ike_sa->get_unique_id(ike_sa),
+			.child = child->get_ref(child),
+		);
+		this->renewals->insert_last(this->renewals, renewal);
+		this->told->put(this->told, (void*)(uintptr_t)unique_id, this);
 		ike_sa->delete_child_sa(ike_sa, child_sa->get_protocol(child_sa),
 								child_sa->get_spi(child_sa, TRUE), TRUE);
 		renewed = TRUE;
@@ -351,12 +378,7 @@ static bool renew_sas(private_kernel_vita_recovery_t *this)
 	{
 		if (is_unknown(this, &sa->in) || is_unknown(this, &sa->out))
 		{
-			if (renew(sa->unique_id))
-			{
-				this->told->put(this->told, (void*)(uintptr_t)sa->unique_id,
-								this);
-			}
-			else
+			if (!renew(this, sa->unique_id))
 			{
 				moving = TRUE;
 			}
@@ -365,6 +387,133 @@ static bool renew_sas(private_kernel_vita_recovery_t *this)
 	}
 	list->destroy(list);
 	return moving;
+}
+
+/**
+ * What has become of a CHILD_SA that should be made anew?
+ */
+static outcome_t outcome(private_kernel_vita_recovery_t *this,
+						 ike_sa_t *ike_sa, child_cfg_t *child)
+{
+	enumerator_t *enumerator;
+	child_sa_t *child_sa;
+	task_t *task;
+	uintptr_t id;
+	int queue;
+	bool renewed = FALSE, pending;
+
+	pending = ike_sa->get_state(ike_sa) != IKE_ESTABLISHED;
+	enumerator = ike_sa->create_child_sa_enumerator(ike_sa);
+	while (enumerator->enumerate(enumerator, &child_sa))
+	{
+		id = child_sa->get_unique_id(child_sa);
+		if (this->told->get(this->told, (void*)id) ||
+			!streq(child_sa->get_name(child_sa), child->get_name(child)))
+		{
+			continue;
+		}
+		switch (child_sa->get_state(child_sa))
+		{
+			case CHILD_INSTALLED:
+			case CHILD_REKEYING:
+			case CHILD_REKEYED:
+				renewed = TRUE;
+				break;
+			case CHILD_DELETING:
+			case CHILD_DELETED:
+				break;
+			default:
+				pending = TRUE;
+				break;
+		}
+	}
+	enumerator->destroy(enumerator);
+	for (queue = TASK_QUEUE_ACTIVE; queue <= TASK_QUEUE_QUEUED; queue++)
+	{
+		enumerator = ike_sa->create_task_enumerator(ike_sa, queue);
+		while (enumerator->enumerate(enumerator, &task))
+		{
+			pending = pending || task->get_type(task) == TASK_CHILD_CREATE ||
+					  task->get_type(task) == TASK_CHILD_DELETE;
+		}
+		enumerator->destroy(enumerator);
+	}
+	return renewed ? RENEWED : pending ? PENDING : MISSING;
+}
+
+/**
+ * Try again where a CHILD_SA could not be made: the peer's Vita may have been
+ * away at that moment as well.
+ *
+ * @return		TRUE if that is done with
+ */
+static bool follow(private_kernel_vita_recovery_t *this, renewal_t *renewal)
+{
+	ike_sa_t *ike_sa;
+	status_t status = SUCCESS;
+	bool done = FALSE;
+
+	ike_sa = charon->ike_sa_manager->checkout_by_id(charon->ike_sa_manager,
+													renewal->ike_sa);
+	if (!ike_sa)
+	{
+		return TRUE;
+	}
+	switch (outcome(this, ike_sa, renewal->child))
+	{
+		case RENEWED:
+			done = TRUE;
+			break;
+		case PENDING:
+			break;
+		case MISSING:
+			/* the responder leaves it to the other end first: if both try at
+			 * the same time, there are two of it */
+			renewal->missing++;
+			if (renewal->missing == 1 &&
+				!ike_sa->has_condition(ike_sa, COND_ORIGINAL_INITIATOR))
+			{
+				break;
+			}
+			DBG1(DBG_KNL, "kernel-vita: CHILD_SA %s could not be set up, "
+				 "trying again", renewal->child->get_name(renewal->child));
+			status = ike_sa->initiate(ike_sa,
+								renewal->child->get_ref(renewal->child), NULL);
+			break;
+	}
+	if (status == DESTROY_ME)
+	{
+		charon->ike_sa_manager->checkin_and_destroy(charon->ike_sa_manager,
+													ike_sa);
+		return TRUE;
+	}
+	charon->ike_sa_manager->checkin(charon->ike_sa_manager, ike_sa);
+	return done;
+}
+
+/**
+ * @return		whether there are some that must be looked at again
+ */
+static bool follow_renewals(private_kernel_vita_recovery_t *this)
+{
+	linked_list_t *again = linked_list_create();
+	renewal_t *renewal;
+
+	while (this->renewals->remove_first(this->renewals,
+										(void**)&renewal) == SUCCESS)
+	{
+		if (follow(this, renewal))
+		{
+			renewal_destroy(renewal);
+		}
+		else
+		{
+			again->insert_last(again, renewal);
+		}
+	}
+	this->renewals->destroy(this->renewals);
+	this->renewals = again;
+	return again->get_count(again) > 0;
 }
 
 /* ---- the job ------------------------------------------------------------ */
@@ -390,7 +539,8 @@ static job_requeue_t recover(private_kernel_vita_recovery_t *this)
 		take_policies(this);
 	}
 	put_policies(this);
-	more = renew_sas(this);
+	more = follow_renewals(this);
+	more = renew_sas(this) || more || this->renewals->get_count(this->renewals);
 	this->passes++;
 	more = this->passes < (more ? PASSES_MAX : PASSES_MIN) ||
 		   this->policies->get_count(this->policies);
@@ -430,6 +580,7 @@ METHOD(kernel_vita_recovery_t, destroy, void,
 {
 	this->policies->destroy_function(this->policies, (void*)policy_destroy);
 	this->told->destroy(this->told);
+	this->renewals->destroy_function(this->renewals, (void*)renewal_destroy);
 	this->mutex->destroy(this->mutex);
 	free(this);
 }
@@ -447,6 +598,7 @@ kernel_vita_recovery_t *recovery_create(kernel_vita_client_t *client)
 		.mutex = mutex_create(MUTEX_TYPE_DEFAULT),
 		.policies = linked_list_create(),
 		.told = hashtable_create(hashtable_hash_ptr, hashtable_equals_ptr, 8),
+		.renewals = linked_list_create(),
 	);
 	return &this->public;
 }

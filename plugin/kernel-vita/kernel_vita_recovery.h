@@ -25,7 +25,8 @@
  *   makes a new one, within the same IKE_SA and so with the same virtual IP.
  *   Asking Vita for each SA spares those that were set up since it is back.
  *   One that is being rekeyed is looked at again later: either its successor
- *   is known to Vita, or it is done then.
+ *   is known to Vita, or it is done then. And where the new one does not come to
+ *   be, it is tried again: both ends may have lost their Vitas.
  *
  * All of this runs in a job of charon's, a few seconds long, in passes. No lock
  * of charon's is held while Vita is asked. What cannot be done because Vita is
