@@ -7,7 +7,14 @@ import type { PolicyState } from "../src/gateway/state.js";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { addAddress } from "../src/lab/netns.js";
-import { createNetwork, type Gateway, ikeProposals, type Side, startGateway } from "../src/lab/sites.js";
+import {
+  createNetwork,
+  type Gateway,
+  ikeProposals,
+  type Side,
+  startCharon,
+  startGateway,
+} from "../src/lab/sites.js";
 import { pingOnce } from "../src/lab/traffic.js";
 import {
   activeSas,
@@ -157,6 +164,21 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
     const { missing } = flow.totals();
     const totals = await flow.stop();
     assert.equal(totals.sent - totals.received, missing, "datagrams were lost after traffic was back");
+
+    // And the gateways as a whole: nothing but their configuration is left.
+    for (const gateway of [a, b]) {
+      await gateway.charon.process.stop("SIGKILL");
+      await loseVita(sites.lab, gateway);
+    }
+    for (const gateway of [a, b]) {
+      await startVita(sites, gateway);
+      const { lab, network, options } = sites;
+      gateway.charon = await startCharon(lab, network, gateway.side, options, gateway.vita);
+    }
+    await b.charon.initiate();
+    t.diagnostic(`both gateways begun anew: traffic ${await untilTraffic(sites)} ms after the SAs`);
+    assert.deepEqual(policies(a), before);
+    await assertAgreement(a);
   });
 });
 
