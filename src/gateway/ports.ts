@@ -14,7 +14,7 @@ import { PacketPort } from "../ports/packet.js";
 import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
 import { TUN_LARGEST, TunPort } from "../ports/tun.js";
-import { XdpPort } from "../ports/xdp.js";
+import { rehearseXdp, XdpPort } from "../ports/xdp.js";
 import type { PortPlan } from "./graph.js";
 import type { Logger } from "./log.js";
 import type { Ownership } from "./owned-link.js";
@@ -96,6 +96,23 @@ export function localAddresses(): LocalAddress[] {
   });
   monitor.close();
   return addresses;
+}
+
+/**
+ * Does once, without a trace, what the ports will do when they are opened, so that it goes quickly then. What stands in the
+ * way of one now may be gone by then, and is not an error.
+ */
+export function rehearsePorts(configuration: Configuration): void {
+  localAddresses();
+  for (const side of ["public", "private"] as const)
+    for (const { name, driver } of configuration[`${side}-interface`]) {
+      if (driver !== "xdp") continue;
+      try {
+        rehearseXdp(side, name);
+      } catch {
+        // It will be told when the port is really opened.
+      }
+    }
 }
 
 function plan(

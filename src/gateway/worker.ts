@@ -24,7 +24,7 @@ import { makeEngine } from "./engines.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
-import { type DevicePlan, localAddresses, planPorts } from "./ports.js";
+import { type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
 
 /** Milliseconds between two looks at what is not packets. */
@@ -62,6 +62,29 @@ function prepare(run: RunDirectory, index: number): Prepared {
     counters: CounterFile.open(run.shared(`counters-${index}`), "write"),
     frames,
     aead: makeEngine(sad, frames),
+  };
+}
+
+/**
+ * For a spare: has everything come to be that a worker would wait for. Of the apps there is no rehearsal: their code is
+ * compiled for the one instance that there will be.
+ */
+function rehearse(prepared: Prepared): Prepared {
+  const { aead } = prepared;
+  prepared.frames.touch();
+  const encryptor = aead.encryptor();
+  const decryptor = aead.decryptor();
+  rehearsePorts(prepared.configuration);
+  return {
+    ...prepared,
+    aead: {
+      id: aead.id,
+      name: aead.name,
+      encryptor: () => encryptor,
+      decryptor: () => decryptor,
+      expandKey: (offset, length) => aead.expandKey(offset, length),
+      close: () => aead.close(),
+    },
   };
 }
 
@@ -178,8 +201,9 @@ export function runWorker(node: string, index: number, isSpare: boolean): void {
   try {
     const prepared = prepare(new RunDirectory(node), index);
     if (isSpare) {
-      prepared.frames.touch();
+      const ready = rehearse(prepared);
       if (!waitForWord()) process.exit(0);
+      new Worker(index, ready, log).run();
     }
     new Worker(index, prepared, log).run();
   } catch (error) {
