@@ -209,7 +209,8 @@ export async function assertAgreement(gateway: Gateway): Promise<void> {
     "charon and Vita to agree on their SAs",
     async () => {
       const known = (await gateway.charon.childSas()).flatMap(({ spiIn, spiOut }) => [spiIn, spiOut]);
-      const present = gateway.vita!.state().sas.map(({ spi }) => spi);
+      const { sas } = gateway.vita!.state();
+      const present = sas.filter(({ state }) => state === "active").map(({ spi }) => spi);
       return known.toSorted().join() === present.toSorted().join();
     },
     10_000,
