@@ -26,8 +26,7 @@ test("charon killed: its SAs carry on, a new one's take over without loss, what 
     await a.charon.initiate();
     await sleep(1000);
     assert.equal(gap(t, "a new charon has set up anew", flows[0]), 0);
-    // The peer may send with the new SA before the answer that lets us install it has arrived (RFC 7296 §2.8 speaks of
-    // rekeyed SAs only; a first one has no old one in the peer's eyes).
+    // The peer may send with the new SA before the answer has arrived that lets us install it, and not much of that waits.
     const early = gap(t, "the other way", flows[1]);
     assert.ok(early <= 50, `${early} ms without traffic from the peer`);
     // The orphans stand beside the new ones, which carry the traffic.
