@@ -2,18 +2,26 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RunDirectory } from "../src/gateway/run-directory.js";
+import { Sad } from "../src/ipsec/sad.js";
+import { SaFlag, SaState, saSlot } from "../src/ipsec/sad-layout.js";
 import { sleep, until } from "../src/lab/command.js";
+import type { Gateway } from "../src/lab/sites.js";
+import { Vita } from "../src/lab/vita.js";
 import {
   activeSas,
+  assertAgreement,
   assertWhole,
   gap,
   killVita,
   newWorker,
+  type Sites,
   spareOf,
   startFlow,
   startFlows,
   startVita,
   stopFlows,
+  untilTraffic,
   withSites,
   workerPid,
   workerProcesses,
@@ -87,5 +95,24 @@ test("everything of Vita is killed: the next run goes on with the same SAs and u
     assert.equal(totals.duplicates, 0);
     const [child] = await a.charon.childSas();
     assert.equal(child.state, "INSTALLED");
+
+    // A supervisor that is killed while it moves an SA to other end points: nobody knows where the SA is then. The call that
+    // moved it has failed, as a question does here, and the plugin looks what Vita knows when it is back.
+    await a.vita!.process.stop("SIGKILL");
+    cutOffMove(sites, a);
+    await a.charon.childSas();
+    await startVita(sites, a);
+    t.diagnostic(`an SA cut off in a move: traffic is back ${await untilTraffic(sites)} ms after Vita`);
+    await assertAgreement(a);
+    assert.notEqual((await a.charon.installed())?.uniqueId, child.uniqueId);
   });
 });
+
+/** Leaves the outbound SA as a supervisor would that was killed in the middle of `moveEndPoints`. */
+function cutOffMove({ lab }: Sites, gateway: Gateway): void {
+  const sad = Sad.open(new RunDirectory(gateway.node, Vita.runDirectory(lab)).shared("sad"), "write");
+  for (let slot = 0; slot < sad.slotCount; slot++)
+    if (sad.state(slot) === SaState.active && !(sad.flags(slot) & SaFlag.inbound))
+      Atomics.add(sad.atomics, (sad.offset(slot) + saSlot.at.version) >>> 2, 1);
+  sad.close();
+}
