@@ -105,10 +105,11 @@ export function localAddresses(): LocalAddress[] {
 export function rehearsePorts(configuration: Configuration): void {
   localAddresses();
   for (const side of ["public", "private"] as const)
-    for (const { name, driver } of configuration[`${side}-interface`]) {
-      if (driver !== "xdp") continue;
+    for (const settings of configuration[`${side}-interface`]) {
+      if (settings.driver !== "xdp") continue;
+      const owned = "mode" in settings && settings.mode === "owned";
       try {
-        rehearseXdp(side, name);
+        rehearseXdp(owned ? "owned" : side, settings.name);
       } catch {
         // It will be told when the port is really opened.
       }
