@@ -66,7 +66,7 @@ describe("many threads on one connection", { skip: missing }, () => {
     writeFileSync(join(directory, "strongswan.conf"), "");
     const sources = [
       "test/threads.c",
-      ...["client", "message", "socket"].map((name) => `kernel_vita_${name}.c`),
+      ...["client", "debts", "message", "socket"].map((name) => `kernel_vita_${name}.c`),
     ];
     // As in build.mjs, as far as libstrongswan's headers want it.
     const defines = ["_GNU_SOURCE", "CONFIG_H_INCLUDED", "HAVE_SIGWAITINFO", "HAVE_CLOSEFROM"];

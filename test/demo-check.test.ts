@@ -13,6 +13,12 @@ const demo = fileURLToPath(new URL("../src/demo/main.js", import.meta.url));
 const cases: { name: string; args: string[]; vita: boolean }[] = [
   { name: "Vita and Vita", args: [], vita: true },
   { name: "Vita and Vita over IPv6", args: ["--ipv6"], vita: true },
+  { name: "Vita and Vita, both owning their public interfaces", args: ["--mode", "owned"], vita: true },
+  {
+    name: "Vita and Vita over IPv6, one of them owning its public interface",
+    args: ["--ipv6", "--mode", "owned", "--peer-mode", "shared"],
+    vita: true,
+  },
   { name: "Vita and libipsec", args: ["--peer", "libipsec"], vita: true },
   { name: "Vita and libipsec over IPv6", args: ["--peer", "libipsec", "--ipv6"], vita: true },
   {
@@ -35,6 +41,7 @@ for (const { name, args, vita } of cases) {
     assert.deepEqual(report.problems, []);
     assert.equal(report.established, true);
     assert.deepEqual(report.ping, { sent: 20, received: 20 });
+    assert.deepEqual(report.publicPing, { sent: 20, received: 20 });
     assert.equal(report.rekey.count, 3);
     assert.equal(report.rekey.received, report.rekey.sent);
     assert.equal(report.cleartextOnWan, 0);

@@ -18,6 +18,7 @@ import { decapsulateCounters } from "../src/ipsec/decapsulate.js";
 import { encapsulateCounters } from "../src/ipsec/encapsulate.js";
 import { ipsecMbUnavailable } from "../src/native/ipsec-mb.js";
 import { content } from "./esp/content.js";
+import { domains } from "./esp/domains.js";
 import { early } from "./esp/early.js";
 import { errors } from "./esp/errors.js";
 import { formats } from "./esp/formats.js";
@@ -28,6 +29,7 @@ import { replay } from "./esp/replay.js";
 import { Scapy } from "./esp/scapy.js";
 import { selectors } from "./esp/selectors.js";
 import { makeSuite } from "./esp/suite.js";
+import { transport } from "./esp/transport.js";
 import { waiting } from "./esp/waiting.js";
 
 const scapy = new Scapy();
@@ -45,6 +47,8 @@ for (const engine of unavailable === undefined ? (["ipsec-mb", "node"] as const)
   outer(suite);
   errors(suite);
   plumbing(suite);
+  transport(suite);
+  domains(suite);
   early(suite);
   waiting(suite);
 }

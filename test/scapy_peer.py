@@ -25,7 +25,7 @@ def association(sa):
         spi=sa["spi"],
         crypt_algo="AES-GCM",
         crypt_key=bytes.fromhex(sa["key"]),
-        tunnel_header=eval(sa["outer"]),
+        tunnel_header=eval(sa["outer"]) if sa["outer"] else None,
         esn_en=sa["esn"],
     )
 
@@ -78,6 +78,19 @@ def encrypt(request):
     return raw(header / Raw(esp))
 
 
+def without_udp(whole):
+    """The packet as it would be without NAT traversal: scapy knows that only in tunnels."""
+    esp = raw(whole[UDP].payload)
+    whole[UDP].underlayer.remove_payload()
+    if whole.version == 4:
+        del whole.len, whole.chksum
+        whole.proto = 50
+    else:
+        del whole.plen
+        whole.nh = 50
+    return dissect(raw(whole / Raw(esp)))
+
+
 def decrypt(request):
     """The peer's inbound side. Padding, next header and sequence number are what scapy read."""
     sa = association(request["sa"])
@@ -87,7 +100,9 @@ def decrypt(request):
     high = int(request["high"])
     plain = sa.crypt_algo.decrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high)
     # scapy computes the padding from the data it has cut off already; read it from the end of the text instead.
-    inner = sa.decrypt(dissect(data), esn=high)
+    is_transport = not request["sa"]["outer"]
+    whole = dissect(data)
+    inner = sa.decrypt(without_udp(whole) if is_transport and UDP in whole else whole, esn=high)
     text = sa.crypt_algo.cipher(sa.crypt_key).decrypt(
         sa.crypt_salt + esp.data[:8],
         esp.data[8:],

@@ -9,12 +9,12 @@
 // and lists are read, never changed. Nothing is done, and it takes milliseconds, when nothing has changed.
 //
 //   --out FILE                 build to FILE and do not install
+//   --suite NAME VERSION       with --out: build for the strongSwan of that version in another Debian suite
 //   --quiet                    say nothing when there is nothing to do
 //   VITA_STRONGSWAN_SRC=DIR    take the headers from this strongSwan source tree instead
 //
 // Exit code 1 with a message that says what to do when something is missing.
 
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -30,6 +30,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { command, complaint, strongswanTarball, upstream } from "./apt.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = join(here, "../../build");
@@ -40,10 +41,12 @@ const args = process.argv.slice(2);
 const quiet = args.includes("--quiet");
 const outAt = args.indexOf("--out");
 const out = outAt < 0 ? undefined : args[outAt + 1];
+const suiteAt = args.indexOf("--suite");
+const suite = suiteAt < 0 ? undefined : args[suiteAt + 1];
 const givenSource = process.env.VITA_STRONGSWAN_SRC;
 
-// What Debian's strongSwan was configured with, as far as its headers depend on it: ME changes the layout of structs that
-// plugins see, and memwipe() has another implementation without explicit_bzero().
+// What Debian's strongSwan was configured with, as far as its headers depend on it: memwipe() has another implementation
+// without explicit_bzero(). ME, which changes the layout of some structs, is left to the one source that needs to know.
 const flags = [
   "-shared",
   "-fPIC",
@@ -60,7 +63,6 @@ const flags = [
   "-DHAVE_SIGWAITINFO",
   "-DHAVE_CLOSEFROM",
   "-DHAVE_EXPLICIT_BZERO",
-  "-DME",
 ];
 
 function say(text) {
@@ -72,23 +74,7 @@ function fail(text) {
   process.exit(1);
 }
 
-function command(name, commandArgs, options = {}) {
-  const result = spawnSync(name, commandArgs, { encoding: "utf8", maxBuffer: 1 << 28, ...options });
-  if (result.error) fail(`${name}: ${result.error.message}`);
-  return result;
-}
-
-/** The last lines of what a command said. */
-function complaint({ stdout, stderr }) {
-  return `${stdout}${stderr}`.trim().split("\n").slice(-6).join("\n");
-}
-
 // --- which strongSwan ----------------------------------------------------------------------------------------------
-
-/** Upstream part of a Debian version: `5.9.8` of `5.9.8-5+deb12u6`. */
-function upstream(version) {
-  return version.replace(/^\d+:/, "").replace(/-[^-]*$/, "");
-}
 
 function installedVersion() {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholder
@@ -112,86 +98,28 @@ function treeVersion(tree) {
 
 // --- headers -------------------------------------------------------------------------------------------------------
 
-/** The machine's package sources, with every `deb` turned into `deb-src`. */
-function writeSources(directory) {
-  const { stdout } = command("apt-config", [
-    "shell",
-    "list",
-    "Dir::Etc::sourcelist/f",
-    "parts",
-    "Dir::Etc::sourceparts/d",
-  ]);
-  const setting = (name) => new RegExp(`^${name}='(.*)'$`, "m").exec(stdout)?.[1] ?? "";
-  const list = setting("list");
-  const parts = setting("parts");
-  const inParts = existsSync(parts) ? readdirSync(parts).map((name) => join(parts, name)) : [];
-  mkdirSync(join(directory, "parts"));
-  writeFileSync(join(directory, "sources.list"), "");
-  for (const [i, file] of [list, ...inParts].entries()) {
-    if (!existsSync(file)) continue;
-    const text = readFileSync(file, "utf8");
-    if (file.endsWith(".sources")) {
-      const sources = text.replace(/^Types:.*$/gim, "Types: deb-src");
-      writeFileSync(join(directory, "parts", `${i}.sources`), sources);
-    } else if (file.endsWith(".list")) {
-      const lines = text.split("\n").filter((line) => /^\s*deb(-src)?\s/.test(line));
-      const sources = new Set(lines.map((line) => line.replace(/^\s*deb(-src)?\s/, "deb-src ")));
-      writeFileSync(join(directory, "parts", `${i}.list`), `${[...sources].join("\n")}\n`);
-    }
-  }
-}
-
-/** Fetches the upstream tarball of a version and returns its path. */
-function fetchTarball(version, directory) {
-  writeSources(directory);
-  mkdirSync(join(directory, "lists/partial"), { recursive: true });
-  mkdirSync(join(directory, "cache/archives/partial"), { recursive: true });
-  const apt = [
-    `Dir::State::lists=${directory}/lists`,
-    `Dir::Cache=${directory}/cache`,
-    `Dir::Etc::sourcelist=${directory}/sources.list`,
-    `Dir::Etc::sourceparts=${directory}/parts`,
-    // apt's own user may not enter our directory.
-    "APT::Sandbox::User=root",
-    "APT::Get::Only-Source=true",
-  ].flatMap((option) => ["-o", option]);
-  const otherwise =
-    `let this machine reach its Debian mirror, or unpack strongSwan ${upstream(version)} ` +
-    "somewhere and set VITA_STRONGSWAN_SRC to it";
-  const updated = command("apt-get", ["update", ...apt]);
-  const offered = [
-    ...command("apt-cache", ["showsrc", "strongswan", ...apt]).stdout.matchAll(/^Version: (.*)$/gm),
-  ].map(([, offer]) => offer);
-  const usable = offered.filter((offer) => upstream(offer) === upstream(version));
-  if (usable.length === 0) {
-    const why =
-      offered.length === 0 ? `no source package was found\n${complaint(updated)}` : `only ${offered}`;
-    fail(`headers of strongSwan ${upstream(version)}: ${why}\n${otherwise}`);
-  }
-  // Of several revisions of one upstream version, any has the same tarball.
-  const choice = usable.includes(version) ? version : usable[0];
-  const got = command(
-    "apt-get",
-    ["source", "--download-only", "--tar-only", ...apt, `strongswan=${choice}`],
-    {
-      cwd: directory,
-    },
-  );
-  const tarball = readdirSync(directory).find((name) => /\.orig\.tar\.[a-z0-9]+$/.test(name));
-  if (!tarball) fail(`headers of strongSwan ${choice}: ${complaint(got)}\n${otherwise}`);
-  return join(directory, tarball);
-}
-
 /** The header tree of a version, in build/; fetched if it is not there yet. */
 function headers(version) {
-  const tree = join(build, `strongswan-${upstream(version)}`);
+  const tree =
+    suite === undefined
+      ? join(build, `strongswan-${upstream(version)}`)
+      : join(build, "suites", `${suite}-headers-${upstream(version)}`);
   if (existsSync(join(tree, "src/libcharon/daemon.h"))) return tree;
   say(`fetching the headers of strongSwan ${upstream(version)}`);
   mkdirSync(build, { recursive: true });
   const directory = mkdtempSync(join(build, "headers-"));
   process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-  const tarball = fetchTarball(version, directory);
+  let tarball = "";
+  try {
+    tarball = strongswanTarball(version, suite, directory);
+  } catch (error) {
+    fail(
+      `headers of strongSwan ${upstream(version)}: ${error.message}\nlet this machine reach its Debian mirror, or ` +
+        `unpack strongSwan ${upstream(version)} somewhere and set VITA_STRONGSWAN_SRC to it`,
+    );
+  }
   const fresh = join(directory, "tree");
+  mkdirSync(dirname(tree), { recursive: true });
   mkdirSync(fresh);
   const wanted = ["*/configure.ac", "*/src/libstrongswan/*.h", "*/src/libcharon/*.h"];
   const unpacked = command("tar", [
@@ -284,7 +212,9 @@ function install(file) {
 }
 
 if (outAt >= 0 && !out) fail("--out wants a file");
-const installed = givenSource ? undefined : installedVersion();
+const suiteVersion = suiteAt < 0 ? undefined : args[suiteAt + 2];
+if (suiteAt >= 0 && !(out && suite && suiteVersion)) fail("--suite wants a name, a version, and --out");
+const installed = givenSource ? undefined : (suiteVersion ?? installedVersion());
 const origin = givenSource ? `${resolve(givenSource)} ${treeVersion(givenSource)}` : upstream(installed);
 
 if (out) {

@@ -23,6 +23,7 @@
  */
 
 #include "kernel_vita_client.h"
+#include "kernel_vita_debts.h"
 #include "kernel_vita_socket.h"
 
 #include <endian.h>
@@ -59,6 +60,7 @@ struct private_kernel_vita_client_t {
 	thread_t *thread;
 	/** eventfd: a call wants a connection, or the client ends */
 	int wake;
+	kernel_vita_debts_t *debts;
 	mutex_t *mutex;
 	/** `ready` or `attempts` changed */
 	condvar_t *changed;
@@ -74,6 +76,9 @@ struct private_kernel_vita_client_t {
 	linked_list_t *pending;
 	uint32_t last_id;
 	kernel_feature_t features;
+	/** to be told when Vita has lost its SAD, may be NULL */
+	kernel_vita_lost_cb_t lost;
+	void *lost_data;
 	/** why there is no connection */
 	char reason[VITA_REASON_MAX];
 	/** a failed call has been told the whole reason */
@@ -226,15 +231,19 @@ static bool greet(private_kernel_vita_client_t *this, int fd,
 
 /**
  * Tell the log that there is a connection, and what that means.
+ *
+ * @return		whether Vita has lost what charon counts on
  */
-static void log_connected(private_kernel_vita_client_t *this,
+static bool log_connected(private_kernel_vita_client_t *this,
 						  kernel_vita_hello_t *hello)
 {
-	if (this->connected_before && this->boot_id != hello->boot_id)
+	bool lost = this->connected_before && this->boot_id != hello->boot_id;
+
+	if (lost)
 	{
 		DBG1(DBG_KNL, "kernel-vita: Vita at %s is back, but has lost all SAs "
-			 "and policies (boot id %.16llx, before %.16llx): CHILD_SAs carry "
-			 "no traffic until they are set up again", this->path,
+			 "and policies (boot id %.16llx, before %.16llx): setting them up "
+			 "again", this->path,
 			 (unsigned long long)hello->boot_id,
 			 (unsigned long long)this->boot_id);
 	}
@@ -246,6 +255,7 @@ static void log_connected(private_kernel_vita_client_t *this,
 	}
 	this->connected_before = TRUE;
 	this->boot_id = hello->boot_id;
+	return lost;
 }
 
 /**
@@ -255,7 +265,9 @@ static bool attempt(private_kernel_vita_client_t *this)
 {
 	kernel_vita_hello_t hello = {};
 	char reason[VITA_REASON_MAX] = "";
-	bool reached, news = FALSE;
+	bool reached, news = FALSE, lost = FALSE;
+	kernel_vita_lost_cb_t cb;
+	void *data;
 	int fd;
 
 	fd = kernel_vita_connect(this->path, reason, sizeof(reason));
@@ -267,7 +279,19 @@ static bool attempt(private_kernel_vita_client_t *this)
 	}
 	if (fd >= 0)
 	{
-		log_connected(this, &hello);
+		lost = log_connected(this, &hello);
+		if (lost)
+		{
+			this->debts->forget(this->debts);
+		}
+		else if (!this->debts->pay(this->debts, fd, this->buffer,
+								   this->timeout, this->event))
+		{
+			snprintf(reason, sizeof(reason), "the connection to Vita at %s "
+					 "broke again", this->path);
+			close(fd);
+			fd = -1;
+		}
 	}
 
 	this->mutex->lock(this->mutex);
@@ -285,9 +309,15 @@ static bool attempt(private_kernel_vita_client_t *this)
 		this->told = FALSE;
 		news = TRUE;
 	}
+	cb = this->lost;
+	data = this->lost_data;
 	this->changed->broadcast(this->changed);
 	this->mutex->unlock(this->mutex);
 
+	if (fd >= 0 && (this->debts->doubt(this->debts) || lost) && cb)
+	{
+		cb(data, lost);
+	}
 	if (news)
 	{
 		/* that the connection was lost has had its line already */
@@ -429,7 +459,10 @@ static void *run(private_kernel_vita_client_t *this)
 			serve(this, this->fd);
 			disconnected(this);
 		}
-		wait_for(this, -1, RETRY_CONNECT);
+		if (!is_closing(this))
+		{
+			wait_for(this, -1, RETRY_CONNECT);
+		}
 	}
 	return NULL;
 }
@@ -550,7 +583,7 @@ METHOD(kernel_vita_client_t, call, status_t,
 	};
 	uint64_t deadline;
 	timeval_t limit;
-	bool old, reached;
+	bool old, reached, sent = FALSE;
 	int error = 0;
 
 	/* `pending` is on the stack: the thread must not vanish meanwhile */
@@ -572,6 +605,7 @@ METHOD(kernel_vita_client_t, call, status_t,
 		message->id = htole32(pending.id);
 		this->pending->insert_last(this->pending, &pending);
 		error = transmit(this, &pending, message, length, deadline);
+		sent = !error;
 		while (!error && !pending.answered)
 		{
 			if (pending.lost)
@@ -588,6 +622,10 @@ METHOD(kernel_vita_client_t, call, status_t,
 	}
 	this->mutex->unlock(this->mutex);
 
+	if (!reached || (!pending.answered && error != ETIMEDOUT))
+	{
+		this->debts->add(this->debts, message, length, sent);
+	}
 	if (!reached)
 	{
 		log_unreachable(this, type);
@@ -628,6 +666,26 @@ METHOD(kernel_vita_client_t, get_features, kernel_feature_t,
 	return features;
 }
 
+METHOD(kernel_vita_client_t, is_connected, bool,
+	private_kernel_vita_client_t *this)
+{
+	bool ready;
+
+	this->mutex->lock(this->mutex);
+	ready = this->ready;
+	this->mutex->unlock(this->mutex);
+	return ready;
+}
+
+METHOD(kernel_vita_client_t, on_loss, void, private_kernel_vita_client_t *this,
+	kernel_vita_lost_cb_t cb, void *data)
+{
+	this->mutex->lock(this->mutex);
+	this->lost = cb;
+	this->lost_data = data;
+	this->mutex->unlock(this->mutex);
+}
+
 METHOD(kernel_vita_client_t, destroy, void, private_kernel_vita_client_t *this)
 {
 	thread_t *thread;
@@ -648,6 +706,7 @@ METHOD(kernel_vita_client_t, destroy, void, private_kernel_vita_client_t *this)
 	{
 		close(this->wake);
 	}
+	this->debts->destroy(this->debts);
 	this->pending->destroy(this->pending);
 	this->changed->destroy(this->changed);
 	this->mutex->destroy(this->mutex);
@@ -665,12 +724,15 @@ kernel_vita_client_t *kernel_vita_client_create(kernel_vita_event_cb_t event)
 		.public = {
 			.call = _call,
 			.get_features = _get_features,
+			.is_connected = _is_connected,
+			.on_loss = _on_loss,
 			.destroy = _destroy,
 		},
 		.event = event,
 		.path = strdup(lib->settings->get_str(lib->settings,
 					"%s.plugins.kernel-vita.socket", DEFAULT_SOCKET, lib->ns)),
 		.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+		.debts = kernel_vita_debts_create(),
 		.mutex = mutex_create(MUTEX_TYPE_DEFAULT),
 		.changed = condvar_create(CONDVAR_TYPE_DEFAULT),
 		.pending = linked_list_create(),

@@ -22,7 +22,8 @@
  * Callers send in their own thread and wait for the answer with their id.
  *
  * Without a connection the thread tries once a second, and at once for every
- * call, so that a call fails only after an attempt of its own has failed.
+ * call, so that a call fails only after an attempt of its own has failed. What
+ * charon would not repeat is made up for with the next connection.
  */
 
 #ifndef KERNEL_VITA_CLIENT_H_
@@ -48,6 +49,14 @@ struct kernel_vita_answer_t {
 /** Receives events, in the client's thread. */
 typedef void (*kernel_vita_event_cb_t)(uint16_t type, chunk_t body);
 
+/**
+ * Hears, in the client's thread, that Vita is back, and that charon's view may
+ * not be Vita's any more.
+ *
+ * @param all		Vita's SAD is empty; otherwise some calls were lost
+ */
+typedef void (*kernel_vita_lost_cb_t)(void *data, bool all);
+
 struct kernel_vita_client_t {
 
 	/**
@@ -65,6 +74,13 @@ struct kernel_vita_client_t {
 
 	/** What Vita said last, without asking. */
 	kernel_feature_t (*get_features)(kernel_vita_client_t *this);
+
+	/** Is there a connection now? */
+	bool (*is_connected)(kernel_vita_client_t *this);
+
+	/** Have `cb` called whenever Vita is back with other SAs than before. */
+	void (*on_loss)(kernel_vita_client_t *this, kernel_vita_lost_cb_t cb,
+					void *data);
 
 	/** Ends the thread and the connection. */
 	void (*destroy)(kernel_vita_client_t *this);

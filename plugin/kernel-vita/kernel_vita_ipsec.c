@@ -24,6 +24,9 @@
 #include "kernel_vita_events.h"
 #include "kernel_vita_message.h"
 #include "kernel_vita_filter.h"
+#include "kernel_vita_recovery.h"
+
+#include <dlfcn.h>
 
 #include <daemon.h>
 #include <utils/debug.h>
@@ -31,6 +34,7 @@
 typedef struct {
 	kernel_ipsec_t public;
 	kernel_vita_client_t *client;
+	kernel_vita_recovery_t *recovery;
 } private_kernel_vita_ipsec_t;
 
 /**
@@ -246,8 +250,18 @@ METHOD(kernel_ipsec_t, enable_udp_decap, bool,
 
 METHOD(kernel_ipsec_t, destroy, void, private_kernel_vita_ipsec_t *this)
 {
+	/* its thread tells the recovery */
 	this->client->destroy(this->client);
+	this->recovery->destroy(this->recovery);
 	free(this);
+}
+
+/**
+ * Was this charon configured with --enable-mediation?
+ */
+static bool has_mediation()
+{
+	return dlsym(RTLD_DEFAULT, "connect_manager_create") != NULL;
 }
 
 kernel_ipsec_t *kernel_vita_ipsec_create()
@@ -274,5 +288,10 @@ kernel_ipsec_t *kernel_vita_ipsec_create()
 		},
 		.client = kernel_vita_client_create(kernel_vita_event),
 	);
+	this->recovery = has_mediation()
+						? kernel_vita_recovery_create_mediation(this->client)
+						: kernel_vita_recovery_create(this->client);
+	this->client->on_loss(this->client, (void*)this->recovery->lost,
+						  this->recovery);
 	return &this->public;
 }

@@ -26,6 +26,9 @@
  * and an event: Vita -> kernel_vita_client (thread of its own)
  * -> kernel_vita_events -> charon->kernel->expire/acquire/mapping.
  *
+ * When Vita has lost everything, kernel_vita_recovery makes charon set it up
+ * again.
+ *
  * The plugin decides nothing and keeps no SAs. It registers as "kernel-ipsec";
  * addresses and routes ("kernel-net") stay with kernel-netlink.
  */

@@ -16,7 +16,7 @@ export const arpCounters = {
   requests: "ARP requests for an address of this interface, which were answered",
   replies: "ARP replies to this interface",
   others: "ARP between others, and announcements",
-  conflicts: "packets in which somebody else claims an address of this interface",
+  conflicts: "packets in which somebody else claims an address of this interface, or is about to",
   "drop.malformed": "not ARP for IPv4 over Ethernet, or cut off",
   "drop.rate": "more ARP packets than are looked at in a second",
 } as const;
@@ -71,23 +71,29 @@ export class Arp {
       return this.end(frame, COUNT["drop.malformed"]);
     // What we said ourselves, and a switch gave back.
     if (station.isMac(bytes, arp + arpAt.senderMac)) return this.end(frame, COUNT.others);
-    if (station.has4(view, arp + arpAt.sender)) return this.conflict(frame, arp);
+    if (station.has4(view, arp + arpAt.sender)) {
+      this.conflict(arp, arpAt.sender);
+      return frames.free(frame);
+    }
     const isForUs = station.has4(view, arp + arpAt.target);
     const isReply = view.getUint16(arp + arpAt.operation) === ARP_REPLY;
     // An announcement, or a broadcast reply, says who, but nobody asked: a neighbour that is in use takes it over.
     const answers = isReply && isForUs && station.isMac(bytes, ethernet);
     neighbours.heard4(view, bytes, arp + arpAt.sender, arp + arpAt.senderMac, answers);
     if (isReply || !isForUs) return this.end(frame, answers ? COUNT.replies : COUNT.others);
+    // Somebody is about to take the address (RFC 5227 §2.1.1): the answer tells him that it is taken.
+    if (view.getUint32(arp + arpAt.sender) === 0) this.conflict(arp, arpAt.target);
     this.counters[COUNT.requests]++;
     frames.length[frame] = turnIntoArpReply(view, bytes, ethernet, station.mac);
     this.parts.output.transmit(frame);
   }
 
-  private conflict(frame: number, arp: number): void {
+  /** @param at where the address in question stands */
+  private conflict(arp: number, at: number): void {
     const { bytes } = this;
-    const address = bytes.slice(arp + arpAt.sender, arp + arpAt.sender + 4);
-    this.parts.onConflict(address, bytes.slice(arp + arpAt.senderMac, arp + arpAt.senderMac + 6));
-    this.end(frame, COUNT.conflicts);
+    this.counters[COUNT.conflicts]++;
+    const mac = bytes.slice(arp + arpAt.senderMac, arp + arpAt.senderMac + 6);
+    this.parts.onConflict(bytes.slice(arp + at, arp + at + 4), mac);
   }
 
   /** Asks who has `target`: everybody, or the one that had it. */

@@ -30,6 +30,9 @@ const ETHERTYPE_IPV6 = 0x86dd;
 const ETHERNET_HEADER = 14;
 const ESP = 50;
 const UDP = 17;
+const HOP_BY_HOP = 0;
+const ROUTING = 43;
+const DESTINATION_OPTIONS = 60;
 const NAT_T_PORT = 4500;
 const KEEPALIVE = 0xff;
 
@@ -37,6 +40,9 @@ export class Classify implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  /** What `walk` found: the protocol behind the extension headers, and bytes of header up to it. */
+  private protocol = 0;
+  private header = 0;
 
   constructor(
     context: AppContext,
@@ -76,6 +82,21 @@ export class Classify implements App {
     return false;
   }
 
+  /** Walks the IPv6 headers that may stand in front of ESP; what runs beyond the packet is not ESP. */
+  private walk(ip: number, end: number): void {
+    const { view } = this;
+    let next = view.getUint8(ip + 6);
+    let at = ip + 40;
+    while (next === HOP_BY_HOP || next === ROUTING || next === DESTINATION_OPTIONS) {
+      const after = at + 8 <= end ? at + ((view.getUint8(at + 1) + 1) << 3) : end + 1;
+      if (after > end) break;
+      next = view.getUint8(at);
+      at = after;
+    }
+    this.protocol = next;
+    this.header = at - ip;
+  }
+
   /** @returns whether this is an ESP packet; the others have ended here, or gone to `rest` */
   private classify(frame: number): boolean {
     const { frames, view } = this;
@@ -100,6 +121,12 @@ export class Classify implements App {
       if (length < 40 || view.getUint8(ip) >>> 4 !== 6 || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       protocol = view.getUint8(ip + 6);
+      if (protocol !== ESP && protocol !== UDP) {
+        // In transport mode the sender's own extension headers stand in front of ESP (RFC 4303 §3.1.1).
+        this.walk(ip, ip + total);
+        protocol = this.protocol;
+        header = this.header;
+      }
     } else return this.refuse(frame, COUNT["drop.not_ip"]);
 
     let esp = ip + header;

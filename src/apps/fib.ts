@@ -5,12 +5,24 @@
 // A look-up goes in two steps: the longest matching route, then its next hop: the route's gateway, or the destination
 // itself where the route is on the link. Next hops are entries of a fixed table, made when the first packet asks for
 // them, resolved when the kernel knows the neighbour's Ethernet address.
+//
+// Every domain of ports (ipsec/binding.ts) has routes of its own: those that lead through its ports, from whatever table
+// of the kernel has them, so that customers whose networks have the same addresses are kept apart. The domain of the ports
+// without a binding, number 0, follows the kernel's main table.
 
 import { type Counters, counterIndex } from "../engine/app.js";
+import { type Binding, Domains } from "../ipsec/binding.js";
 import { NONE } from "../memory/frames.js";
 import { formatAddress, formatPrefix, type IpAddress, type Prefix } from "../net/address.js";
-import type { LinkChange, NetworkListener, RouteChange } from "../net/kernel-network.js";
+import {
+  type LinkChange,
+  type NetworkListener,
+  type RouteChange,
+  TABLE_LOCAL,
+  TABLE_MAIN,
+} from "../net/kernel-network.js";
 import { Lpm, NO_MATCH } from "../net/lpm.js";
+import { grow, isLinkLocal, neighbourKey, sameRoute } from "./fib-entries.js";
 
 export const fibCounters = {
   next_hops: "next hops in the table now",
@@ -23,6 +35,10 @@ export interface FibPort {
   readonly name: string;
   readonly kind: "ethernet" | "ip";
   readonly side: "public" | "private";
+  /** Does Vita itself look for the neighbours behind it? Otherwise the kernel does. */
+  readonly owned?: boolean;
+  /** What a private port is bound to; nothing when it is left out. */
+  readonly binding?: Binding | undefined;
 }
 
 /** Results of a route look-up that are not routes. */
@@ -36,6 +52,19 @@ interface Route {
   /** Next hop of a route with a gateway; NONE on the link. */
   gateway: IpAddress | undefined;
   gatewayHop: number;
+}
+
+/** The trie of each family, in one domain. */
+interface Tries {
+  readonly 4: Lpm;
+  readonly 6: Lpm;
+}
+
+/** The routes of a prefix, and the domains that have one of them in their tries, as bits. */
+interface Told {
+  readonly prefix: Prefix;
+  candidates: RouteChange[];
+  domains: number;
 }
 
 interface Interface {
@@ -54,10 +83,12 @@ export class Fib implements NetworkListener {
   private readonly portInterface: Int32Array;
   /** MTU by port, bytes of IP packet. */
   readonly mtu: Int32Array;
-  private readonly routes4 = new Lpm();
-  private readonly routes6 = new Lpm();
-  /** All that the kernel told, by prefix: the one with the lowest metric is in the trie. */
-  private readonly told = new Map<string, { prefix: Prefix; candidates: RouteChange[] }>();
+  readonly domains: Domains;
+  /** By domain. */
+  private readonly tries: readonly Tries[];
+  private readonly main: Tries;
+  /** All that the kernel told, by prefix, in its order: the one with the lowest metric is in the trie. */
+  private readonly told = new Map<string, Told>();
   private readonly routes: (Route | undefined)[] = [];
   private readonly freeRoutes: number[] = [];
   /** Port of a route by its id; NONE for LOCAL. */
@@ -82,8 +113,8 @@ export class Fib implements NetworkListener {
 
   /** Counts changes after which what was looked up before may be wrong. */
   generation = 0;
-  /** Told when an address that is this machine's own, or its subnet's broadcast, comes or goes. */
-  onLocal: ((address: IpAddress, present: boolean) => void) | undefined;
+  /** Told when an address that is this machine's own in a domain, or its subnet's broadcast, comes or goes. */
+  onLocal: ((address: IpAddress, present: boolean, domain: number) => void) | undefined;
   /** Told about the interface behind a port: its Ethernet address, or undefined when the interface is gone. */
   onPort: ((port: number, mac: Uint8Array | undefined) => void) | undefined;
 
@@ -91,6 +122,9 @@ export class Fib implements NetworkListener {
   constructor(ports: readonly FibPort[], counters: Counters, capacity = 16384) {
     this.ports = ports;
     this.counters = counters;
+    this.domains = new Domains(ports);
+    this.tries = this.domains.bindings.map(() => ({ 4: new Lpm(), 6: new Lpm() }));
+    this.main = this.tries[0];
     this.portInterface = new Int32Array(ports.length).fill(NONE);
     this.mtu = new Int32Array(ports.length).fill(1500);
     this.hopMask = capacity - 1;
@@ -105,19 +139,30 @@ export class Fib implements NetworkListener {
 
   // ---- data path ---------------------------------------------------------------------------------------------------
 
-  /** Route id for an IPv4 address, LOCAL or UNREACHABLE. */
+  /** Route id for an IPv4 address by the main table, LOCAL or UNREACHABLE. */
   route4(address: number): number {
-    return this.routes4.lookup4(address);
+    return this.main[4].lookup4(address);
   }
 
   /** Route id for the IPv6 address at `offset`, LOCAL or UNREACHABLE. */
   route6(view: DataView, offset: number): number {
-    return this.routes6.lookup6(view, offset);
+    return this.main[6].lookup6(view, offset);
+  }
+
+  /** Route id for the destination of the IP packet at `offset` in a domain, LOCAL or UNREACHABLE. */
+  routeIn(domain: number, view: DataView, offset: number, isIpv4: boolean): number {
+    const tries = this.tries[domain];
+    return isIpv4 ? tries[4].lookup4(view.getInt32(offset + 16)) : tries[6].lookup6(view, offset + 24);
   }
 
   /** Port that a route leaves by. */
   routePort(route: number): number {
     return this.routePorts[route];
+  }
+
+  /** Does the route have a gateway? Otherwise it is on the link. */
+  isGateway(route: number): boolean {
+    return this.routeGateways[route] !== NONE;
   }
 
   /** Next hop on `route` towards an IPv4 address, or NONE when the table is full. */
@@ -172,6 +217,7 @@ export class Fib implements NetworkListener {
 
   /** Notes that packets wait for this hop's Ethernet address. `takeUnresolved` hands it to whoever asks the kernel. */
   wantHop(hop: number): void {
+    if (this.ports[this.hopPort[hop]].owned) return;
     for (let i = 0; i < this.unresolvedCount; i++) if (this.unresolved[i] === hop) return;
     if (this.unresolvedCount < this.unresolved.length) this.unresolved[this.unresolvedCount++] = hop;
   }
@@ -195,6 +241,18 @@ export class Fib implements NetworkListener {
     this.counters[COUNT.next_hops] = this.hops;
     this.resolve(hop);
     return hop;
+  }
+
+  /** Next hop to a neighbour behind a port, or NONE when the table is full. */
+  hopTo(port: number, neighbour: IpAddress): number {
+    const view = new DataView(neighbour.buffer, neighbour.byteOffset, neighbour.byteLength);
+    const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
+    return this.hop(port, neighbour.length === 4 ? 4 : 6, word(0), word(1), word(2), word(3));
+  }
+
+  /** Whether more than half of the table of next hops is free: then strangers may have entries too. */
+  get roomy(): boolean {
+    return 2 * this.hops <= this.hopMask;
   }
 
   hopAddressOf(hop: number): IpAddress {
@@ -240,40 +298,55 @@ export class Fib implements NetworkListener {
     this.unresolvedCount = 0;
   }
 
-  /** Calls `ask` for each Ethernet hop that carried packets since the last call: the kernel shall see that it is alive. */
-  refreshUsed(ask: (index: number, address: IpAddress) => void): void {
+  /**
+   * Calls `ask` for each Ethernet hop that carried packets since the last call: whoever keeps the neighbour shall see
+   * that it is in use.
+   * @param owned whether for the hops whose neighbours Vita itself looks for, or for the kernel's
+   */
+  refreshUsed(owned: boolean, ask: (port: number, address: IpAddress) => void): void {
     for (let hop = 0; hop <= this.hopMask; hop++) {
       if (this.hopUsed[hop] === 0) continue;
+      const port = this.hopPort[hop];
+      if ((this.ports[port].owned ?? false) !== owned) continue;
       this.hopUsed[hop] = 0;
-      if (this.ports[this.hopPort[hop]].kind === "ethernet")
-        ask(this.portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
+      if (this.ports[port].kind === "ethernet") ask(port, this.hopAddressOf(hop));
     }
   }
 
-  /** An address of this machine to speak from on a port: of that port if it has one, else of any other. */
+  /** An address of this machine to speak from on a port: of that port if it has one, else of another of its domain. */
   localAddress(port: number, family: 4 | 6): IpAddress | undefined {
     let fallback: IpAddress | undefined;
     for (const { index, address } of this.addresses.values()) {
       if (address.length !== (family === 4 ? 4 : 16) || isLinkLocal(address)) continue;
       if (index === this.portInterface[port]) return address;
-      if (this.interfaces.get(index)?.port !== NONE) fallback ??= address;
+      const other = this.interfaces.get(index)?.port ?? NONE;
+      if (other !== NONE && this.domains.ofPort[other] === this.domains.ofPort[port]) fallback ??= address;
     }
     return fallback;
   }
 
-  isLocal(address: IpAddress): boolean {
+  /** Is this an address of an interface of the domain? */
+  private isLocal(address: IpAddress, domain: number): boolean {
     for (const known of this.addresses.values())
-      if (formatAddress(known.address) === formatAddress(address)) return true;
+      if (this.domainOf(known.index) === domain && formatAddress(known.address) === formatAddress(address))
+        return true;
     return false;
+  }
+
+  /** Domain of an interface; those that are no ports are in domain 0. */
+  private domainOf(index: number): number {
+    const port = this.interfaces.get(index)?.port ?? NONE;
+    return port === NONE ? 0 : this.domains.ofPort[port];
   }
 
   // ---- NetworkListener ---------------------------------------------------------------------------------------------
 
   reset(): void {
-    for (const { prefix } of this.told.values()) this.removeRoute(prefix);
+    for (const told of this.told.values()) this.remove(told);
     this.told.clear();
     this.neighbours.clear();
-    for (const { address } of this.addresses.values()) this.onLocal?.(address, false);
+    for (const { index, address } of this.addresses.values())
+      this.onLocal?.(address, false, this.domainOf(index));
     this.addresses.clear();
     this.interfaces.clear();
     this.portInterface.fill(NONE);
@@ -294,7 +367,7 @@ export class Fib implements NetworkListener {
     }
     if (port === NONE) return;
     this.onPort?.(port, present ? change.mac : undefined);
-    for (const { prefix } of this.told.values()) this.select(prefix);
+    for (const told of this.told.values()) this.select(told);
     this.resolveAll((hop) => this.hopPort[hop] === port);
     this.generation++;
   }
@@ -303,27 +376,46 @@ export class Fib implements NetworkListener {
     const key = `${index} ${formatAddress(address)}`;
     if (present) this.addresses.set(key, { index, address, prefixLength });
     else this.addresses.delete(key);
-    this.onLocal?.(address, present || this.isLocal(address));
+    const domain = this.domainOf(index);
+    this.onLocal?.(address, present || this.isLocal(address, domain), domain);
     this.generation++;
   }
 
   route(change: RouteChange, present: boolean): void {
-    if (change.type === "broadcast") this.onLocal?.(change.prefix.address, present);
+    if (change.type === "broadcast")
+      this.onLocal?.(change.prefix.address, present, this.domainOf(change.index));
     const key = formatPrefix(change.prefix);
-    const entry = this.told.get(key) ?? { prefix: change.prefix, candidates: [] };
+    const entry = this.told.get(key) ?? { prefix: change.prefix, candidates: [], domains: 0 };
     entry.candidates = entry.candidates.filter((other) => !sameRoute(other, change));
-    if (present) entry.candidates.push(change);
+    if (present && change.behind) entry.candidates.push(change);
+    else if (present) entry.candidates.unshift(change);
     if (entry.candidates.length > 0) this.told.set(key, entry);
     else this.told.delete(key);
-    this.select(change.prefix);
+    this.select(entry);
     this.generation++;
   }
 
-  /** Puts the best route of a prefix into the trie: of this machine's own addresses first, then by metric. */
-  private select(prefix: Prefix): void {
-    this.removeRoute(prefix);
-    const candidates = this.told.get(formatPrefix(prefix))?.candidates ?? [];
-    const trie = prefix.address.length === 4 ? this.routes4 : this.routes6;
+  /** Puts the best route of a prefix into each domain's trie: of its own addresses first, then by metric. */
+  private select(told: Told): void {
+    this.remove(told);
+    for (const change of told.candidates) {
+      const domain = this.domainOf(change.index);
+      const bit = 1 << domain;
+      if ((told.domains & bit) !== 0 || !this.belongs(change, domain)) continue;
+      told.domains |= bit;
+      const candidates = told.candidates.filter((other) => this.belongs(other, domain));
+      this.selectIn(domain, told.prefix, candidates);
+    }
+  }
+
+  /** Is a route one of the domain's? It leads through its ports; and domain 0 does not look beyond the main table. */
+  private belongs({ index, table }: RouteChange, domain: number): boolean {
+    if (this.domainOf(index) !== domain) return false;
+    return domain !== 0 || table === undefined || table === TABLE_MAIN || table === TABLE_LOCAL;
+  }
+
+  private selectIn(domain: number, prefix: Prefix, candidates: readonly RouteChange[]): void {
+    const trie = this.trie(domain, prefix);
     if (candidates.some(({ type }) => type === "local")) {
       trie.set(prefix, LOCAL);
       return;
@@ -343,24 +435,23 @@ export class Fib implements NetworkListener {
       this.routeGateways = grow(this.routeGateways);
     }
     this.routePorts[id] = port;
-    if (change.gateway) {
-      const view = new DataView(change.gateway.buffer, change.gateway.byteOffset, change.gateway.byteLength);
-      const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
-      route.gatewayHop = this.hop(
-        port,
-        change.gateway.length === 4 ? 4 : 6,
-        word(0),
-        word(1),
-        word(2),
-        word(3),
-      );
-    }
+    if (change.gateway) route.gatewayHop = this.hopTo(port, change.gateway);
     this.routeGateways[id] = route.gatewayHop;
     trie.set(prefix, id);
   }
 
-  private removeRoute(prefix: Prefix): void {
-    const trie = prefix.address.length === 4 ? this.routes4 : this.routes6;
+  private trie(domain: number, prefix: Prefix): Lpm {
+    return this.tries[domain][prefix.address.length === 4 ? 4 : 6];
+  }
+
+  private remove(told: Told): void {
+    for (let domains = told.domains; domains !== 0; domains &= domains - 1)
+      this.removeIn(31 - Math.clz32(domains & -domains), told.prefix);
+    told.domains = 0;
+  }
+
+  private removeIn(domain: number, prefix: Prefix): void {
+    const trie = this.trie(domain, prefix);
     const id = trie.get(prefix);
     if (id === NO_MATCH) return;
     trie.delete(prefix);
@@ -381,25 +472,4 @@ export class Fib implements NetworkListener {
         this.portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
     );
   }
-}
-
-function neighbourKey(index: number, address: IpAddress): string {
-  return `${index} ${formatAddress(address)}`;
-}
-
-function isLinkLocal(address: IpAddress): boolean {
-  return address.length === 4
-    ? address[0] === 169 && address[1] === 254
-    : address[0] === 0xfe && (address[1] & 0xc0) === 0x80;
-}
-
-function sameRoute(a: RouteChange, b: RouteChange): boolean {
-  const gateway = (route: RouteChange) => (route.gateway ? formatAddress(route.gateway) : "");
-  return a.index === b.index && a.metric === b.metric && a.type === b.type && gateway(a) === gateway(b);
-}
-
-function grow(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 * array.length).fill(NONE);
-  larger.set(array);
-  return larger;
 }

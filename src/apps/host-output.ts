@@ -7,7 +7,8 @@ import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { isIke, SOURCE_PORT } from "../net/ike-packets.js";
 import { IPV6_HEADER } from "../net/ipv6.js";
-import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
+import type { ClearText } from "./clear-text.js";
+import { type Fib, type FibPort, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Station } from "./station.js";
 
 export const hostOutputCounters = {
@@ -16,15 +17,21 @@ export const hostOutputCounters = {
   "drop.malformed": "IP header is malformed, or its length is not the packet's",
   "drop.source": "not from an address of the link",
   "drop.not_ike": "not from charon's ports, and only IKE is punted",
-  "drop.no_route": "no route by this link: no gateway, or the destination lies elsewhere",
+  "drop.protected": "a policy does not let it out in the clear",
+  "drop.no_route": "no route by this link: no gateway, or the destination lies on the private side",
   "drop.too_big": "longer than the link carries",
+  "drop.strangers": "to one more station on the link than the table of next hops has room for",
 } as const;
 
 const COUNT = counterIndex(hostOutputCounters);
 
+const STRANGER = -2;
+
 export interface HostOutputParts {
   readonly station: Station;
   readonly fib: Fib;
+  readonly clearText: ClearText;
+  readonly ports: readonly FibPort[];
   /** Port of the link. */
   readonly port: number;
   readonly puntAll: boolean;
@@ -84,24 +91,34 @@ export class HostOutput implements App {
       if (view.getUint8(ip + 24) === 0xff) return this.end(frame, COUNT.groups);
       if (!parts.station.has6(view, frames.bytes, ip + 8)) return this.end(frame, COUNT["drop.source"]);
     }
-    if (!parts.puntAll && !isIke(view, ip, end, isIpv4, SOURCE_PORT))
-      return this.end(frame, COUNT["drop.not_ike"]);
+    if (!isIke(view, ip, end, isIpv4, SOURCE_PORT)) {
+      if (!parts.puntAll) return this.end(frame, COUNT["drop.not_ike"]);
+      if (!parts.clearText.leaves(view, ip, length, isIpv4)) return this.end(frame, COUNT["drop.protected"]);
+    }
     if (length > parts.fib.mtu[parts.port]) return this.end(frame, COUNT["drop.too_big"]);
-    const hop = this.nextHop(ip, isIpv4);
+    const route = isIpv4 ? parts.fib.route4(view.getUint32(ip + 16)) : parts.fib.route6(view, ip + 24);
+    const hop = this.nextHop(ip, isIpv4, route);
     if (hop === NONE) return this.end(frame, COUNT["drop.no_route"]);
+    if (hop === STRANGER) return this.end(frame, COUNT["drop.strangers"]);
     frames.nextHop[frame] = hop;
     this.counters[COUNT.packets]++;
     this.output.transmit(frame);
   }
 
-  /** By the routing table where it leads to this link; else by the link's gateway, where its addresses are from. */
-  private nextHop(ip: number, isIpv4: boolean): number {
+  /**
+   * By the routing table where it leads to this link; else by the link's own gateway, because the kernel chose this
+   * link, but never to what lies on the private side.
+   */
+  private nextHop(ip: number, isIpv4: boolean, route: number): number {
     const { view } = this;
-    const { fib, port } = this.parts;
-    const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
+    const { fib, port, ports } = this.parts;
+    const gateway = isIpv4 ? this.gateway4 : this.gateway6;
     if (route === LOCAL) return NONE;
-    if (route !== UNREACHABLE && fib.routePort(route) === port)
-      return isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
-    return isIpv4 ? this.gateway4 : this.gateway6;
+    if (route === UNREACHABLE) return gateway;
+    const routePort = fib.routePort(route);
+    if (routePort !== port) return ports[routePort].side === "private" ? NONE : gateway;
+    // Whoever answers strangers must not fill the table that tunnels need.
+    if (!fib.isGateway(route) && !fib.roomy) return STRANGER;
+    return isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
   }
 }

@@ -7,7 +7,7 @@
 
 import { type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
-import { FRAME_SHIFT, type Frames } from "../memory/frames.js";
+import { FRAME_SHIFT, type Frames, NONE } from "../memory/frames.js";
 import { fold, pseudoHeader6, sum16 } from "../net/checksum.js";
 import type { Fib } from "./fib.js";
 
@@ -88,6 +88,8 @@ export class IcmpErrors {
     if (!source) return this.drop(frame, COUNT["drop.no_address"]);
     this.tokens--;
     this.counters[counter]++;
+    // The error goes where the packet came from, and belongs to no SA yet.
+    this.frames.sa[frame] = NONE;
     if (isIpv4) this.write4(frame, source, type, code, rest);
     else this.write6(frame, source, type, code, rest);
     this.output.transmit(frame);

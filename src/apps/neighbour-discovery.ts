@@ -80,7 +80,7 @@ export class NeighbourDiscovery {
     // What we said ourselves, and a switch gave back.
     if (station.isMac(bytes, ethernet + 6)) return this.end(frame, COUNT.others);
     if (view.getUint8(icmp) !== ND_SOLICITATION) return this.advertised(frame, ip, icmp, end, isOurs);
-    if (station.has6(view, bytes, ip + 8)) return this.conflict(frame, icmp);
+    if (station.has6(view, bytes, ip + 8)) return this.conflict(frame, ip + 8);
     const source = stationOption(view, bytes, icmp, end, ND_SOURCE_OPTION);
     if (source >= 0) this.parts.neighbours.heard6(view, bytes, ip + 8, source, false, true);
     if (!isOurs) return this.end(frame, COUNT.others);
@@ -113,7 +113,7 @@ export class NeighbourDiscovery {
 
   private advertised(frame: number, ip: number, icmp: number, end: number, isOurs: boolean): void {
     const { view, bytes } = this;
-    if (isOurs) return this.conflict(frame, icmp);
+    if (isOurs) return this.conflict(frame, icmp + ND_TARGET);
     const flags = view.getUint32(icmp + 4);
     const option = stationOption(view, bytes, icmp, end, ND_TARGET_OPTION);
     // An answer to a solicitation to a single station may leave the option out (RFC 4861 §4.4).
@@ -129,10 +129,11 @@ export class NeighbourDiscovery {
     this.end(frame, COUNT.advertisements);
   }
 
-  private conflict(frame: number, icmp: number): void {
+  /** @param at where the address in question stands */
+  private conflict(frame: number, at: number): void {
     const { bytes } = this;
     const ethernet = this.frames.offset[frame];
-    const address = bytes.slice(icmp + ND_TARGET, icmp + ND_TARGET + 16);
+    const address = bytes.slice(at, at + 16);
     this.parts.onConflict(address, bytes.slice(ethernet + 6, ethernet + 12));
     this.end(frame, COUNT.conflicts);
   }

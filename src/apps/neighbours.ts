@@ -6,6 +6,8 @@
 // An entry exists only for an address that Vita itself has a packet for. What others tell about themselves changes
 // entries, but never makes one: whoever floods the link with strange addresses finds nothing to fill.
 //
+// Gateways are kept: when one does not answer it is INCOMPLETE again, and asked for once a second until it does.
+//
 // Packets wait for a neighbour in a bounded queue, which they enter as a copy by `send` (the slow path of
 // apps/transmit.ts). When the neighbour answers they go back to the transmitting app; when it does not, they end here.
 
@@ -18,14 +20,14 @@ import { NeighbourTable } from "./neighbour-table.js";
 import { TokenBucket } from "./token-bucket.js";
 
 export const neighbourCounters = {
-  entries: "neighbours in the cache now",
-  waiting: "packets that wait for a neighbour now",
   solicitations: "ARP requests and neighbour solicitations sent to find or to check a neighbour",
   resolved: "neighbours that answered with an Ethernet address that was not known",
+  lost: "neighbours that were known and do not answer any more",
   flapping: "new Ethernet addresses for a neighbour that had changed less than a second ago: ignored",
   "drop.unreachable": "packets whose neighbour did not answer",
-  "drop.queue_full": "the oldest packets of a neighbour for which too many wait",
-  "drop.too_many": "too many neighbours are being looked for at a time",
+  "drop.queue_full":
+    "the oldest packets of a neighbour for which too many wait; new ones when too many wait for others",
+  "drop.too_many": "packets for one neighbour more than are looked for at a time",
   "drop.no_frames": "no free frame for a packet to wait in",
 } as const;
 
@@ -56,6 +58,11 @@ const DELAY = 4;
 const PROBE = 5;
 const STATE_NAMES = ["free", "incomplete", "reachable", "stale", "delay", "probe"] as const;
 
+/** States that a solicitation will end. */
+function isAsking(state: number): boolean {
+  return state === INCOMPLETE || state === DELAY || state === PROBE;
+}
+
 /** What the cache does to the world around it. */
 export interface NeighbourEvents {
   /** Asks for a neighbour: everybody, or the station that had the address. */
@@ -78,6 +85,8 @@ export class Neighbours {
   private readonly due: Float64Array;
   private readonly used: Float64Array;
   private readonly changed: Float64Array;
+  /** 1 for those that stay whether they answer or not. */
+  private readonly kept: Uint8Array;
   private readonly hop: Int32Array;
   private readonly byHop = new Map<number, number>();
   /** Frames that wait: first and last of an entry, how many, and the one behind each frame. */
@@ -88,6 +97,7 @@ export class Neighbours {
   private readonly bucket = new TokenBucket(RATE, RATE);
   private waiting = 0;
   private incomplete = 0;
+  private asking = 0;
   private now = 0;
 
   /**
@@ -110,6 +120,7 @@ export class Neighbours {
     this.due = new Float64Array(capacity);
     this.used = new Float64Array(capacity);
     this.changed = new Float64Array(capacity);
+    this.kept = new Uint8Array(capacity);
     this.hop = new Int32Array(capacity).fill(NONE);
     this.first = new Int32Array(capacity).fill(NONE);
     this.last = new Int32Array(capacity).fill(NONE);
@@ -117,25 +128,40 @@ export class Neighbours {
     this.behind = new Int32Array(context.frames.capacity).fill(NONE);
   }
 
+  /** Is somebody being looked for, or checked? Then `tick` is due more often than once a second. */
+  get busy(): boolean {
+    return this.asking > 0;
+  }
+
   /**
    * Keeps a copy of a packet until the neighbour behind `hop` answers, and looks for it.
-   * @returns false when the packet could not be kept; it is counted then
+   * @returns true: a packet that cannot be kept is counted here
    */
-  send(offset: number, length: number, hop: number): boolean {
+  send(offset: number, length: number, hop: number): true {
     const entry = this.byHop.get(hop) ?? this.begin(this.events.addressOf(hop), hop);
-    if (entry === NONE) return false;
-    if (this.state[entry] !== INCOMPLETE) return this.tellAgain(entry);
-    const frames = this.frames;
-    if (this.length[entry] === QUEUE || this.waiting === TOTAL_QUEUE) {
+    if (entry === NONE) this.counters[COUNT["drop.too_many"]]++;
+    else if (this.state[entry] === INCOMPLETE) this.queue(entry, offset, length, hop);
+    else {
+      // The routing table has lost what is known here. It learns with the loss of one packet.
+      this.tell(entry);
+      this.counters[COUNT["drop.unreachable"]]++;
+    }
+    return true;
+  }
+
+  private queue(entry: number, offset: number, length: number, hop: number): void {
+    const { frames } = this;
+    const others = this.waiting - this.length[entry];
+    if (this.length[entry] === QUEUE || (others >= TOTAL_QUEUE && this.kept[entry] === 0)) {
       this.counters[COUNT["drop.queue_full"]]++;
       // RFC 4861 §7.2.2: the new one takes the place of the oldest.
-      if (this.length[entry] === 0) return false;
+      if (this.length[entry] === 0) return;
       frames.free(this.shift(entry));
     }
     const frame = frames.allocate();
     if (frame === NONE) {
       this.counters[COUNT["drop.no_frames"]]++;
-      return false;
+      return;
     }
     frames.bytes.copyWithin(frames.offset[frame], offset, offset + length);
     frames.length[frame] = length;
@@ -144,22 +170,18 @@ export class Neighbours {
     if (this.length[entry]++ === 0) this.first[entry] = frame;
     else this.behind[this.last[entry]] = frame;
     this.last[entry] = frame;
-    this.counters[COUNT.waiting] = ++this.waiting;
-    return true;
+    this.waiting++;
   }
 
-  /** The routing table does not know what is known here: it has a new entry, and learns with the loss of one packet. */
-  private tellAgain(entry: number): false {
+  private tell(entry: number): void {
     this.events.changed(this.table.addressOf(entry), this.macs.slice(6 * entry, 6 * entry + 6));
-    this.counters[COUNT["drop.unreachable"]]++;
-    return false;
   }
 
   private shift(entry: number): number {
     const frame = this.first[entry];
     this.first[entry] = this.behind[frame];
     this.length[entry]--;
-    this.counters[COUNT.waiting] = --this.waiting;
+    this.waiting--;
     return frame;
   }
 
@@ -167,25 +189,21 @@ export class Neighbours {
     while (this.length[entry] > 0) this.output.transmit(this.shift(entry));
   }
 
-  /** Looks for an address of which nothing is known; also for one that no packet waits for yet. */
-  seek(address: IpAddress): void {
-    if (this.table.find(address) === NONE) this.begin(address, NONE);
+  /** Looks for a neighbour that no packet waits for yet, and never gives it up. For gateways. */
+  keep(address: IpAddress): void {
+    const entry = this.begin(address, NONE);
+    if (entry !== NONE) this.kept[entry] = 1;
   }
 
+  /** @returns the entry of an address, a new one if need be, or NONE when there are too many */
   private begin(address: IpAddress, hop: number): number {
     let entry = this.table.find(address);
     if (entry === NONE) {
-      if (this.incomplete >= MAX_INCOMPLETE) {
-        this.counters[COUNT["drop.too_many"]]++;
-        return NONE;
-      }
+      if (this.incomplete >= MAX_INCOMPLETE) return NONE;
       if (this.table.count === this.table.capacity) this.evict();
       entry = this.table.add(address);
-      if (entry === NONE) {
-        this.counters[COUNT["drop.too_many"]]++;
-        return NONE;
-      }
-      this.counters[COUNT.entries] = this.table.count;
+      if (entry === NONE) return NONE;
+      this.kept[entry] = 0;
       this.hop[entry] = NONE;
       this.used[entry] = this.now;
       this.changed[entry] = Number.NEGATIVE_INFINITY;
@@ -203,29 +221,37 @@ export class Neighbours {
   private evict(): void {
     let oldest = NONE;
     for (let entry = 0; entry < this.table.capacity; entry++)
-      if (this.state[entry] === STALE && (oldest === NONE || this.used[entry] < this.used[oldest]))
+      if (
+        this.state[entry] === STALE &&
+        this.kept[entry] === 0 &&
+        (oldest === NONE || this.used[entry] < this.used[oldest])
+      )
         oldest = entry;
     if (oldest !== NONE) this.remove(oldest);
   }
 
   private enter(entry: number, state: number, milliseconds: number): void {
-    if (this.state[entry] === INCOMPLETE) this.incomplete--;
-    if (state === INCOMPLETE) this.incomplete++;
+    const before = this.state[entry];
+    this.incomplete += Number(state === INCOMPLETE) - Number(before === INCOMPLETE);
+    this.asking += Number(isAsking(state)) - Number(isAsking(before));
     this.state[entry] = state;
     this.due[entry] = this.now + milliseconds;
     this.asked[entry] = 0;
   }
 
+  /** It did not answer, or is not in use: what waits ends here. */
   private remove(entry: number): void {
-    const known = this.state[entry] !== INCOMPLETE;
-    const address = this.table.addressOf(entry);
     this.counters[COUNT["drop.unreachable"]] += this.length[entry];
     while (this.length[entry] > 0) this.frames.free(this.shift(entry));
+    if (this.state[entry] !== INCOMPLETE) this.events.changed(this.table.addressOf(entry), undefined);
+    if (this.kept[entry] !== 0) {
+      this.enter(entry, INCOMPLETE, 0);
+      this.solicit(entry);
+      return;
+    }
     this.enter(entry, 0, 0);
     if (this.hop[entry] !== NONE) this.byHop.delete(this.hop[entry]);
     this.table.remove(entry);
-    this.counters[COUNT.entries] = this.table.count;
-    if (known) this.events.changed(address, undefined);
   }
 
   /** Asks once more; with the next tick, when too many have been asked. */
@@ -278,7 +304,7 @@ export class Neighbours {
     // RFC 4861 appendix C: what was not asked for says who, but not that packets arrive there.
     if (solicited) this.enter(entry, REACHABLE, REACHABLE_TIME * (0.5 + this.random()));
     else if (!same) this.enter(entry, STALE, FORGET);
-    if (!same) this.events.changed(this.table.addressOf(entry), this.macs.slice(6 * entry, 6 * entry + 6));
+    if (!same) this.tell(entry);
     this.flush(entry);
   }
 
@@ -305,7 +331,9 @@ export class Neighbours {
         this.enter(entry, STALE, FORGET);
         break;
       case STALE:
-        if (this.now - this.used[entry] >= FORGET) this.remove(entry);
+        // One that is kept is checked instead, so that it is known when it is needed.
+        if (this.kept[entry] !== 0) this.enter(entry, DELAY, 0);
+        else if (this.now - this.used[entry] >= FORGET) this.remove(entry);
         else this.due[entry] = this.used[entry] + FORGET;
         break;
       case DELAY:
@@ -313,12 +341,13 @@ export class Neighbours {
         this.solicit(entry);
         break;
       default:
-        if (this.asked[entry] < MAX_SOLICITATIONS) this.solicit(entry);
-        else this.remove(entry);
+        if (this.asked[entry] < MAX_SOLICITATIONS) return this.solicit(entry);
+        if (this.state[entry] === PROBE) this.counters[COUNT.lost]++;
+        this.remove(entry);
     }
   }
 
-  /** The device went: all that was known is void. Packets that wait go on waiting, and are asked for anew. */
+  /** The link went down: all that was known is void. */
   forget(): void {
     for (let entry = 0; entry < this.table.capacity; entry++)
       if (this.state[entry] !== 0 && this.state[entry] !== INCOMPLETE) this.remove(entry);

@@ -16,6 +16,7 @@ import { DESTINATION_PORT, isErrorAboutIke, isIke } from "../net/ike-packets.js"
 import { ICMPV6, IPV6_HEADER } from "../net/ipv6.js";
 import { MLD_QUERY } from "../net/mld.js";
 import type { Arp } from "./arp.js";
+import type { ClearText } from "./clear-text.js";
 import type { IcmpEcho } from "./icmp-echo.js";
 import type { NeighbourDiscovery } from "./neighbour-discovery.js";
 import type { Punt } from "./punt.js";
@@ -29,6 +30,7 @@ export const ownedInputCounters = {
   "drop.not_ours": "IP packets for an address that this interface does not have",
   "drop.source": "IP packets from an address of our own, or from one that nobody has",
   "drop.fragment": "fragments of something that does not go to the kernel: ESP above all",
+  "drop.protected": "in the clear, though a policy wants it protected, or dropped",
   "drop.not_punted": "for an address of this interface, but neither ESP nor IKE nor an echo request",
 } as const;
 
@@ -45,6 +47,7 @@ export interface OwnedInputParts {
   readonly discovery: NeighbourDiscovery;
   readonly echo: IcmpEcho;
   readonly punt: Punt;
+  readonly clearText: ClearText;
   /** Does the kernel get more than IKE? */
   readonly puntAll: boolean;
 }
@@ -110,7 +113,7 @@ export class OwnedInput implements App {
       ip + 28 <= end &&
       view.getUint16(ip + 20) === ECHO_REQUEST4 << 8
     )
-      return parts.echo.answer(frame, true, end);
+      return this.answer(frame, ip, end, true);
     this.punt(frame, ip, end, true, isFragment, protocol);
   }
 
@@ -129,9 +132,18 @@ export class OwnedInput implements App {
     if (!station.has6(view, bytes, ip + 24)) return this.end(frame, COUNT["drop.not_ours"]);
     if (isGroup || !isUnicast6(view, ip + 8) || station.has6(view, bytes, ip + 8))
       return this.end(frame, COUNT["drop.source"]);
-    if (type === ECHO_REQUEST6 && view.getUint8(icmp + 1) === 0) return parts.echo.answer(frame, false, end);
+    if (type === ECHO_REQUEST6 && view.getUint8(icmp + 1) === 0) return this.answer(frame, ip, end, false);
     if (type >= MLD_QUERY) return this.end(frame, COUNT.link);
     this.punt(frame, ip, end, false, next === FRAGMENT, next);
+  }
+
+  private answer(frame: number, ip: number, end: number, isIpv4: boolean): void {
+    if (!this.mayEnter(ip, end, isIpv4)) return this.end(frame, COUNT["drop.protected"]);
+    this.parts.echo.answer(frame, isIpv4, end);
+  }
+
+  private mayEnter(ip: number, end: number, isIpv4: boolean): boolean {
+    return this.parts.clearText.enters(this.view, this.bytes, ip, end - ip, isIpv4);
   }
 
   /** RFC 3810 §5.1: behind a router alert. Directly behind the header a query is invalid. */
@@ -164,6 +176,7 @@ export class OwnedInput implements App {
       protocol === ESP || (protocol === FRAGMENT && ip + 48 <= end && view.getUint8(ip + 40) === ESP);
     if (!isForCharon && (!parts.puntAll || isEsp))
       return this.end(frame, isFragment ? COUNT["drop.fragment"] : COUNT["drop.not_punted"]);
+    if (!isForCharon && !this.mayEnter(ip, end, isIpv4)) return this.end(frame, COUNT["drop.protected"]);
     parts.punt.toKernel(frame, ip, end, isIpv4, isForCharon);
   }
 }

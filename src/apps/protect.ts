@@ -2,6 +2,10 @@
 // encapsulating app with the SA that protects them, or leave in the clear where a policy says so, or end here. A packet
 // whose policy has no SA that can be used waits for one (hold-queue.ts). A packet too long for the tunnel is cut where it
 // may be, else its sender is told what fits.
+//
+// In transport mode only this host's own packets are protected, and they must be whole (RFC 4303 §3.3.4). The kernel hands
+// over what it sends to an address, protocol and port that some policy wants protected; what matches no policy after all
+// (another source address, another type of ICMP) leaves in the clear, as it would without Vita.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
@@ -23,6 +27,7 @@ import type { SaRoutes } from "./sa-routes.js";
 
 export const protectCounters = {
   bypassed: "packets that a pass policy let out in the clear",
+  unprotected: "packets of this host to a peer in transport mode that match no policy: sent in the clear",
   "drop.no_policy": "no policy matches: what is not allowed is discarded (RFC 4301 §5.1)",
   "drop.policy": "a drop policy matches",
   "drop.no_sa": "the policy asks for protection, but there is no SA, and nobody to ask for one",
@@ -32,6 +37,7 @@ export const protectCounters = {
   "drop.interface": "the policy is bound to an interface, and the way leads out by another",
   "drop.too_big": "longer than the tunnel carries, and must not be fragmented; the sender is told",
   "drop.malformed": "extension headers run beyond the packet",
+  "drop.not_host": "transport mode protects packets of this host itself, not those of its networks",
 } as const;
 
 const COUNT = counterIndex(protectCounters);
@@ -47,6 +53,7 @@ const portOf = transportPort;
 const FLAGS = saSlot.at.flags >>> 2;
 const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
 const EXPIRED = SaFlag.expired;
+const { transport: TRANSPORT_MODE } = SaFlag;
 const DF = 0x4000;
 const MIN_IPV6_MTU = 1280;
 
@@ -72,12 +79,18 @@ export class Protect implements App {
   /** Changes of the index when waiting packets had their last look. */
   private seen = 0;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
+  /** By port number: its domain, and 1 where packets of this host itself come in, or ESP goes. */
+  private readonly domainOf: Uint8Array;
+  private readonly isHost: Uint8Array;
+  private readonly isPublic: Uint8Array;
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
   private entry = NO_ENTRY;
   private type = 0;
   private sa = NOWHERE;
   private mtu = NOWHERE;
+  /** In transport mode packets are not cut before they are protected. */
+  private isWhole = false;
 
   constructor(
     context: AppContext,
@@ -91,6 +104,7 @@ export class Protect implements App {
       bindings: Bindings;
       queue: HoldQueue;
     },
+    ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     readonly input: Link,
     /** To the encapsulating app. */
     readonly output: Link,
@@ -106,6 +120,9 @@ export class Protect implements App {
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
+    this.domainOf = parts.fib.domains.ofPort;
+    this.isHost = Uint8Array.from(ports, ({ kind, side }) => (kind === "ip" && side === "private" ? 1 : 0));
+    this.isPublic = Uint8Array.from(ports, ({ side }) => (side === "public" ? 1 : 0));
     this.bindings = parts.bindings;
     this.queue = parts.queue;
   }
@@ -158,16 +175,19 @@ export class Protect implements App {
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
     if (parse(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);
-    const entry = index.lookup(view, ip, packet);
-    if (entry === NO_ENTRY) return this.drop(frame, COUNT["drop.no_policy"]);
+    const domain = this.domainOf[frames.port[frame]];
+    const entry = index.lookup(view, ip, packet, domain);
+    if (entry === NO_ENTRY) return this.withoutPolicy(frame, ip, isIpv4, domain);
     if (entry !== this.entry) this.openEntry(entry);
     const { type, sa, mtu } = this;
     if (type !== PROTECT) {
-      if (type === PASS) return this.letPass(frame, ip, isIpv4);
+      if (type === PASS) return this.letPass(frame, ip, isIpv4, domain, entry, COUNT.bypassed);
       return this.drop(frame, COUNT["drop.policy"]);
     }
     if (sa < 0) return this.missSa(frame, sa);
     if (mtu < 0) return this.drop(frame, mtu === ASTRAY ? COUNT["drop.interface"] : COUNT["drop.no_route"]);
+    if (this.isWhole && this.isHost[frames.port[frame]] === 0)
+      return this.drop(frame, COUNT["drop.not_host"]);
     frames.sa[frame] = sa;
     frames.limit[frame] = mtu;
     return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
@@ -192,10 +212,12 @@ export class Protect implements App {
     this.type = this.index.type(entry);
     this.sa = sa;
     this.mtu = NOWHERE;
+    this.isWhole = false;
     if (this.type !== PROTECT || sa < 0) return;
     const { words } = this.sad;
     const slot = this.sad.offset(sa) >>> 2;
-    if ((words[slot + FLAGS] & EXPIRED) !== 0) {
+    const flags = words[slot + FLAGS];
+    if ((flags & EXPIRED) !== 0) {
       this.sa = NOWHERE;
       return;
     }
@@ -203,11 +225,20 @@ export class Protect implements App {
     if (port === NOWHERE) return;
     if (!this.bindings.allows(entry, port)) this.mtu = ASTRAY;
     else this.mtu = innerMtu(this.fib.mtu[port], words[slot + OUTER_LENGTH]);
+    this.isWhole = (flags & TRANSPORT_MODE) !== 0;
+  }
+
+  private withoutPolicy(frame: number, ip: number, isIpv4: boolean, domain: number): number {
+    const isHost = this.isHost[this.frames.port[frame]] !== 0;
+    if (isHost && this.index.wantsTransport(this.view, ip, isIpv4, domain))
+      return this.letPass(frame, ip, isIpv4, domain, NO_ENTRY, COUNT.unprotected);
+    return this.drop(frame, COUNT["drop.no_policy"]);
   }
 
   /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns ENDED: it does not go on as it is */
   private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): number {
-    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.fragmenter.fragment(frame, mtu, this.output);
+    if (isIpv4 && !this.isWhole && (this.view.getUint16(ip + 6) & DF) === 0)
+      this.fragmenter.fragment(frame, mtu, this.output);
     else {
       this.counters[COUNT["drop.too_big"]]++;
       this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
@@ -215,16 +246,30 @@ export class Protect implements App {
     return ENDED;
   }
 
-  private letPass(frame: number, ip: number, isIpv4: boolean): number {
+  /** Sends a packet in the clear: by the routes of its domain, or else by a public port, which is there for all. */
+  private letPass(
+    frame: number,
+    ip: number,
+    isIpv4: boolean,
+    domain: number,
+    entry: number,
+    counter: number,
+  ): number {
     const fib = this.fib;
     const view = this.view;
-    const route = isIpv4 ? fib.route4(view.getUint32(ip + 16)) : fib.route6(view, ip + 24);
+    let route = fib.routeIn(domain, view, ip, isIpv4);
+    if (domain !== 0 && route === UNREACHABLE) {
+      route = fib.routeIn(0, view, ip, isIpv4);
+      if (route !== UNREACHABLE && route !== LOCAL && this.isPublic[fib.routePort(route)] === 0)
+        route = UNREACHABLE;
+    }
     if (route === UNREACHABLE || route === LOCAL) return this.drop(frame, COUNT["drop.no_route"]);
     const hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
     if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
-    if (!this.bindings.allows(this.entry, fib.hopPort[hop])) return this.drop(frame, COUNT["drop.interface"]);
+    if (entry !== NO_ENTRY && !this.bindings.allows(entry, fib.hopPort[hop]))
+      return this.drop(frame, COUNT["drop.interface"]);
     this.frames.nextHop[frame] = hop;
-    this.counters[COUNT.bypassed]++;
+    this.counters[counter]++;
     this.bypass.transmit(frame);
     return ENDED;
   }

@@ -1,5 +1,8 @@
 // Routes IP packets on the private side: what came out of tunnels, and errors for senders there. Packets for this machine
 // itself go to the TUN device, if the gateway has one; packets to be forwarded have their TTL counted down.
+//
+// A packet goes to ports of a domain that its SA is for (sa-domains.ts), by the routes of that domain; an error goes back
+// into the domain that it is about. Where an SA is for several domains, the first one that has a route is taken.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
@@ -8,9 +11,12 @@ import { decrementTtl } from "../net/ipv4.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import type { IcmpErrors } from "./icmp-errors.js";
+import type { SaDomains } from "./sa-domains.js";
 
 export const routeCounters = {
   packets: "packets routed to the private side",
+  "drop.no_domain":
+    "the SA has an interface id or a mark that no private interface is bound to, or its mark is not known yet",
   "drop.no_route": "no route to the destination through a private port",
   "drop.public":
     "the destination lies on the public side: what came out of a tunnel does not go back in the clear",
@@ -38,13 +44,21 @@ export class Route implements App {
   /** By port number: 1 for private, 1 for Ethernet. */
   private readonly isPrivate: Uint8Array;
   private readonly isEthernet: Uint8Array;
-  /** Port of the TUN device, or NONE; its next hop. */
-  private readonly host: number;
-  private readonly hostOnly: boolean;
+  private readonly saDomains: SaDomains;
+  private readonly domainOf: Uint8Array;
+  /** By domain: port of the TUN device, or NONE; 1 where there is no other private port. */
+  private readonly hosts: Int32Array;
+  private readonly hostOnly: Uint8Array;
+
+  // The SA of the last packet, and the domains that it is for; and where the packet under way goes.
+  private sa = NOWHERE;
+  private domains = 0;
+  private port = NOWHERE;
+  private hop = NOWHERE;
 
   constructor(
     context: AppContext,
-    parts: { fib: Fib; fragmenter: Fragmenter; errors: IcmpErrors },
+    parts: { fib: Fib; fragmenter: Fragmenter; errors: IcmpErrors; saDomains: SaDomains },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     readonly input: Link,
     readonly output: Link,
@@ -57,13 +71,25 @@ export class Route implements App {
     this.errors = parts.errors;
     this.isPrivate = Uint8Array.from(ports, ({ side }) => (side === "private" ? 1 : 0));
     this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
-    this.host = ports.findIndex(({ kind, side }) => side === "private" && kind === "ip");
-    this.hostOnly =
-      this.host !== NONE && !ports.some(({ kind, side }) => side === "private" && kind === "ethernet");
+    this.saDomains = parts.saDomains;
+    const { count, ofPort } = parts.fib.domains;
+    this.domainOf = ofPort;
+    this.hosts = new Int32Array(count).fill(NONE);
+    this.hostOnly = new Uint8Array(count).fill(1);
+    ports.forEach(({ kind, side }, port) => {
+      if (side !== "private") return;
+      if (kind === "ip") this.hosts[ofPort[port]] = port;
+      else this.hostOnly[ofPort[port]] = 0;
+    });
+    this.hosts.forEach((host, domain) => {
+      if (host === NONE) this.hostOnly[domain] = 0;
+    });
   }
 
   readonly push = (): void => {
     const { input, output } = this;
+    // What is known of an SA may have changed since the last time.
+    this.sa = NOWHERE;
     let packets = 0;
     for (let n = input.readable; n > 0; n--) {
       const frame = input.receive();
@@ -86,21 +112,24 @@ export class Route implements App {
     const { fib, view, frames } = this;
     const ip = frames.offset[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    let port = this.host;
-    let hop = NOWHERE;
-    if (!this.hostOnly) {
-      const route = isIpv4 ? fib.route4(view.getInt32(ip + 16)) : fib.route6(view, ip + 24);
-      if (route === NO_ROUTE) return this.drop(frame, COUNT["drop.no_route"]);
-      if (route === TO_HOST) {
-        if (port === NOWHERE) return this.drop(frame, COUNT["drop.local"]);
-      } else {
-        port = fib.routePort(route);
-        if (this.isPrivate[port] === 0) return this.drop(frame, COUNT["drop.public"]);
-        hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
-        if (hop === NOWHERE) return this.drop(frame, COUNT["drop.no_route"]);
+    const sa = frames.sa[frame];
+    let domains = 0;
+    if (sa === NOWHERE) domains = 1 << this.domainOf[frames.port[frame]];
+    else {
+      if (sa !== this.sa) {
+        this.sa = sa;
+        this.domains = this.saDomains.of(sa);
       }
+      domains = this.domains;
     }
-    if (hop === NOWHERE) hop = fib.deviceHop(port);
+    if (domains === 0) return this.drop(frame, COUNT["drop.no_domain"]);
+    let reason = 0;
+    do {
+      reason = this.find(31 - Math.clz32(domains & -domains), ip, isIpv4);
+      domains &= domains - 1;
+    } while (reason !== 0 && domains !== 0);
+    if (reason !== 0) return this.drop(frame, reason);
+    const { port, hop } = this;
     frames.nextHop[frame] = hop;
     // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
     frames.port[frame] = port;
@@ -112,6 +141,28 @@ export class Route implements App {
     }
     const mtu = fib.mtu[port];
     return frames.length[frame] <= mtu || this.shorten(frame, mtu, isIpv4);
+  }
+
+  /** Looks for a way to the packet's destination in a domain. @returns 0, or the counter of the reason why there is none */
+  private find(domain: number, ip: number, isIpv4: boolean): number {
+    const { fib, view } = this;
+    const host = this.hosts[domain];
+    this.port = host;
+    this.hop = NOWHERE;
+    if (this.hostOnly[domain] === 0) {
+      const route = fib.routeIn(domain, view, ip, isIpv4);
+      if (route === NO_ROUTE) return COUNT["drop.no_route"];
+      if (route === TO_HOST) {
+        if (host === NOWHERE) return COUNT["drop.local"];
+      } else {
+        this.port = fib.routePort(route);
+        if (this.isPrivate[this.port] === 0) return COUNT["drop.public"];
+        this.hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
+        if (this.hop === NOWHERE) return COUNT["drop.no_route"];
+      }
+    }
+    if (this.hop === NOWHERE) this.hop = fib.deviceHop(this.port);
+    return 0;
   }
 
   /** Cuts a packet that is too long for the link, or tells its sender. @returns false: it does not go on as it is */

@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { readState } from "../gateway/state.js";
+import { identityLine } from "./sa.js";
 
 export function policyCommand(): Command {
   return new Command("policy")
@@ -18,9 +19,10 @@ export function policyCommand(): Command {
         `src ${policy.src} dst ${policy.dst}`,
         `  ${policy.direction} ${policy.type} class ${policy.class} rank ${policy.rank}` +
           (policy.type === "protect"
-            ? ` tunnel ${policy.tunnelSrc} => ${policy.tunnelDst} reqid ${policy.reqid}` +
+            ? ` ${policy.mode} ${policy.tunnelSrc} => ${policy.tunnelDst} reqid ${policy.reqid}` +
               `${policy.spi ? ` spi 0x${policy.spi}` : ""}${policy.protected === false ? " (no SA)" : ""}`
             : ""),
+        ...identityLine(policy),
       ]);
       if (lines.length > 0) process.stdout.write(`${lines.join("\n")}\n`);
     });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatAddress } from "../net/address.js";
+import { bindingOf } from "./binding.js";
 import { ConfigurationError, parseConfiguration } from "./datastore.js";
 import { ownedSettings } from "./owned-settings.js";
 
@@ -45,10 +46,40 @@ test("an owned interface: addresses, gateways and the punt device with its defau
 test("what is left out has its default", () => {
   const configuration = parseConfiguration(JSON.stringify(minimal), "test");
   assert.equal(configuration.workers, 1);
-  assert.deepEqual(configuration.limits, { sas: 4096, policies: 16384, frames: 16384 });
+  assert.deepEqual(configuration.limits, {
+    "orphan-seconds": 180,
+    sas: 4096,
+    policies: 16384,
+    frames: 16384,
+  });
   assert.equal(configuration["public-interface"][0].driver, "xdp");
   assert.equal(configuration["private-interface"][0].mtu, 1400);
 });
+
+test("bindings: numbers, or text as strongSwan has it; inward as outward unless told otherwise", () => {
+  const leaves = [
+    {},
+    { "if-id": 42 },
+    { "if-id": "0x2a", mark: "7" },
+    { "if-id": 2, "if-id-in": 1, mark: "0xffffffff", "mark-in": 0 },
+  ].map((leaf, i) => ({ name: `lan${i}`, ...leaf }));
+  const document = { ...minimal, "private-interface": leaves };
+  const configuration = parseConfiguration(JSON.stringify(document), "test");
+  assert.deepEqual(
+    configuration["private-interface"].map(bindingOf).map((binding) => Object.values(binding)),
+    [
+      [0, 0, 0, 0],
+      [42, 0, 42, 0],
+      [42, 7, 42, 7],
+      [2, 0xffffffff, 1, 0],
+    ],
+  );
+  // What the supervisor writes for the workers is read again by `vita state`.
+  assert.deepEqual(parseConfiguration(JSON.stringify(configuration), "again"), configuration);
+});
+
+/** A private interface with leaves. */
+const bound = (leaf: object) => ({ ...minimal, "private-interface": [{ name: "lan0", ...leaf }] });
 
 const wrong: [unknown, RegExp][] = [
   ["{", /is not JSON/],
@@ -126,7 +157,19 @@ const wrong: [unknown, RegExp][] = [
   [owned({ punt: { device: "lan0" } }), /\/punt\/device: "lan0" is already at \/private-interface\/0\/name$/],
   [owned({ punt: { traffic: "some" } }), /\/punt\/traffic: "some" is none of "ike", "all"$/],
   [owned({ punt: { "route-table": 221 } }), /\/punt\/route-table: 221 is already at \/route-table$/],
+  [
+    owned({ punt: { "route-table": 223 } }),
+    /\/punt\/route-table: 223 is already at \/transport-route-table$/,
+  ],
   [owned({ punt: { name: "x" } }), /\/punt\/name: there is no such leaf$/],
+  [bound({ "if-id": -1 }), /^\/private-interface\/0\/if-id: -1 is less than 0$/],
+  [bound({ mark: "0x100000000" }), /^\/private-interface\/0\/mark: "0x100000000" is not a number from 0/],
+  [bound({ mark: "9999999999" }), /^\/private-interface\/0\/mark: .*is not a number from 0/],
+  [bound({ "mark-in": "7/0xff" }), /^\/private-interface\/0\/mark-in: "7\/0xff" is not a number from 0/],
+  [
+    { ...minimal, "transport-route-table": 221 },
+    /^\/transport-route-table: 221 is already at \/route-table$/,
+  ],
   [{ ...minimal, limits: { sas: 1.5 } }, /^\/limits\/sas: 1.5 is not a whole number$/],
   [{ ...minimal, limits: { sas: 1e9 } }, /^\/limits\/sas: 1000000000 is more than 131072$/],
 ];

@@ -24,6 +24,22 @@ const publicInterface = z.strictObject({
   "zero-copy": z.enum(["auto", "on", "off"]).default("auto"),
 });
 
+/** A 32-bit number: as such, or as text the way strongSwan writes them, decimal or hexadecimal. */
+const number32 = z
+  .union(
+    [
+      z.int().min(0).max(0xffffffff),
+      z
+        .string()
+        .regex(/^(0x[0-9a-fA-F]{1,8}|\d{1,10})$/)
+        .transform(Number),
+    ],
+    {
+      error: 'is not a number from 0 to 4294967295 ("0x2a" will do)',
+    },
+  )
+  .refine((value) => value <= 0xffffffff, 'is not a number from 0 to 4294967295 ("0x2a" will do)');
+
 const privateInterface = z.strictObject({
   /** Network device on the side that is protected; for `tun`, the device to be made. */
   name: interfaceName,
@@ -32,21 +48,32 @@ const privateInterface = z.strictObject({
   "zero-copy": z.enum(["auto", "on", "off"]).default("auto"),
   /** `tun` only: bytes of IP packet. */
   mtu: count(1280, 1700).default(1400),
+  /** Interface id that the interface is bound to, as an xfrm interface is on Linux; 0 for none. */
+  "if-id": number32.default(0),
+  /** Mark of the packets that come from it; 0 for none. */
+  mark: number32.default(0),
+  /** Interface id and mark of the SAs whose packets go to it, where charon's differ by direction. */
+  "if-id-in": number32.optional(),
+  "mark-in": number32.optional(),
 });
 
 export const configurationModel = z
   .strictObject({
     node: nodeName,
     "public-interface": z.array(publicInterface).min(1).max(16),
-    "private-interface": z.array(privateInterface).min(1).max(16),
+    "private-interface": z.array(privateInterface).min(1).max(30),
     /** Worker processes. More than one needs devices with several queues. */
     workers: z.literal(1).default(1),
     /** Crypto engine: `auto` takes libIPSec_MB where it can be had. */
     engine: z.enum(["auto", "ipsec-mb", "node"]).default("auto"),
     /** Kernel routing table for the routes that send protected traffic of this host to the TUN device. */
     "route-table": count(1, 0x7fffffff).default(221),
+    /** The same for traffic that is protected in transport mode. */
+    "transport-route-table": count(1, 0x7fffffff).default(223),
     limits: z
       .strictObject({
+        /** Seconds for which the SAs and policies of a charon that went away are kept. */
+        "orphan-seconds": count(1, 86_400).default(180),
         /** Security associations, both directions counted. */
         sas: count(2, 131_072).default(4096),
         /** Policy entries. */

@@ -65,13 +65,20 @@ interface Interfaces {
   readonly "public-interface": readonly OwnedLeaves[];
   readonly "private-interface": readonly { readonly name: string }[];
   readonly "route-table": number;
+  readonly "transport-route-table": number;
 }
 
 /** Finds what no leaf can know by itself. */
 export function checkOwned(configuration: Interfaces, tell: Tell): void {
   const interfaces = configuration["public-interface"];
   const names = new Map<string, string>();
-  const tables = new Map<number, string>([[configuration["route-table"], "/route-table"]]);
+  const tables = new Map<number, string>();
+  for (const table of ["route-table", "transport-route-table"] as const) {
+    const number = configuration[table];
+    const other = tables.get(number);
+    if (other) tell([table], `is already at ${other}`, number);
+    tables.set(number, `/${table}`);
+  }
   const addresses = new Map<string, string>();
   for (const side of ["public-interface", "private-interface"] as const)
     configuration[side].forEach(({ name }, i) => {

@@ -5,7 +5,15 @@
 import type { Charon } from "../lab/charon.js";
 import { sleep, until } from "../lab/command.js";
 import type { Lab } from "../lab/lab.js";
-import { createNetwork, type Gateway, type Network, startGateway } from "../lab/sites.js";
+import {
+  createNetwork,
+  type Gateway,
+  type Mode,
+  type Network,
+  otherSide,
+  type Side,
+  startGateway,
+} from "../lab/sites.js";
 import {
   type Counted,
   Flow,
@@ -22,10 +30,13 @@ import type { DemoOptions } from "./options.js";
 export interface Report {
   peer: string;
   family: 4 | 6;
+  modes: Record<Side, Mode>;
   established: boolean;
   /** Cipher, and whether in UDP, as charon has it. */
   sa: string;
   ping: Counted;
+  /** Between the gateways' public addresses, outside of the tunnel, half of them each way. */
+  publicPing: Counted;
   tcp: { mbps: number; reverseMbps: number };
   udp: Counted & { mbps: number };
   rekey: Counted & { count: number; duplicates: number };
@@ -37,6 +48,7 @@ export interface Report {
 }
 
 const pings = 20;
+const publicPings = 10;
 const rekeys = 3;
 const flowRate = 1000;
 const udpBits = 20e6;
@@ -48,9 +60,11 @@ export function emptyReport(options: DemoOptions): Report {
   return {
     peer: options.peer,
     family: options.family,
+    modes: options.modes,
     established: false,
     sa: "",
     ping: { sent: 0, received: 0 },
+    publicPing: { sent: 0, received: 0 },
     tcp: { mbps: 0, reverseMbps: 0 },
     udp: { sent: 0, received: 0, mbps: 0 },
     rekey: { count: 0, sent: 0, received: 0, duplicates: 0 },
@@ -100,7 +114,8 @@ class Check {
     const gateways: Gateway[] = [];
     const begun = await this.#step("network", async () => {
       network = await createNetwork(this.#lab, this.#options.family);
-      eavesdropper = await Eavesdropper.start(this.#lab, network);
+      const owned = this.#options.modes.a === "owned";
+      eavesdropper = await Eavesdropper.start(this.#lab, network, owned ? "wan" : "gateway");
       return `LAN A – gateway A – WAN – gateway B – LAN B over IPv${network.family}`;
     });
     if (!begun || !network) return;
@@ -113,6 +128,7 @@ class Check {
         this.#expect(counted.received === pings, `ping: ${counted.received} of ${counted.sent} came back`);
         return `${counted.received} of ${counted.sent}`;
       });
+      await this.#step("public ping", () => this.#publicPing(network as Network));
       await this.#step("iperf3", () => this.#iperf(network as Network));
       await this.#step("rekey", () => this.#rekey(network as Network, gateways));
       await this.#step("drops", () => this.#drops(gateways));
@@ -128,7 +144,14 @@ class Check {
 
   async #establish(network: Network, gateways: Gateway[]): Promise<string> {
     const systems = { a: this.#options.near, b: this.#options.peer };
-    const options = { family: network.family, systems, preSharedKey: "two sites, one secret" };
+    const { modes } = this.#options;
+    const options = {
+      family: network.family,
+      systems,
+      modes,
+      punt: "all" as const,
+      preSharedKey: "two sites, one secret",
+    };
     for (const side of ["a", "b"] as const) {
       gateways.push(await startGateway(this.#lab, network, side, options));
     }
@@ -138,6 +161,23 @@ class Check {
     this.report.established = true;
     this.report.sa = sa;
     return `${systems.a} and ${systems.b} established ${sa}`;
+  }
+
+  /** From each gateway's own system to the public address of the other. */
+  async #publicPing({ sides, gateways }: Network): Promise<string> {
+    const counted = { sent: 0, received: 0 };
+    for (const side of ["a", "b"] as const) {
+      const { sent, received } = await ping(gateways[side], sides[otherSide[side]].wan, publicPings, 0.05);
+      counted.sent += sent;
+      counted.received += received;
+    }
+    this.report.publicPing = counted;
+    const { sent, received } = counted;
+    this.#expect(
+      received === 2 * publicPings,
+      `ping between the public addresses: ${received} of ${sent} came back`,
+    );
+    return `${received} of ${sent}`;
   }
 
   async #iperf({ sides, hosts }: Network): Promise<string> {

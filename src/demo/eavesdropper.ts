@@ -2,19 +2,24 @@
 // eavesdropper hears nothing either, it has to hear other things: ESP, and a packet with a LAN address that gateway A's
 // kernel sends in the clear on purpose, from its own LAN address to the other gateway's WAN address, which no policy
 // covers. The first of these is sent before any tunnel is there, and one more at the end: once that is heard, so is all
-// that came before it.
+// that came before it. Where Vita owns gateway A's public interface, no kernel could send such a packet: there it comes
+// from the WAN, with gateway B's LAN address.
 
 import { Capture } from "../lab/capture.js";
 import { run, until } from "../lab/command.js";
 import type { Lab } from "../lab/lab.js";
+import { addAddress } from "../lab/netns.js";
 import type { Network } from "../lab/sites.js";
 import { formatAddress } from "../net/address.js";
 
-/** What tcpdump calls a packet with a LAN address. ARP has addresses of its own kind and does not count. */
+/**
+ * What tcpdump calls a packet with a LAN address. ARP has addresses of its own kind and does not count, nor does its
+ * successor in IPv6, which the sender on the WAN needs.
+ */
 export function clearTextFilter(network: Network): string {
-  const protocol = network.family === 4 ? "ip" : "ip6";
   const { a, b } = network.sides;
-  return `${protocol} net ${a.lan} or ${protocol} net ${b.lan}`;
+  if (network.family === 4) return `ip net ${a.lan} or ip net ${b.lan}`;
+  return `(ip6 net ${a.lan} or ip6 net ${b.lan}) and not (icmp6 and ip6[40] >= 133 and ip6[40] <= 137)`;
 }
 
 /** ESP as such, and in UDP on port 4500: there, four zero bytes mark IKE (RFC 3948 §2.2), one 0xff a keepalive. */
@@ -30,29 +35,41 @@ export interface Heard {
   problems: string[];
 }
 
-/** True for the packet that gateway A sends on purpose, and for an answer to it. */
+/** Who sends the packet that must be heard: gateway A's kernel, or somebody on the WAN. */
+export type Sender = "gateway" | "wan";
+
+/** Gives the switch gateway B's LAN address, and a way to gateway A. */
+async function prepareWan({ wan, sides, family }: Network): Promise<void> {
+  await addAddress(wan, "switch", `${sides.b.gateway}/${family === 4 ? 32 : 128}`);
+  const version = family === 4 ? "-4" : "-6";
+  await run("ip", ["-n", wan, version, "route", "add", sides.a.wan, "dev", "switch"]);
+}
+
+/** True for the packet that is sent on purpose, and for an answer to it. */
 export function onPurpose(network: Network, packet: Uint8Array): boolean {
   const length = network.family === 4 ? 4 : 16;
   const source = 14 + (network.family === 4 ? 12 : 8);
   const address = (at: number) => formatAddress(packet.subarray(at, at + length));
   const ends = [address(source), address(source + length)];
   const { a, b } = network.sides;
-  return ends.includes(a.gateway) && ends.includes(b.wan);
+  return [a, b].some((near) => ends.includes(near.gateway) && ends.includes((near === a ? b : a).wan));
 }
 
 export class Eavesdropper {
   readonly #network: Network;
+  readonly #sender: Sender;
   readonly #clearText: Capture;
   readonly #esp: Capture;
 
-  private constructor(network: Network, clearText: Capture, esp: Capture) {
+  private constructor(network: Network, sender: Sender, clearText: Capture, esp: Capture) {
     this.#network = network;
+    this.#sender = sender;
     this.#clearText = clearText;
     this.#esp = esp;
   }
 
   /** To be called before the gateways run. Throws when the capture misses the packet sent on purpose. */
-  static async start(lab: Lab, network: Network): Promise<Eavesdropper> {
+  static async start(lab: Lab, network: Network, sender: Sender = "gateway"): Promise<Eavesdropper> {
     const at = { namespace: network.wan, device: network.wanPort };
     const clearText = await Capture.start(lab, {
       ...at,
@@ -65,7 +82,8 @@ export class Eavesdropper {
       filter: espFilter(network.family),
       limit: 100,
     });
-    const eavesdropper = new Eavesdropper(network, clearText, esp);
+    if (sender === "wan") await prepareWan(network);
+    const eavesdropper = new Eavesdropper(network, sender, clearText, esp);
     await eavesdropper.#mustHear();
     return eavesdropper;
   }
@@ -77,12 +95,13 @@ export class Eavesdropper {
   }
 
   async #mustHear(): Promise<void> {
-    const { sides, gateways } = this.#network;
+    const { sides, gateways, wan } = this.#network;
     const before = this.#count().meant;
-    await run("ping", ["-n", "-c", "1", "-W", "0.1", "-I", sides.a.gateway, sides.b.wan], {
-      namespace: gateways.a,
-      tolerate: true,
-    });
+    const [from, to, namespace] =
+      this.#sender === "gateway"
+        ? [sides.a.gateway, sides.b.wan, gateways.a]
+        : [sides.b.gateway, sides.a.wan, wan];
+    await run("ping", ["-n", "-c", "1", "-W", "0.1", "-I", from, to], { namespace, tolerate: true });
     await until("the capture on the WAN link to see a packet", () => this.#count().meant > before, 5000);
   }
 

@@ -83,7 +83,9 @@ export class LiveDemo {
     tell("building LAN A – gateway A – WAN – gateway B – LAN B …");
     const network = await createNetwork(lab, options.family);
     const systems = { a: options.near, b: options.peer };
-    const sites = { family: options.family, systems, preSharedKey: "two sites, one secret" };
+    const { family, modes } = options;
+    const punt = "all" as const;
+    const sites = { family, systems, modes, punt, preSharedKey: "two sites, one secret" };
     const gateways: Gateway[] = [];
     for (const side of ["a", "b"] as const) {
       tell(`starting gateway ${side.toUpperCase()}: charon and ${systems[side]} …`);

@@ -2,6 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { System } from "../lab/charon.js";
+import type { Mode, Side } from "../lab/sites.js";
 
 export interface DemoOptions {
   check: boolean;
@@ -11,6 +12,8 @@ export interface DemoOptions {
   /** What runs on gateway A: Vita, unless the harness itself is to be tried out. */
   near: System;
   family: 4 | 6;
+  /** Who has the public interfaces of the gateways that run Vita. */
+  modes: Record<Side, Mode>;
   /** Seconds that each of the measurements takes. */
   seconds: number;
 }
@@ -24,7 +27,8 @@ interface Raw {
   peer: System;
   near: System;
   ipv6?: boolean;
-  mode: string;
+  mode: Mode;
+  peerMode?: Mode;
   seconds: number;
 }
 
@@ -48,17 +52,22 @@ export function parseOptions(argv: string[]): DemoOptions {
         .choices(["shared", "owned"])
         .default("shared"),
     )
+    .addOption(
+      new Option("--peer-mode <mode>", "the same for the far gateway alone (default: as --mode)").choices([
+        "shared",
+        "owned",
+      ]),
+    )
     .option("--seconds <number>", "seconds that each of the check's measurements takes", positive, 3);
   command.exitOverride((error) => {
     // commander has printed its message already.
     process.exit(error.exitCode === 0 ? 0 : 2);
   });
   const raw = command.parse(argv, { from: "user" }).opts<Raw>();
-  if (raw.mode === "owned") {
-    throw new UsageError(
-      "--mode owned is not yet available: for now the kernel keeps the public interface and Vita takes only its ESP (--mode shared)",
-    );
-  }
+  const modes = { a: raw.mode, b: raw.peerMode ?? (raw.peer === "vita" ? raw.mode : "shared") };
+  if (modes.a === "owned" && raw.near !== "vita") throw new UsageError("only Vita owns interfaces");
+  if (raw.peerMode === "owned" && raw.peer !== "vita")
+    throw new UsageError("--peer-mode owned goes with --peer vita: only Vita owns interfaces");
   if (raw.json && !raw.check) throw new UsageError("--json goes with --check");
   return {
     check: raw.check ?? false,
@@ -66,6 +75,7 @@ export function parseOptions(argv: string[]): DemoOptions {
     peer: raw.peer,
     near: raw.near,
     family: raw.ipv6 ? 6 : 4,
+    modes,
     seconds: raw.seconds,
   };
 }

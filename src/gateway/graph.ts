@@ -3,6 +3,8 @@
 //   private rx → ip-input → protect → encapsulate → transmit → public tx
 //   public rx → classify → decapsulate → route → transmit → private tx
 //
+// A public port whose interface Vita owns has more apps of its own: see owned-link.ts.
+//
 // Errors for private senders go to `route`; those for senders behind the tunnel go back through `protect`.
 
 import { Bindings } from "../apps/bindings.js";
@@ -14,6 +16,7 @@ import { IcmpErrors } from "../apps/icmp-errors.js";
 import { IpInput } from "../apps/ip-input.js";
 import { Protect } from "../apps/protect.js";
 import { Route } from "../apps/route.js";
+import { SaDomains } from "../apps/sa-domains.js";
 import { SaRoutes } from "../apps/sa-routes.js";
 import { type SlowPath, Transmit } from "../apps/transmit.js";
 import type { App, AppContext } from "../engine/app.js";
@@ -28,12 +31,15 @@ import type { Spd } from "../ipsec/spd.js";
 import { SpdIndex } from "../ipsec/spd-index.js";
 import { type Notifier, silentNotifier } from "../ipsec/worker-events.js";
 import type { Port, PortOptions } from "../ports/port.js";
+import { OwnedLink, type Ownership } from "./owned-link.js";
 
 /** A port to be made: its place in the graph, and how to make it once its link is there. */
 export interface PortPlan extends FibPort {
   open(context: AppContext, options: PortOptions): Port;
   /** A way through the kernel's stack for packets to neighbours that are not resolved; none without a kernel. */
   readonly slowPath?: SlowPath | undefined;
+  /** There when Vita owns the interface; `owned` is true then. */
+  readonly ownership?: Ownership | undefined;
 }
 
 export interface GraphParts {
@@ -55,7 +61,9 @@ const LINK = counterIndex(linkCounters);
 
 export class Graph {
   readonly engine = new Engine();
+  /** Those of the plans, and behind them the devices to the kernel. */
   readonly ports: readonly Port[];
+  readonly ownedLinks: readonly OwnedLink[];
   readonly fib: Fib;
   readonly index: SpdIndex;
   /** Packets that wait for an SA. */
@@ -78,7 +86,8 @@ export class Graph {
     };
     this.#linkCounters = context.counters("link", linkCounters);
     this.fib = new Fib(plans, context.counters("fib", fibCounters));
-    this.index = new SpdIndex(spd);
+    this.index = new SpdIndex(spd, this.fib.domains);
+    const saDomains = new SaDomains(sad, this.fib.domains);
     this.queue = new HoldQueue(context, clock, notifier, spd.capacity);
     const routes = new SaRoutes(sad, this.fib);
     const toProtect = link();
@@ -94,13 +103,26 @@ export class Graph {
     const first: { name: string; app: App }[] = [];
     const second: { name: string; app: App }[] = [];
     const ports: Port[] = [];
+    const punts: Port[] = [];
+    const owned: OwnedLink[] = [];
+    const slowPaths = plans.map(({ slowPath }) => slowPath);
     try {
       for (const [number, plan] of plans.entries()) {
         const received = link();
         const port = plan.open(context, { name: plan.name, number, output: received });
         ports.push(port);
         this.engine.addSource(port.source);
-        if (plan.side === "public")
+        const { ownership } = plan;
+        if (ownership) {
+          const ends = { received, toPort: port.sink.input, toDecapsulate, routed, link };
+          const { fib, index } = this;
+          const made = new OwnedLink(context, { ownership, fib, index, ports: plans, number, ...ends });
+          owned.push(made);
+          punts.push(made.punt);
+          this.engine.addSource(made.punt.source);
+          slowPaths[number] = made.neighbours;
+          first.push(...made.apps);
+        } else if (plan.side === "public")
           first.push({ name: "classify", app: new Classify(context, received, toDecapsulate) });
         else
           second.push({
@@ -124,7 +146,13 @@ export class Graph {
         { name: "decapsulate", app: this.#decapsulate },
         {
           name: "route",
-          app: new Route(context, { fib, fragmenter, errors: toFarSenders }, plans, toRoute, routed),
+          app: new Route(
+            context,
+            { fib, fragmenter, errors: toFarSenders, saDomains },
+            plans,
+            toRoute,
+            routed,
+          ),
         },
         ...second,
         {
@@ -141,6 +169,7 @@ export class Graph {
               bindings: new Bindings(spd, plans),
               queue,
             },
+            plans,
             toProtect,
             toEncapsulate,
             routed,
@@ -154,22 +183,23 @@ export class Graph {
           name: "transmit",
           app: new Transmit(
             context,
-            { fib, routes, slowPaths: plans.map(({ slowPath }) => slowPath) },
+            { fib, routes, slowPaths },
             plans,
             encapsulated,
             routed,
             ports.map(({ sink }) => sink.input),
           ),
         },
-        ...ports.map(({ name, sink }) => ({ name, app: sink })),
+        ...[...ports, ...punts].map(({ name, sink }) => ({ name, app: sink })),
       ];
     } catch (error) {
-      for (const port of ports) port.close();
+      for (const port of [...ports, ...punts]) port.close();
       throw error;
     }
     for (const { app } of this.apps) this.engine.addApp(app);
-    for (const { sink } of ports) this.#links.push(sink.input);
-    this.ports = ports;
+    this.ports = [...ports, ...punts];
+    this.ownedLinks = owned;
+    for (const { sink } of this.ports) this.#links.push(sink.input);
     this.#errors = [toSenders, toFarSenders];
   }
 
@@ -177,6 +207,7 @@ export class Graph {
   tick(milliseconds: number): void {
     for (const errors of this.#errors) errors.refill(milliseconds);
     this.queue.tick();
+    for (const owned of this.ownedLinks) owned.tick(milliseconds);
     let dropped = 0;
     for (const { dropped: count } of this.#links) dropped += count;
     this.#linkCounters[LINK["drop.full"]] += dropped - this.#linkDrops;
@@ -192,6 +223,12 @@ export class Graph {
   /** Packets that wait for something else than the next breath. */
   get held(): number {
     return this.#decapsulate.held;
+  }
+
+  /** Is some neighbour being looked for, so that the next tick must not wait for packets? */
+  get busy(): boolean {
+    for (const { busy } of this.ownedLinks) if (busy) return true;
+    return false;
   }
 
   close(): void {

@@ -1,17 +1,23 @@
 // From the configuration's interfaces to ports.
 
 import type { SlowPath } from "../apps/transmit.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
+import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
+import { type Binding, Domains } from "../ipsec/binding.js";
 import { interfaceIndex } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
+import { setMtu } from "../ports/device.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import { PacketPort } from "../ports/packet.js";
 import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
-import { TunPort } from "../ports/tun.js";
-import { XdpPort } from "../ports/xdp.js";
+import { TUN_LARGEST, TunPort } from "../ports/tun.js";
+import { rehearseXdp, XdpPort } from "../ports/xdp.js";
 import type { PortPlan } from "./graph.js";
+import type { Logger } from "./log.js";
+import type { Ownership } from "./owned-link.js";
 
 /** A plan whose port sits on a network device, once it is open; undefined for TUN. */
 export interface DevicePlan extends PortPlan {
@@ -25,62 +31,137 @@ export interface DevicePlan extends PortPlan {
 export function planPorts(
   configuration: Configuration,
   context: AppContext,
-  local: readonly IpAddress[],
+  local: readonly LocalAddress[],
+  loggerFor: (name: string) => Logger,
 ): DevicePlan[] {
-  return [
-    ...configuration["public-interface"].map((settings) => plan(settings, "public", context, local)),
-    ...configuration["private-interface"].map((settings) => plan(settings, "private", context, local)),
-  ];
+  const sides = (["public", "private"] as const).flatMap((side) =>
+    configuration[`${side}-interface`].map((leaves) => ({ side, leaves, binding: bindingOf(leaves) })),
+  );
+  // An address belongs to the domain of its interface, and is foreign to the others.
+  const { ofPort } = new Domains(sides);
+  const domainOf = (device: string) => ofPort[sides.findIndex(({ leaves }) => leaves.name === device)] ?? 0;
+  // Ports share the frames; half of them stay for what is under way.
+  const share = Math.floor(context.frames.capacity / (2 * Math.max(2, sides.length)));
+  return sides.map(({ side, leaves, binding }, port) => {
+    const mine = local.filter(({ device }) => domainOf(device) === ofPort[port]);
+    const parts = { side, binding, share, local: mine.map(({ address }) => address) };
+    const settings = side === "public" ? ownedSettings(leaves as PublicInterface) : undefined;
+    if (!settings) return plan(leaves, context, parts);
+    requireDevice(leaves.name, side);
+    return planDevice(leaves, parts, { ownership: ownershipOf(settings, loggerFor(leaves.name)) });
+  });
+}
+
+/** An address of this machine, or a broadcast address, and the interface that has it. */
+export interface LocalAddress {
+  readonly device: string;
+  readonly address: IpAddress;
+}
+
+/** What a plan needs beside the interface's leaves. */
+interface PlanParts {
+  readonly side: "public" | "private";
+  readonly binding: Binding;
+  /** Frames that may be with the kernel in each direction. */
+  readonly share: number;
+  /** Addresses of this host, as far as the port's domain is concerned. */
+  readonly local: readonly IpAddress[];
+}
+
+function ownershipOf(settings: OwnedSettings, log: Logger): Ownership {
+  const { device } = settings.punt;
+  return {
+    settings,
+    openPunt: (context, options) => new TunPort(context, options),
+    setMtu: (mtu) => setMtu(device, Math.min(mtu, TUN_LARGEST)),
+    warn: (text) => log.warn(text),
+  };
 }
 
 /** This machine's own addresses, and its subnets' broadcast addresses, as the kernel has them now. */
-export function localAddresses(): IpAddress[] {
-  const addresses: IpAddress[] = [];
+export function localAddresses(): LocalAddress[] {
+  const addresses: LocalAddress[] = [];
+  const names = new Map<number, string>();
   const ignore = () => {};
+  const add = (index: number, address: IpAddress) =>
+    addresses.push({ device: names.get(index) ?? "", address });
   const monitor = new NetworkMonitor({
     reset: ignore,
-    link: ignore,
+    link: ({ index, name }) => names.set(index, name),
     neighbour: ignore,
-    address: (_index, address) => addresses.push(address),
-    route: ({ type, prefix }) => {
-      if (type === "broadcast") addresses.push(prefix.address);
+    address: add,
+    route: ({ type, prefix, index }) => {
+      if (type === "broadcast") add(index, prefix.address);
     },
   });
   monitor.close();
   return addresses;
 }
 
+/**
+ * Does once, without a trace, what the ports will do when they are opened, so that it goes quickly then. What stands in the
+ * way of one now may be gone by then, and is not an error.
+ */
+export function rehearsePorts(configuration: Configuration): void {
+  localAddresses();
+  for (const side of ["public", "private"] as const)
+    for (const settings of configuration[`${side}-interface`]) {
+      if (settings.driver !== "xdp") continue;
+      const owned = "mode" in settings && settings.mode === "owned";
+      try {
+        rehearseXdp(owned ? "owned" : side, settings.name);
+      } catch {
+        // It will be told when the port is really opened.
+      }
+    }
+}
+
 function plan(
   settings: PublicInterface | PrivateInterface,
-  side: "public" | "private",
   context: AppContext,
-  local: readonly IpAddress[],
+  parts: PlanParts,
 ): DevicePlan {
   const { name, driver } = settings;
+  const { side, binding } = parts;
   if (driver === "tun")
     return {
       name,
       side,
+      binding,
       kind: "ip",
       device: undefined,
       open: (appContext, options) => new TunPort(appContext, options),
     };
   requireDevice(name, side);
-  const slowPath: SlowPath = new KernelPath(context.frames, name);
+  return planDevice(settings, parts, { slowPath: new KernelPath(context.frames, name) });
+}
+
+/** @param neighbours who finds them: Vita, because the interface is its own, or the kernel */
+function planDevice(
+  settings: PublicInterface | PrivateInterface,
+  { side, binding, share, local }: PlanParts,
+  neighbours: { slowPath?: SlowPath; ownership?: Ownership },
+): DevicePlan {
+  const { name, driver } = settings;
+  const owned = neighbours.ownership !== undefined;
+  const role = owned ? "owned" : side;
   const made: DevicePlan = {
     name,
     side,
+    binding,
     kind: "ethernet",
     device: undefined,
-    slowPath,
+    owned,
+    ...neighbours,
     open: (appContext: AppContext, options: PortOptions): Port => {
       made.device =
         driver === "packet"
-          ? new PacketPort(appContext, { ...options, role: side, local })
+          ? new PacketPort(appContext, { ...options, role, local })
           : new XdpPort(appContext, {
               ...options,
-              role: side,
+              role,
               local,
+              share,
               mode: settings["xdp-mode"],
               zeroCopy: settings["zero-copy"],
             });

@@ -4,9 +4,11 @@
 import { readFileSync } from "node:fs";
 import { type Configuration, parseConfiguration } from "../config/datastore.js";
 import { CounterFile } from "../engine/counters.js";
-import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
+import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
+import type { Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { readEndPoints } from "../ipsec/outer-header.js";
 import { saTotals } from "../ipsec/pseudo-kernel.js";
+import { saIdentity } from "../ipsec/sa-identity.js";
 import { Sad } from "../ipsec/sad.js";
 import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "../ipsec/sad-layout.js";
 import { readSelector } from "../ipsec/selectors.js";
@@ -32,7 +34,12 @@ export interface SaReport {
   src: string;
   dst: string;
   reqid: number;
-  mode: string;
+  mode: "tunnel" | "transport";
+  /** `0x2a/0xffffffff`; null without one. Inbound, the mark may be that of the `in` policy. */
+  mark: string | null;
+  ifId: number;
+  /** What set_mark_in and set_mark_out say. */
+  setMark: string | null;
   algorithm: string;
   esn: boolean;
   udpEncapsulation: boolean;
@@ -59,6 +66,9 @@ export interface PolicyState {
   dst: string;
   tunnelSrc: string;
   tunnelDst: string;
+  mode: "tunnel" | "transport";
+  mark: string | null;
+  ifId: number;
   reqid: number;
   spi: string | null;
   /** `out`: does an SA stand behind it? */
@@ -161,7 +171,10 @@ function readSas(sad: Sad): SaReport[] {
       src: end(src),
       dst: end(dst),
       reqid: word(at.reqid),
-      mode: "tunnel",
+      mode: flags & SaFlag.transport ? "transport" : "tunnel",
+      mark: formatMark(saIdentity(sad, slot).mark),
+      ifId: word(at.interfaceId),
+      setMark: formatMark({ value: word(at.setMarkValue), mask: word(at.setMarkMask) }),
       algorithm: word(at.keyLength) === 0 ? "" : `aes${word(at.keyLength) * 8}gcm16`,
       esn: (flags & SaFlag.extendedSequenceNumbers) !== 0,
       udpEncapsulation: udp,
@@ -198,11 +211,18 @@ function readPolicies(spd: Spd): PolicyState[] {
         dst: formatSelector(id.dstSelector),
         tunnelSrc: formatAddress(request.src.address),
         tunnelDst: formatAddress(request.dst.address),
+        mode: request.mode === MODE_TRANSPORT ? "transport" : "tunnel",
+        mark: formatMark(id.mark),
+        ifId: id.interfaceId,
         reqid: request.reqid,
         spi: request.espSpi === 0 ? null : request.espSpi.toString(16).padStart(8, "0"),
         protected: directions[id.direction] === "out" && request.type === 1 ? spd.sa(entry) >= 0 : null,
       };
     });
+}
+
+function formatMark({ value, mask }: Mark): string | null {
+  return mask === 0 ? null : `0x${value.toString(16)}/0x${mask.toString(16)}`;
 }
 
 /** `10.1.0.0/24`, `10.1.0.5-10.1.0.9`, and behind it protocol and ports where they matter: `10.1.0.0/24[udp/53]`. */

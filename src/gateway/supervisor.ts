@@ -4,6 +4,7 @@
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
@@ -13,10 +14,13 @@ import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { close, tryLock, write } from "../native/libc.js";
+import { ClearGuard } from "./clear-guard.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { type Logger, messageOf } from "./log.js";
+import { OwnedInterfaces } from "./owned-interfaces.js";
+import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
 import { TunRoutes } from "./tun-routes.js";
@@ -42,10 +46,13 @@ export class Supervisor {
   #engine!: AeadEngine;
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
+  readonly #watch = new PidWatch();
   #routes: TunRoutes | undefined;
   #events: WorkerEvents | undefined;
   /** Pipes by which workers with waiting packets are woken, by worker. */
   #wakes: number[] = [];
+  #owned!: OwnedInterfaces;
+  #guard: ClearGuard | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -81,22 +88,30 @@ export class Supervisor {
 
   async #start(): Promise<void> {
     const configuration = this.#configuration;
-    const owned = configuration["public-interface"].findIndex(({ mode }) => mode === "owned");
-    if (owned >= 0)
-      throw new Error(
-        `/public-interface/${owned}/mode: "owned" cannot be run yet; the data path knows "shared" only`,
-      );
     rmSync(this.#run.ready, { force: true });
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
     if (!keep) endWorkersOf(this.#run);
+    this.#owned = new OwnedInterfaces(configuration, this.#run.file("config.json"), this.#log);
     const isSame = sameJson(this.#run.file("config.json"), configuration);
     writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
       mode: 0o600,
     });
 
     const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
-    if (tun) this.#routes = new TunRoutes(tun.name, tun.mtu, configuration["route-table"], this.#log);
+    if (tun) {
+      this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
+      this.#routes = new TunRoutes({
+        device: tun.name,
+        mtu: tun.mtu,
+        table: configuration["route-table"],
+        transportTable: configuration["transport-route-table"],
+        binding: bindingOf(tun),
+        keep,
+        log: this.#log,
+      });
+    }
+    this.#owned.open();
 
     this.#engine = makeEngine(this.#sad);
     const clock = new MonotonicClock();
@@ -110,9 +125,12 @@ export class Supervisor {
       spd: this.#spd,
       engine: this.#engine,
       now,
+      hasHost: tun !== undefined,
       interfaces: configuration["public-interface"].map(({ name }) => name),
       lingering,
+      orphanSeconds: configuration.limits["orphan-seconds"],
       policyChanged: (request, present) => {
+        this.#guard?.change(request, present);
         this.#routes?.change(request, present);
         this.#events?.policyChanged(request);
       },
@@ -133,14 +151,15 @@ export class Supervisor {
     };
 
     for (let i = 0; i < configuration.workers; i++) {
-      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#log);
+      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log);
       this.#workers.push(worker);
       if (keep && isSame && worker.adopt()) this.#log.info(`worker ${i} (process ${worker.pid}) goes on`);
       else {
-        await new WorkerProcess(i, this.#sad, this.#run, this.#log).stop();
+        await new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log).stop();
         worker.start();
       }
     }
+    this.#owned.forgetFormer();
     await this.#workersReady();
 
     this.#service = CharonService.listen({
@@ -199,9 +218,12 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+    this.#watch.close();
     this.#events?.close();
     for (const pipe of this.#wakes.splice(0)) close(pipe);
     this.#routes?.close();
+    this.#guard?.close();
+    this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.
     this.#sad?.region.bytes.fill(0);

@@ -1,13 +1,23 @@
-// Routes that the policies ask for: traffic of the gateway's own host to what lies behind the tunnels goes to the TUN
-// device. They live in a table of their own, looked up before the main one, so that nothing of the host's is changed and
-// everything goes with one flush.
+// Routes that the policies ask for: traffic of the gateway's own host that is to be protected goes to the TUN device. They
+// live in tables of their own, looked up before the main one, so that nothing of the host's is changed and everything goes
+// with one flush. In the order of evaluation:
 //
-// IKE and ESP must not go into the tunnels. What charon sends from its ports goes past the table, to whomever: a peer that
-// has just moved is asked at its new address before any policy names that. Where a tunnel covers its own far end
-// (0.0.0.0/0, say) the far end is thrown back to the main table besides, for the kernel's ESP on the slow path.
+//   rules  IKE (UDP from or to ports 500 and 4500): past all of this
+//          to PEER, protocol, ports of a policy in transport mode: its table, which has a route for the peer
+//          everything: the table of the tunnels
+//
+// In tunnel mode a route is enough: what lies behind a tunnel is protected or dropped. Where a tunnel covers its own far
+// end (0.0.0.0/0, say) the far end is thrown back to the main table: ESP must not go into the tunnel. Nor must IKE, to
+// whomever: a peer that has just moved is asked at its new address before any policy names that. In transport
+// mode the peer itself is the destination, and only what a policy names may be diverted: the rules look at protocol and
+// ports, so that all else leaves by the kernel as ever. ESP itself never meets these rules, or names its interface.
+//
+// A device that is bound to an interface id or a mark gets no routes: as with an xfrm interface, the operator lays them.
 
 import { execFileSync } from "node:child_process";
-import type { PolicyRequest } from "../ipsec/kernel.js";
+import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
+import { type Binding, Domains } from "../ipsec/binding.js";
+import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
 import {
   compareAddresses,
@@ -20,113 +30,164 @@ import {
 import { createTun, deleteTun } from "../ports/tun.js";
 import { type Logger, messageOf } from "./log.js";
 
-const IKE_PORTS = ["500", "4500"];
+type Family = "-4" | "-6";
+const families = ["-4", "-6"] as const;
 
+/** A route or a rule. */
 interface Wanted {
-  /** Arguments of `ip route replace`. */
-  readonly words: readonly string[];
-  readonly family: "-4" | "-6";
-  count: number;
+  /** What it is known by: several policies may want the same. */
+  readonly key: string;
+  readonly family: Family;
+  /** Arguments of `ip` that lay it, and take it away. */
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+}
+
+export interface TunRoutesOptions {
+  device: string;
+  mtu: number;
+  /** Routing tables for tunnels and for transport mode; the first one's number is the rules' priority too. */
+  table: number;
+  transportTable: number;
+  /** What the device is bound to. */
+  binding: Binding;
+  /**
+   * Policies of an earlier run are in force still: its rules and routes stay, and only then nothing leaves in the clear
+   * while they are laid again.
+   */
+  keep: boolean;
+  log: Logger;
 }
 
 export class TunRoutes {
-  readonly #device: string;
-  /** Number of the table, which is the preference of its rules as well. */
+  readonly #options: TunRoutesOptions;
   readonly #table: string;
-  /** Preference of the rule behind them, which does nothing but to be gone to. */
-  readonly #past: string;
-  readonly #log: Logger;
-  readonly #wanted = new Map<string, Wanted>();
+  readonly #transportTable: string;
+  readonly #counts = new Map<string, number>();
+  readonly #isBound: boolean;
 
-  /** Makes the device, or takes over the one that an earlier run left, and the rules; the table begins empty. */
-  constructor(device: string, mtu: number, table: number, log: Logger) {
-    this.#device = device;
-    this.#table = String(table);
-    this.#past = String(table + 1);
-    this.#log = log;
-    createTun(device, mtu);
-    ip("link", "set", device, "up");
-    for (const family of ["-4", "-6"]) {
-      for (const rule of this.#rules()) this.#quietly(family, "rule", "del", ...rule);
-      for (const rule of this.#rules()) ip(family, "rule", "add", ...rule);
-      this.#quietly(family, "route", "flush", "table", this.#table);
-    }
-  }
-
-  /** Among rules of one preference the first one that was added comes first. */
-  #rules(): string[][] {
-    return [
-      ["pref", this.#past, "nop"],
-      ...IKE_PORTS.map((port) => ["pref", this.#table, "ipproto", "udp", "sport", port, "goto", this.#past]),
-      ["pref", this.#table, "lookup", this.#table],
-    ];
+  /** Makes the device, or takes over the one that an earlier run left, and the first rule. */
+  constructor(options: TunRoutesOptions) {
+    this.#options = options;
+    this.#table = String(options.table);
+    this.#transportTable = String(options.transportTable);
+    this.#isBound = new Domains([options]).count > 1;
+    createTun(options.device, options.mtu);
+    ip("link", "set", options.device, "up");
+    if (!options.keep) this.#clear();
+    for (const family of families)
+      this.#add(family, ["rule", "add", "pref", this.#table, "lookup", this.#table]);
   }
 
   /** A policy came or went. */
   change(request: PolicyRequest, present: boolean): void {
-    if (present) this.#add(request);
-    else this.#remove(request);
-  }
-
-  #add(request: PolicyRequest): void {
-    for (const { key, words, family } of this.#routesFor(request)) {
-      const wanted = this.#wanted.get(key);
-      if (wanted) {
-        wanted.count++;
-        continue;
-      }
-      this.#wanted.set(key, { words, family, count: 1 });
-      try {
-        ip(family, "route", "replace", ...words, "table", this.#table);
-      } catch (error) {
-        this.#log.warn(`route ${words.join(" ")}: ${messageOf(error)}`);
-      }
-    }
-  }
-
-  #remove(request: PolicyRequest): void {
-    for (const { key } of this.#routesFor(request)) {
-      const wanted = this.#wanted.get(key);
-      if (!wanted || --wanted.count > 0) continue;
-      this.#wanted.delete(key);
-      this.#quietly(wanted.family, "route", "del", ...wanted.words, "table", this.#table);
-    }
-  }
-
-  #routesFor({
-    id,
-    type,
-    reqid,
-    dst,
-  }: PolicyRequest): { key: string; words: string[]; family: "-4" | "-6" }[] {
+    const { id, type, reqid } = request;
     // While an SA moves to other addresses a policy that drops stands in for the one that protects: what the host sends
     // must go on meeting it, and not leave by another route, in the clear. Policies without a reqid are for all traffic
     // from here to there, of which the host's own is none that a route could tell.
     const standsForSa = type === PolicyType.ipsec || (type === PolicyType.drop && reqid !== 0);
-    if (id.direction !== PolicyDirection.out || !standsForSa) return [];
-    const { from, to } = id.dstSelector;
-    const family = from.length === 4 ? "-4" : "-6";
-    const source = this.#localAddressIn(id.srcSelector.from, id.srcSelector.to);
-    const routes: string[][] = rangeToPrefixes(from, to).map((prefix) => [
-      formatPrefix(prefix),
-      "dev",
-      this.#device,
-      ...(source ? ["src", source] : []),
-    ]);
-    const far = dst.address;
-    if (far.length === from.length && compareAddresses(far, from) >= 0 && compareAddresses(far, to) <= 0)
-      routes.push(["throw", `${formatAddress(far)}/${far.length * 8}`]);
-    return routes.map((words) => ({
-      key: words.slice(0, words[0] === "throw" ? 2 : 1).join(" "),
-      words,
+    if (id.direction !== PolicyDirection.out || !standsForSa || this.#isBound) return;
+    // What is for other ports than this one must not come in by it.
+    if (id.interfaceId !== 0 || (id.mark.value & id.mark.mask) !== 0) return;
+    const wanted = request.mode === MODE_TRANSPORT ? this.#forTransport(request) : this.#forTunnel(request);
+    for (const each of present ? wanted : wanted.reverse())
+      if (present) this.#want(each);
+      else this.#unwant(each);
+  }
+
+  #want({ key, family, add }: Wanted): void {
+    const count = this.#counts.get(key) ?? 0;
+    this.#counts.set(key, count + 1);
+    if (count > 0) return;
+    this.#add(family, add);
+  }
+
+  #add(family: Family, words: readonly string[]): void {
+    try {
+      ip(family, ...words);
+    } catch (error) {
+      if (messageOf(error).includes("File exists")) return;
+      this.#options.log.warn(`ip ${family} ${words.join(" ")}: ${messageOf(error)}`);
+    }
+  }
+
+  #unwant({ key, family, remove }: Wanted): void {
+    const count = this.#counts.get(key);
+    if (count === undefined) return;
+    if (count > 1) {
+      this.#counts.set(key, count - 1);
+      return;
+    }
+    this.#counts.delete(key);
+    this.#quietly(family, ...remove);
+  }
+
+  #route(family: Family, table: string, destination: string, words: readonly string[]): Wanted {
+    const route = [...words, "table", table];
+    return {
+      key: `route ${destination} ${table}`,
       family,
-    }));
+      add: ["route", "replace", ...route],
+      remove: ["route", "del", ...route],
+    };
+  }
+
+  #forTunnel({ id, dst }: PolicyRequest): Wanted[] {
+    const { from, to } = id.dstSelector;
+    const family = familyOf(from);
+    const source = this.#localAddressIn(id.srcSelector.from, id.srcSelector.to);
+    const wanted = this.#pastForIke(family);
+    for (const prefix of rangeToPrefixes(from, to)) {
+      const text = formatPrefix(prefix);
+      wanted.push(this.#route(family, this.#table, text, this.#toDevice(text, source)));
+    }
+    const far = dst.address;
+    if (far.length === from.length && compareAddresses(far, from) >= 0 && compareAddresses(far, to) <= 0) {
+      const prefix = `${formatAddress(far)}/${far.length * 8}`;
+      wanted.push(this.#route(family, this.#table, `throw ${prefix}`, ["throw", prefix]));
+    }
+    return wanted;
+  }
+
+  #toDevice(prefix: string, source: string | undefined): string[] {
+    return [prefix, "dev", this.#options.device, ...(source ? ["src", source] : [])];
+  }
+
+  #rule(family: Family, priority: number, ...words: string[]): Wanted {
+    const text = ["pref", String(priority), ...words];
+    const add = ["rule", "add", ...text];
+    return { key: `${family} ${text.join(" ")}`, family, add, remove: ["rule", "del", ...text] };
+  }
+
+  /** The exceptions for IKE: they must stand before the rules and routes that would divert it. */
+  #pastForIke(family: Family): Wanted[] {
+    const { table } = this.#options;
+    const wanted = [this.#rule(family, table + 1, "nop")];
+    for (const side of ["sport", "dport"])
+      for (const port of ["500", "4500"])
+        wanted.push(this.#rule(family, table - 1, "ipproto", "udp", side, port, "goto", String(table + 1)));
+    return wanted;
+  }
+
+  #forTransport({ id }: PolicyRequest): Wanted[] {
+    const { srcSelector, dstSelector } = id;
+    const family = familyOf(dstSelector.from);
+    const source = this.#localAddressIn(srcSelector.from, srcSelector.to);
+    const wanted = this.#pastForIke(family);
+    for (const prefix of rangeToPrefixes(dstSelector.from, dstSelector.to)) {
+      const text = formatPrefix(prefix);
+      wanted.push(this.#route(family, this.#transportTable, text, this.#toDevice(text, source)));
+      const match = transportMatch(srcSelector, dstSelector);
+      wanted.push(
+        this.#rule(family, this.#options.table, "to", text, ...match, "lookup", this.#transportTable),
+      );
+    }
+    return wanted;
   }
 
   /** An address of this host that may speak into the tunnel. */
   #localAddressIn(from: IpAddress, to: IpAddress): string | undefined {
-    const family = from.length === 4 ? "-4" : "-6";
-    const interfaces = JSON.parse(ip("-j", family, "addr", "show", "scope", "global") || "[]") as {
+    const interfaces = JSON.parse(ip("-j", familyOf(from), "addr", "show", "scope", "global") || "[]") as {
       addr_info?: { local?: string }[];
     }[];
     for (const { addr_info } of interfaces)
@@ -138,26 +199,84 @@ export class TunRoutes {
     return undefined;
   }
 
-  #quietly(...args: string[]): void {
+  #quietly(...args: string[]): boolean {
     try {
       ip(...args);
+      return true;
     } catch {
       // It was not there: the interface went and took its routes along, or this is the first run.
+      return false;
+    }
+  }
+
+  /** Removes rules and routes, those of an earlier run too. */
+  #clear(): void {
+    const { table, transportTable } = this.#options;
+    for (const family of families) {
+      for (const rule of JSON.parse(ip("-j", family, "rule", "show") || "[]") as Rule[]) {
+        const mine =
+          (rule.priority === table && [String(table), String(transportTable)].includes(rule.table ?? "")) ||
+          (rule.priority === table - 1 && rule.goto === table + 1) ||
+          (rule.priority === table + 1 && "nop" in rule);
+        if (mine)
+          while (this.#quietly(family, "rule", "del", "pref", String(rule.priority), ...ownWords(rule))) {}
+      }
+      for (const each of [table, transportTable])
+        this.#quietly(family, "route", "flush", "table", String(each));
     }
   }
 
   /** Removes rules, routes and device. */
   close(): void {
-    for (const family of ["-4", "-6"]) {
-      for (const rule of this.#rules().reverse()) this.#quietly(family, "rule", "del", ...rule);
-      this.#quietly(family, "route", "flush", "table", this.#table);
-    }
+    this.#clear();
     try {
-      deleteTun(this.#device);
+      deleteTun(this.#options.device);
     } catch (error) {
-      this.#log.warn(messageOf(error));
+      this.#options.log.warn(messageOf(error));
     }
   }
+}
+
+/** A rule as `ip -j rule` tells it. */
+interface Rule {
+  priority: number;
+  table?: string;
+  goto?: number;
+  nop?: null;
+}
+
+/** What tells a rule of ours from others with the same priority. */
+function ownWords(rule: Rule): string[] {
+  if (rule.table !== undefined) return ["lookup", rule.table];
+  return rule.goto === undefined ? ["nop"] : ["goto", String(rule.goto)];
+}
+
+function familyOf(address: IpAddress): Family {
+  return address.length === 4 ? "-4" : "-6";
+}
+
+const TCP = 6;
+const UDP = 17;
+const SCTP = 132;
+const DCCP = 33;
+const UDP_LITE = 136;
+
+/** Protocol and ports of a policy in the words of `ip rule`. Types of ICMP, and OPAQUE, it has no words for. */
+function transportMatch(src: Selector, dst: Selector): string[] {
+  const protocol = src.protocol || dst.protocol;
+  if (protocol === 0) return [];
+  const words = ["ipproto", String(protocol)];
+  if (![TCP, UDP, SCTP, DCCP, UDP_LITE].includes(protocol)) return words;
+  for (const [name, { fromPort, toPort }] of [
+    ["sport", src],
+    ["dport", dst],
+  ] as const) {
+    if (fromPort > toPort || (fromPort === 0 && toPort === 0xffff)) continue;
+    // The kernel has no port 0.
+    const first = Math.max(1, fromPort);
+    words.push(name, first === toPort ? String(first) : `${first}-${toPort}`);
+  }
+  return words;
 }
 
 function ip(...args: string[]): string {

@@ -1,38 +1,45 @@
-// One worker process as the supervisor sees it: started, adopted, watched, started again when it died.
+// One worker process as the supervisor sees it: started, adopted, watched, replaced when it died. A spare process stands by
+// to take its place, so that little more than the ports' opening time passes without it.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { CounterFile } from "../engine/counters.js";
+import { readdirSync, readFileSync } from "node:fs";
 import type { Sad } from "../ipsec/sad.js";
 import type { Logger } from "./log.js";
+import type { PidWatch } from "./pid-watch.js";
 import type { RunDirectory } from "./run-directory.js";
-import { V8_FLAGS } from "./v8-flags.js";
+import { Spare, spawnWorker, WORKER_PROGRAM, workerLog } from "./worker-spawn.js";
 
-const PROGRAM = fileURLToPath(new URL("./worker-main.js", import.meta.url));
-
-/** Milliseconds between two looks whether a worker that is not our child still lives. */
-const WATCH = 100;
-/** A worker that dies younger than this (milliseconds) is started again after a pause that grows. */
+/** A worker that dies younger than this (milliseconds) is a young death. */
 const INFANCY = 2000;
+/** After so many young deaths one behind the other, workers are started again only after a pause (ms) that grows. */
+const PATIENCE = 2;
+const SHORTEST_PAUSE = 250;
 const LONGEST_PAUSE = 5000;
+/** Milliseconds between two looks whether a new worker moves packets, so that its spare may take some CPU time. */
+const READY_LOOK = 50;
 
 export class WorkerProcess {
   readonly index: number;
   readonly #sad: Sad;
   readonly #run: RunDirectory;
   readonly #log: Logger;
+  readonly #watch: PidWatch;
+  readonly #spare: Spare;
   #pid = 0;
   #startedAt = 0;
-  #pause = 0;
+  #youngDeaths = 0;
   #stopping = false;
   #timer: NodeJS.Timeout | undefined;
+  #spareTimer: NodeJS.Timeout | undefined;
+  #unwatch: (() => void) | undefined;
   #deaths = 0;
 
-  constructor(index: number, sad: Sad, run: RunDirectory, log: Logger) {
+  /** @param watch tells of the end of workers that are not our children */
+  constructor(index: number, sad: Sad, run: RunDirectory, watch: PidWatch, log: Logger) {
     this.index = index;
     this.#sad = sad;
     this.#run = run;
+    this.#watch = watch;
+    this.#spare = new Spare(run, index);
     this.#log = log;
   }
 
@@ -51,7 +58,7 @@ export class WorkerProcess {
   }
 
   get logFile(): string {
-    return this.#run.file(`worker-${this.index}.log`);
+    return workerLog(this.#run, this.index);
   }
 
   /** Takes over a worker that an earlier supervisor started. False when there is none alive. */
@@ -60,47 +67,32 @@ export class WorkerProcess {
     if (pid === 0 || !isWorker(pid, this.#run.node, this.index)) return false;
     this.#pid = pid;
     this.#startedAt = Date.now() - INFANCY;
-    this.#watch(pid);
+    this.#unwatch = this.#watch.add(pid, () => this.#died("is gone"));
+    this.#startSpare();
     return true;
   }
 
   start(): void {
     if (this.#stopping) return;
-    const counters = this.#run.shared(`counters-${this.index}`);
-    try {
-      CounterFile.open(counters, "read").close();
-    } catch {
-      CounterFile.create(this.#run.fresh(`counters-${this.index}`)).close();
-    }
     this.#sad.announceWorker(this.index, 0);
-    const log = openSync(this.logFile, "a", 0o600);
-    let child: ChildProcess;
-    try {
-      child = spawn(process.execPath, [...V8_FLAGS, PROGRAM, this.#run.node, String(this.index)], {
-        // A process group of its own: it does not die with the terminal of the supervisor.
-        detached: true,
-        stdio: ["ignore", "ignore", log],
-        env: { ...process.env, VITA_RUN_DIR: this.#run.base },
-      });
-    } finally {
-      closeSync(log);
-    }
-    child.unref();
+    const child = this.#spare.take() ?? spawnWorker(this.#run, this.index, false);
     this.#startedAt = Date.now();
     this.#pid = child.pid ?? 0;
     child.once("error", (error) => this.#died(`cannot be started: ${error.message}`));
     child.once("exit", (code, signal) =>
       this.#died(signal ? `was killed (${signal})` : `ended with status ${code}`),
     );
+    this.#startSpare();
   }
 
-  /** Watches a process that is not our child. */
-  #watch(pid: number): void {
-    this.#timer = setInterval(() => {
-      if (isWorker(pid, this.#run.node, this.index)) return;
-      clearInterval(this.#timer);
-      this.#died("is gone");
-    }, WATCH);
+  /** Starts the spare once the worker moves packets. */
+  #startSpare(): void {
+    clearInterval(this.#spareTimer);
+    this.#spareTimer = setInterval(() => {
+      if (!this.ready) return;
+      clearInterval(this.#spareTimer);
+      this.#spare.start();
+    }, READY_LOOK);
   }
 
   #died(how: string): void {
@@ -109,13 +101,17 @@ export class WorkerProcess {
     this.#sad.leave(this.index);
     if (this.#stopping) return;
     this.#deaths++;
+    clearInterval(this.#spareTimer);
     const young = Date.now() - this.#startedAt < INFANCY;
-    this.#pause = young ? Math.min(LONGEST_PAUSE, Math.max(250, 2 * this.#pause)) : 0;
+    this.#youngDeaths = young ? this.#youngDeaths + 1 : 0;
+    const beyond = this.#youngDeaths - PATIENCE;
+    const pause = beyond <= 0 ? 0 : Math.min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (beyond - 1));
+    if (pause === 0) this.start();
+    else this.#timer = setTimeout(() => this.start(), pause);
+    // Behind the start: reading the log and writing to it takes time.
     this.#log.warn(
-      `worker ${this.index} ${how}${this.lastWords()}; starting it again${this.#pause ? ` in ${this.#pause} ms` : ""}`,
+      `worker ${this.index} ${how}${this.lastWords()}; starting it again${pause ? ` in ${pause} ms` : ""}`,
     );
-    if (this.#pause === 0) this.start();
-    else this.#timer = setTimeout(() => this.start(), this.#pause);
   }
 
   /** The last line of its log that is not about success, for the supervisor's own log. */
@@ -134,7 +130,9 @@ export class WorkerProcess {
   async stop(): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
-    clearInterval(this.#timer);
+    clearInterval(this.#spareTimer);
+    this.#unwatch?.();
+    this.#spare.stop();
     const pid = this.#pid || this.#sad.workerPid(this.index);
     if (pid === 0 || !isWorker(pid, this.#run.node, this.index)) return;
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
@@ -174,7 +172,7 @@ function runDirectoryOf(pid: number): string | undefined {
 export function isWorker(pid: number, node: string, index?: number): boolean {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    const at = words.indexOf(PROGRAM);
+    const at = words.indexOf(WORKER_PROGRAM);
     return at > 0 && words[at + 1] === node && (index === undefined || words[at + 2] === String(index));
   } catch {
     return false;

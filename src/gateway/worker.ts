@@ -1,14 +1,19 @@
 // A worker: the process that moves packets. It maps the SAD, the SPD and its counters, opens its ports and breathes, all
 // in one thread that never returns to the event loop. It needs nobody: when the supervisor dies it goes on.
 //
+// A spare is a worker that stops half way: its modules are loaded, the shared files mapped, its packet memory is there.
+// It waits for a word of its supervisor, costs no CPU time, touches nothing that is shared, and goes with the supervisor.
+// When the worker before it dies, all that is left to do is to open the ports.
+//
 // It can be killed at any instruction. What it holds (sockets, XDP programs, packet memory) goes with the process; what
 // must stay (sequence numbers, windows, counters) is in shared memory before it matters. SIGTERM therefore is left to
 // the kernel's default action.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, readSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
+import type { AeadEngine } from "../ipsec/aead.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { EventWriter } from "../ipsec/worker-events.js";
@@ -20,23 +25,79 @@ import { makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
-import { type DevicePlan, localAddresses, planPorts } from "./ports.js";
+import { OwnedNetwork } from "./owned-network.js";
+import { type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
 
 /** Milliseconds between two looks at what is not packets. */
 const TICK = 10;
 /** Milliseconds between two reminders to the kernel which neighbours are in use. */
 const REFRESH = 20_000;
-/** Milliseconds that a worker sleeps at most. */
+/** Milliseconds that a worker sleeps at most, and while a neighbour is being looked for. */
 const SLEEP = 1000;
+const NAP = 50;
 /** The same while packets wait for something that nothing wakes it for. */
 const SHORT_SLEEP = 1;
 /** The same while packets wait for an SA: they are to be given up in time. */
 const DOZE = 100;
 /** Bytes that a pipe holds. */
 const PIPE = 65_536;
+const STDIN = 0;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
+
+/** What a worker needs that has nothing to do with its ports, and holds no state of its own. */
+interface Prepared {
+  readonly configuration: Configuration;
+  readonly sad: Sad;
+  readonly spd: Spd;
+  readonly counters: CounterFile;
+  readonly frames: Frames;
+  readonly aead: AeadEngine;
+  /** Pipes: the one by which the supervisor is told of events, and the one by which it wakes this worker. */
+  readonly events: number;
+  readonly wake: number;
+}
+
+function prepare(run: RunDirectory, index: number): Prepared {
+  // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
+  const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
+  const sad = Sad.open(run.shared("sad"), "write");
+  const frames = new Frames(configuration.limits.frames);
+  return {
+    configuration,
+    sad,
+    spd: Spd.open(run.shared("spd"), "write"),
+    counters: CounterFile.open(run.shared(`counters-${index}`), "write"),
+    frames,
+    aead: makeEngine(sad, frames),
+    events: openEventPipe(run.eventPipe),
+    wake: openEventPipe(run.wakePipe(index)),
+  };
+}
+
+/**
+ * For a spare: has everything come to be that a worker would wait for. Of the apps there is no rehearsal: their code is
+ * compiled for the one instance that there will be.
+ */
+function rehearse(prepared: Prepared): Prepared {
+  const { aead } = prepared;
+  prepared.frames.touch();
+  const encryptor = aead.encryptor();
+  const decryptor = aead.decryptor();
+  rehearsePorts(prepared.configuration);
+  return {
+    ...prepared,
+    aead: {
+      id: aead.id,
+      name: aead.name,
+      encryptor: () => encryptor,
+      decryptor: () => decryptor,
+      expandKey: (offset, length) => aead.expandKey(offset, length),
+      close: () => aead.close(),
+    },
+  };
+}
 
 class Worker {
   private readonly sad: Sad;
@@ -44,7 +105,7 @@ class Worker {
   private readonly graph: Graph;
   private readonly monitor: NetworkMonitor;
   private readonly plans: readonly DevicePlan[];
-  private readonly pollFds = new Int32Array(2 * 64);
+  private readonly pollFds = new Int32Array(2 * 1024);
   /** The supervisor writes to it when policies have changed; looked at only while packets wait for that. */
   private readonly wake: number;
   private readonly wakeBytes = new Uint8Array(PIPE);
@@ -54,34 +115,41 @@ class Worker {
 
   constructor(
     private readonly index: number,
-    run: RunDirectory,
-    configuration: Configuration,
+    prepared: Prepared,
     private readonly log: Logger,
   ) {
-    this.sad = Sad.open(run.shared("sad"), "write");
-    const spd = Spd.open(run.shared("spd"), "write");
-    const counters = CounterFile.open(run.shared(`counters-${index}`), "write");
-    const frames = new Frames(configuration.limits.frames);
+    const { configuration, sad, spd, counters, frames, aead } = prepared;
+    this.sad = sad;
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
-    this.wake = openEventPipe(run.wakePipe(index));
-    const pipe = openEventPipe(run.eventPipe);
-    const notifier = new EventWriter(this.clock, (record) => write(pipe, record, record.length));
-    const aead = makeEngine(this.sad, frames);
-    this.plans = planPorts(configuration, context, localAddresses());
+    this.wake = prepared.wake;
+    const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
+    this.plans = planPorts(configuration, context, localAddresses(), (name) =>
+      makeLogger(`worker ${index}, ${name}`),
+    );
     this.graph = new Graph(
-      { context, sad: this.sad, spd, aead, clock: this.clock, worker: index, notifier },
+      { context, sad, spd, aead, clock: this.clock, worker: index, notifier },
       this.plans,
     );
     const { fib } = this.graph;
-    fib.onLocal = (address, present) => {
-      for (const { device } of this.plans) device?.setLocal(address, present);
+    fib.onLocal = (address, present, domain) => {
+      for (const [port, { device }] of this.plans.entries())
+        if (fib.domains.ofPort[port] === domain) device?.setLocal(address, present);
     };
     fib.onPort = (port, mac) => {
       const { device, name } = this.plans[port];
       if (mac) device?.setMac(mac);
       else if (device) this.gone = name;
     };
-    this.monitor = new NetworkMonitor(fib);
+    const { ownedLinks } = this.graph;
+    const warn = (text: string) => log.warn(text);
+    const gone = (device: string) => {
+      this.gone = device;
+    };
+    // Routes through bound ports may stand in any table.
+    this.monitor = new NetworkMonitor(
+      ownedLinks.length === 0 ? fib : new OwnedNetwork(fib, ownedLinks, warn, gone),
+      fib.domains.count > 1,
+    );
   }
 
   run(): never {
@@ -118,7 +186,9 @@ class Worker {
     this.sad.signOfLife(this.index);
     if (((now - this.lastRefresh) & 0x7fffffff) >= REFRESH) {
       this.lastRefresh = now;
-      this.graph.fib.refreshUsed(this.use);
+      this.graph.fib.refreshUsed(false, (port, address) =>
+        this.monitor.use(this.graph.fib.interfaceOf(port), address),
+      );
     }
     if (this.gone !== undefined) throw new Error(`the interface ${this.gone} is gone`);
   }
@@ -143,18 +213,26 @@ class Worker {
     for (const port of this.graph.ports) for (const { fd, events } of port.waiting()) add(fd, events);
     this.sad.leave(this.index);
     const sleep = isHolding ? DOZE : SLEEP;
-    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : sleep);
+    poll(fds, count, this.graph.held > 0 ? SHORT_SLEEP : this.graph.busy ? NAP : sleep);
   }
 }
 
-/** Entry point of the worker process: `worker-main NODE INDEX`. */
-export function runWorker(node: string, index: number): void {
+/** Waits for the supervisor's word. @returns false when the supervisor has gone without it */
+function waitForWord(): boolean {
+  return readSync(STDIN, new Uint8Array(1)) === 1;
+}
+
+/** Entry point of the worker process: `worker-main NODE INDEX`, and `spare` behind it for one that waits. */
+export function runWorker(node: string, index: number, isSpare: boolean): void {
   const log = makeLogger(`worker ${index}`);
   try {
-    const run = new RunDirectory(node);
-    // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
-    const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
-    new Worker(index, run, configuration, log).run();
+    const prepared = prepare(new RunDirectory(node), index);
+    if (isSpare) {
+      const ready = rehearse(prepared);
+      if (!waitForWord()) process.exit(0);
+      new Worker(index, ready, log).run();
+    }
+    new Worker(index, prepared, log).run();
   } catch (error) {
     log.warn(messageOf(error));
     process.exit(1);

@@ -10,7 +10,11 @@ import { encryptionName } from "./transforms.js";
 
 const at = saSlot.at;
 const ESP = 50;
+export const MODE_TRANSPORT = 1;
 export const MODE_TUNNEL = 2;
+/** Why there is no transport mode without a host that it could be for. */
+export const NO_HOST =
+  'transport mode protects this host\'s own traffic, which Vita sees through a TUN device only: add { "name": "vita0", "driver": "tun" } to /private-interface';
 const AES_GCM_16 = 20;
 const ONLY_ESP = "AH is not supported: use esp_proposals, not ah_proposals";
 /** "No integrity transform": AEADs bring their own. */
@@ -28,11 +32,15 @@ export function refuseProtocol(protocol: number): string | undefined {
   return protocol === ESP ? undefined : ONLY_ESP;
 }
 
-/** Why the SA cannot be installed, in one line for charon's log; undefined when it can. Never tells key material. */
-export function refuseSa(request: AddSaRequest): string | undefined {
+/**
+ * Why the SA cannot be installed, in one line for charon's log; undefined when it can. Never tells key material.
+ * @param hasHost whether the traffic of this host itself comes to Vita
+ */
+export function refuseSa(request: AddSaRequest, hasHost: boolean): string | undefined {
   const { id, encryption, encryptionKey, srcSelectors, dstSelectors } = request;
   if (id.protocol !== ESP) return ONLY_ESP;
-  if (request.mode !== MODE_TUNNEL) return `mode ${request.mode} is not supported: use mode = tunnel`;
+  const modeRefusal = refuseMode(request.mode, hasHost);
+  if (modeRefusal) return modeRefusal;
   if (encryption !== AES_GCM_16)
     return `${encryptionName(encryption)} is not supported: set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16`;
   if (![16, 24, 32].includes(encryptionKey.length - SALT_BYTES))
@@ -43,10 +51,6 @@ export function refuseSa(request: AddSaRequest): string | undefined {
   if (id.src.address.length !== id.dst.address.length)
     return "tunnel end points are of unlike address families";
   if (id.spi < 0x100) return `SPI ${id.spi} is reserved (RFC 4303 §2.1)`;
-  if (id.mark.value !== 0 || id.mark.mask !== 0 || id.interfaceId !== 0)
-    return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
-  if (request.setMark.value !== 0 || request.setMark.mask !== 0)
-    return "set_mark_in and set_mark_out are not supported";
   if (request.labelled) return "SELinux labels are not supported";
   if (request.hardwareOffload !== "no" && request.hardwareOffload !== "auto")
     return "hardware offload is not supported: set hw_offload to no or auto";
@@ -56,6 +60,12 @@ export function refuseSa(request: AddSaRequest): string | undefined {
   if (srcSelectors.length + dstSelectors.length > MAX_SELECTORS)
     return `${srcSelectors.length + dstSelectors.length} traffic selectors, an SA has room for ${MAX_SELECTORS}`;
   return undefined;
+}
+
+/** Why a mode is not for us. */
+export function refuseMode(mode: number, hasHost: boolean): string | undefined {
+  if (mode === MODE_TRANSPORT) return hasHost ? undefined : NO_HOST;
+  return mode === MODE_TUNNEL ? undefined : `mode ${mode} is not supported: use mode = tunnel or transport`;
 }
 
 export interface Installation {
@@ -87,6 +97,8 @@ export function fillSlot(
   set(
     at.flags,
     (request.inbound ? SaFlag.inbound : 0) |
+      (request.mode === MODE_TRANSPORT ? SaFlag.transport : 0) |
+      (!request.inbound || id.mark.mask !== 0 ? SaFlag.markKnown : 0) |
       (request.extendedSequenceNumbers ? SaFlag.extendedSequenceNumbers : 0) |
       (request.copyDf ? SaFlag.copyDf : 0) |
       (request.copyEcn ? SaFlag.copyEcn : 0) |
@@ -109,6 +121,11 @@ export function fillSlot(
   set(at.protocol, id.protocol);
   set(at.mode, request.mode);
   set(at.reqid, request.reqid);
+  set(at.markValue, id.mark.value);
+  set(at.markMask, id.mark.mask);
+  set(at.interfaceId, id.interfaceId);
+  set(at.setMarkValue, request.setMark.value);
+  set(at.setMarkMask, request.setMark.mask);
   set(at.tfc, request.tfc);
   set(at.added, now);
   view.setBigUint64(base + at.session, session, true);

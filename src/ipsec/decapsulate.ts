@@ -1,5 +1,6 @@
-// ESP decapsulation in tunnel mode (RFC 4303 §3.4, RFC 4301 §5.2): ESP packets come in (`offset` at the ESP header,
-// `frames.outer` at the outer IP header), the IP packets inside go out with the SA that carried them.
+// ESP decapsulation (RFC 4303 §3.4, RFC 4301 §5.2): ESP packets come in (`offset` at the ESP header, `frames.outer` at the
+// outer IP header), the IP packets inside go out with the SA that carried them; in transport mode, put together again
+// (transport-decapsulate.ts).
 //
 //   SA by SPI → sequence number in the window? → decrypt the batch → ICV → window again, and mark
 //   → where from? → padding and next header → inner header → selectors of this very SA → ECN
@@ -22,6 +23,7 @@ import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { admits } from "./selector-check.js";
+import { joinTransport, mendChecksum } from "./transport-decapsulate.js";
 import { type Notifier, silentNotifier } from "./worker-events.js";
 
 export const decapsulateCounters = {
@@ -59,7 +61,7 @@ const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } 
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
-const { udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
+const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
 const infer = inferHigh;
@@ -68,6 +70,8 @@ const accept = acceptReplay;
 const parse = parseInner;
 const adjust = adjustInner;
 const admit = admits;
+const join = joinTransport;
+const mend = mendChecksum;
 const FRESH = REPLAY_OK;
 const SEEN = REPLAY_SEEN;
 const NO_SA = NONE;
@@ -348,6 +352,7 @@ export class Decapsulate implements App {
     const nextHeader = trailer & 0xff;
     const payload = text - 2 - pad;
     if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
+    if ((this.flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
     if (nextHeader !== NEXT_HEADER_IPV4 && nextHeader !== NEXT_HEADER_IPV6)
       return this.drop(
         frame,
@@ -372,6 +377,27 @@ export class Decapsulate implements App {
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
     frames.length[frame] = length;
     return length;
+  }
+
+  /** The same, from the content on, in transport mode: the header in front of ESP is the packet's own. */
+  private finishTransport(
+    frame: number,
+    esp: number,
+    start: number,
+    payload: number,
+    nextHeader: number,
+  ): number {
+    if (nextHeader === NEXT_HEADER_NONE) return this.drop(frame, COUNT.dummies);
+    const { frames, view, inner } = this;
+    const ip = join(frames, frame, esp, start, payload, nextHeader);
+    if (parse(inner, view, ip, start - ip + payload, view.getUint8(ip) >>> 4 === 4) === MALFORMED)
+      return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (!admit(this.words, this.offset >>> 2, view, ip, inner))
+      return this.drop(frame, COUNT["drop.selectors"]);
+    if ((this.flags & IN_UDP) !== 0) mend(view, ip, inner);
+    frames.offset[frame] = ip;
+    frames.length[frame] = inner.length;
+    return inner.length;
   }
 
   /** Do the `pad` bytes before `end` count 1, 2, 3 … (RFC 4303 §2.4)? */

@@ -1,8 +1,10 @@
-// ESP encapsulation in tunnel mode (RFC 4303 §3.3, RFC 4301 §5.1): IP packets come in with the SA that shall protect
+// ESP encapsulation (RFC 4303 §3.3, RFC 4301 §5.1): IP packets come in with the SA that shall protect
 // them (`frames.sa`), ESP packets with their outer header go out. One app serves all SAs: everything about an SA is in
 // its slot of the SAD. Packets grow in place, outer headers to the front, trailer and ICV to the back.
 //
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
+//
+// That is tunnel mode; what differs in transport mode is in transport-encapsulate.ts.
 //
 // A batch is worked off in runs of packets with the same SA: an SA's fields are read, and its sequence numbers reserved,
 // once a run. What the packets of a run have in common stands in this object's fields meanwhile.
@@ -17,6 +19,7 @@ import { HardLimits } from "./hard-limits.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import { reserveSequence, sequenceHigh } from "./sequence.js";
+import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
 
 export const encapsulateCounters = {
   packets: "packets encapsulated",
@@ -25,6 +28,8 @@ export const encapsulateCounters = {
   "drop.sa_expired": "the SA has passed its hard limit",
   "drop.sequence_exhausted": "all 2^32 sequence numbers of an SA without ESN are used up (RFC 4303 §3.3.3)",
   "drop.no_room": "the frame has no room for headers, padding and ICV",
+  "drop.fragment": "a fragment, which transport mode does not protect (RFC 4303 §3.3.4)",
+  "drop.address": "not from and to the end points of its SA in transport mode",
 } as const;
 
 const COUNT = counterIndex(encapsulateCounters);
@@ -40,7 +45,7 @@ const highHalf = sequenceHigh;
 const checksumOf = headerChecksum;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
-const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
+const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, transport: TRANSPORT } = SaFlag;
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
@@ -107,7 +112,14 @@ export class Encapsulate implements App {
   /** Packets taken off the link; those that go on to encryption. */
   private readonly taken = new Int32Array(MAX_BATCH);
   private readonly batch = new Int32Array(MAX_BATCH);
-  /** Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1). */
+  private readonly transport: TransportEncapsulate;
+  private readonly transportSa: TransportSa;
+  /** By TransportRefusal: the counter of packets that transport mode does not protect. */
+  private readonly refusals = new Int32Array(3);
+  /**
+   * Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1): bytes of the
+   * header in front of UDP.
+   */
   private readonly checksumDue = new Int32Array(MAX_BATCH);
 
   // The run's SA.
@@ -141,6 +153,10 @@ export class Encapsulate implements App {
     this.aead = aead;
     this.clock = clock;
     this.worker = worker;
+    this.transport = new TransportEncapsulate(context.frames, sad, aead);
+    this.transportSa = { offset: 0, flags: 0, spi: 0, salt: 0, keyLength: 0, udpLength: 0, udpPorts: 0 };
+    this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
+    this.refusals[TransportRefusal.address] = COUNT["drop.address"];
     this.limits = new HardLimits(sad, clock);
   }
 
@@ -177,7 +193,7 @@ export class Encapsulate implements App {
     for (let i = 0; i < kept; i++) {
       const frame = batch[i];
       if (checksumDue[i] !== 0) {
-        this.udpChecksum(frame);
+        this.udpChecksum(frame, checksumDue[i]);
         due++;
       }
       output.transmit(frame);
@@ -192,11 +208,13 @@ export class Encapsulate implements App {
   private pushRun(sa: number, from: number, end: number, kept: number): number {
     const { taken, batch } = this;
     const reason = this.openSa(sa);
+    const isTransport = (this.flags & TRANSPORT) !== 0;
     let ready = kept;
     for (let i = from; i < end; i++) {
       const frame = taken[i];
       if (reason !== 0) this.drop(frame, reason);
       else if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
+      else if (isTransport && !this.admitTransport(frame)) continue;
       else if ((this.flags & VOLUME) !== 0 && !this.limits.take(this.frames.length[frame]))
         this.drop(frame, COUNT["drop.sa_expired"]);
       else batch[ready++] = frame;
@@ -213,7 +231,9 @@ export class Encapsulate implements App {
       const high = highHalf(this.atomics, slot, low);
       if (extended === 0 && (high !== 0 || low === 0)) this.drop(frame, COUNT["drop.sequence_exhausted"]);
       else {
-        bytes += this.packet(count, frame, high, low);
+        bytes += isTransport
+          ? this.transportPacket(count, frame, high, low)
+          : this.packet(count, frame, high, low);
         batch[count++] = frame;
       }
       low = (low + 1) >>> 0;
@@ -328,8 +348,32 @@ export class Encapsulate implements App {
     frames.length[frame] = total;
     // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
     if (outerLength < IPV6_HEADER) this.outerIpv4(start, total, tos, df, low);
-    else if (this.outerIpv6(start, total, tos)) this.checksumDue[i] = 1;
+    else if (this.outerIpv6(start, total, tos)) this.checksumDue[i] = IPV6_HEADER;
     return innerLength;
+  }
+
+  /** @returns whether the packet can be protected in transport mode; else it has ended here */
+  private admitTransport(frame: number): boolean {
+    const refusal = this.transport.refuse(frame, this.offset);
+    if (refusal === 0) return true;
+    this.drop(frame, this.refusals[refusal]);
+    return false;
+  }
+
+  /** `packet` in transport mode. */
+  private transportPacket(i: number, frame: number, high: number, low: number): number {
+    const { transport, transportSa: sa } = this;
+    sa.offset = this.offset;
+    sa.flags = this.flags;
+    sa.spi = this.spi;
+    sa.salt = this.salt;
+    sa.keyLength = this.keyLength;
+    sa.udpLength = this.outerLength;
+    sa.udpPorts = this.outer[0];
+    const length = transport.packet(i, frame, high, low, sa);
+    const isIpv4 = this.view.getUint8(this.frames.offset[frame]) >>> 4 === 4;
+    if (sa.udpLength !== 0 && !isIpv4) this.checksumDue[i] = transport.headerLength;
+    return length;
   }
 
   private outerIpv4(start: number, total: number, tos: number, df: number, low: number): void {
@@ -374,11 +418,11 @@ export class Encapsulate implements App {
   }
 
   /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */
-  private udpChecksum(frame: number): void {
+  private udpChecksum(frame: number, header: number): void {
     const view = this.view;
     const start = this.frames.offset[frame];
-    const udp = start + IPV6_HEADER;
-    const length = this.frames.length[frame] - IPV6_HEADER;
+    const udp = start + header;
+    const length = this.frames.length[frame] - header;
     view.setUint16(udp + 6, 0);
     const pseudo = sum16(view, start + 8, 32, length + 17);
     const checksum = fold(sum16(view, udp, length, pseudo));

@@ -1,5 +1,6 @@
 // The outer header of an SA as a template in its slot: everything that is the same for all its packets. What differs
-// (TOS, lengths, identification, checksums) is zero in it and set by the encapsulating app.
+// (TOS, lengths, identification, checksums) is zero in it and set by the encapsulating app. In transport mode the packets
+// have an IP header of their own, and only the UDP header of ESP in UDP is in the template.
 
 import type { Host } from "./kernel.js";
 import type { Sad } from "./sad.js";
@@ -33,7 +34,8 @@ export function writeEndPoints(
   const protocol = udpEncapsulation ? UDP : ESP;
   let length = 20;
   let sum = 0;
-  if (isIpv6) {
+  if ((sad.flags(slot) & SaFlag.transport) !== 0) length = 0;
+  else if (isIpv6) {
     length = 40;
     view.setUint32(header, 0x60000000);
     view.setUint8(header + 6, protocol);

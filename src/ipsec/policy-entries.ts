@@ -62,16 +62,21 @@ function selectorKey({ from, to, protocol, fromPort, toPort }: Selector): string
   return `${formatAddress(from)}-${formatAddress(to)}|${protocol}|${fromPort}-${toPort}`;
 }
 
+/** What makes a policy the one it is: selectors, mark, interface id and interface. */
 function selectorsKey(id: PolicyId): string {
-  return `${id.direction} ${selectorKey(id.srcSelector)} ${selectorKey(id.dstSelector)}`;
+  return [
+    id.direction,
+    selectorKey(id.srcSelector),
+    selectorKey(id.dstSelector),
+    `${id.mark.value}/${id.mark.mask}`,
+    id.interfaceId,
+    id.interface,
+  ].join(" ");
 }
 
 function tupleKey({ id, ...entry }: PolicyRequest): string {
   return [
     selectorsKey(id),
-    `${id.mark.value}/${id.mark.mask}`,
-    id.interfaceId,
-    id.interface,
     entry.type,
     entry.priorityClass,
     entry.manualPriority,

@@ -10,8 +10,9 @@ import { Lingering } from "./lingering.js";
 import { NARROWED_SECONDS } from "./narrowed-traps.js";
 import { readEndPoints } from "./outer-header.js";
 import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
+import { saIdentity } from "./sa-identity.js";
 import { Sad } from "./sad.js";
-import { SaState } from "./sad-layout.js";
+import { SaFlag, SaState } from "./sad-layout.js";
 import { Spd } from "./spd.js";
 import { NARROWED } from "./spd-layout.js";
 
@@ -323,7 +324,7 @@ test(
   withRig((rig) => {
     const base = addSa(0xc0000101, false);
     const refused: [Partial<AddSaRequest>, RegExp][] = [
-      [{ mode: 1 }, /mode 1/],
+      [{ mode: 1 }, /transport mode protects this host's own traffic/],
       [
         { encryption: 12, encryptionKey: key.subarray(0, 16), integrity: 12 },
         /AES-CBC is not .*esp_proposals/,
@@ -332,8 +333,6 @@ test(
       [{ integrity: 12, integrityKey: key }, /integrity transform 12/],
       [{ ipcomp: 2 }, /IPComp/],
       [{ id: { ...base.id, protocol: 51 } }, /AH is not .*esp_proposals/],
-      [{ id: { ...base.id, interfaceId: 5 } }, /interface ids/],
-      [{ id: { ...base.id, mark: { value: 1, mask: 1 } } }, /marks/],
       [{ id: { ...base.id, dst: { address: new Uint8Array(16), port: 0 } } }, /families/],
       [{ replayWindow: 100_000, inbound: true }, /replay_window 100000/],
       [{ labelled: true }, /labels/],
@@ -355,6 +354,102 @@ test(
     rig.ok(rig.kernel.addPolicy({ ...bound, id: { ...bound.id, interface: "wan0" } }, session));
     const ah = rig.kernel.getSpi({ src: peer, dst: us, protocol: 51 }, session);
     assert.match(ah.reason ?? "", /AH is not supported/);
+  }),
+);
+
+test(
+  "marks and interface ids are part of what SAs and policies are",
+  withRig((rig) => {
+    const { kernel } = rig;
+    const marked = (value: number, mask = 0xffffffff) => ({ mark: { value, mask }, interfaceId: 0 });
+    const identities = [
+      { mark: none, interfaceId: 0 },
+      { mark: none, interfaceId: 5 },
+      marked(5),
+      marked(5, 0xff),
+    ];
+    const spi = 0xc0000101;
+    const sa = (identity: object, change: Partial<AddSaRequest> = {}) => {
+      const base = addSa(spi, false, change);
+      return { ...base, id: { ...base.id, ...identity } };
+    };
+    const out = (identity: object) => {
+      const base = policy(1, spi);
+      return { ...base, id: { ...base.id, ...identity } };
+    };
+    const slotsOf = () =>
+      Array.from({ length: rig.spd.used }, (_, entry) => (rig.spd.present(entry) ? rig.spd.sa(entry) : -2));
+    for (const identity of identities) rig.ok(kernel.addPolicy(out(identity), session));
+    assert.deepEqual(slotsOf(), [-1, -1, -1, -1]);
+    for (const identity of identities) rig.ok(kernel.addSa(sa(identity), session));
+    assert.equal(new Set(slotsOf()).size, 4);
+    assert.match(kernel.addSa(sa(marked(5)), session).reason ?? "", /in use/);
+    assert.equal(rig.count(SaState.active), 4);
+
+    // The interface id must be the same; an SA without a mark serves policies with any.
+    const [plain, bound] = slotsOf();
+    rig.ok(kernel.deleteSa(sa(marked(5)).id));
+    rig.ok(kernel.deleteSa(sa(marked(5, 0xff)).id));
+    assert.deepEqual(slotsOf(), [plain, bound, plain, plain]);
+    rig.ok(kernel.deleteSa(sa({}).id));
+    assert.deepEqual(slotsOf(), [-1, bound, -1, -1]);
+    assert.equal(kernel.deleteSa(sa(marked(5)).id).status, Status.notFound);
+
+    rig.ok(kernel.addSa(sa(marked(5), { reqid: 9 }), session));
+    rig.ok(
+      kernel.updateSa({
+        id: sa(marked(5)).id,
+        newSrc: us,
+        newDst: moved,
+        udpEncapsulation: false,
+        newUdpEncapsulation: true,
+        newReqid: 0,
+      }),
+    );
+    assert.deepEqual(slotsOf(), [-1, bound, -1, -1]);
+
+    // A policy is asked about, and deleted, by all of what it is.
+    assert.equal(kernel.queryPolicy(out(marked(6)).id).status, Status.notFound);
+    assert.equal(kernel.deletePolicy(out(marked(6))).status, Status.notFound);
+    rig.ok(kernel.queryPolicy(out(marked(5)).id));
+    rig.ok(kernel.deletePolicy(out(marked(5))));
+    assert.deepEqual(slotsOf(), [-1, bound, -2, -1]);
+    assert.equal(kernel.queryPolicy(out(marked(5)).id).status, Status.notFound);
+  }),
+);
+
+test(
+  "an inbound SA takes the mark of its `in` policy, once, unless it has its own",
+  withRig((rig) => {
+    const inbound = (identity: object, reqid = 1) => {
+      const answer = rig.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
+      const base = addSa(answer.spi as number, true, { reqid });
+      rig.ok(rig.kernel.addSa({ ...base, id: { ...base.id, ...identity } }, session));
+      return answer.spi as number;
+    };
+    const withMark = (spi: number, value: number): PolicyRequest => {
+      const base = policy(0, spi);
+      return { ...base, id: { ...base.id, mark: { value, mask: 0xff } } };
+    };
+    const markOf = (spi: number) => {
+      const slot = rig.sad.lookup(spi);
+      const known = (rig.sad.flags(slot) & SaFlag.markKnown) !== 0;
+      return [known, saIdentity(rig.sad, slot).mark.value];
+    };
+    const spi = inbound({});
+    assert.deepEqual(markOf(spi), [false, 0]);
+    rig.ok(rig.kernel.addPolicy(withMark(spi, 7), session));
+    assert.deepEqual(markOf(spi), [true, 7]);
+    rig.ok(rig.kernel.addPolicy(withMark(spi, 8), session));
+    rig.restart();
+    assert.deepEqual(markOf(spi), [true, 7]);
+    assert.deepEqual(markOf(inbound({})), [true, 7], "of the same reqid");
+    const own = inbound({ mark: { value: 9, mask: 0xff } });
+    rig.ok(rig.kernel.addPolicy(withMark(own, 8), session));
+    assert.deepEqual(markOf(own), [true, 9]);
+    const unmarked = inbound({}, 2);
+    rig.ok(rig.kernel.addPolicy(policy(0, unmarked), session));
+    assert.deepEqual(markOf(unmarked), [true, 0]);
   }),
 );
 

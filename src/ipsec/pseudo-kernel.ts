@@ -11,8 +11,9 @@
 import { randomInt } from "node:crypto";
 import { NONE } from "../memory/frames.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
-import { fillSlot, MODE_TUNNEL, refuseInterface, refuseProtocol, refuseSa } from "./add-sa.js";
+import { fillSlot, refuseInterface, refuseMode, refuseProtocol, refuseSa } from "./add-sa.js";
 import type { AeadEngine } from "./aead.js";
+import { hasMark } from "./binding.js";
 import {
   type AddSaRequest,
   type Answer,
@@ -30,6 +31,7 @@ import { MultiMap } from "./multi-map.js";
 import { areGrown, hasGrownSa } from "./narrowed-traps.js";
 import { moveEndPoints, readEndPoints } from "./outer-header.js";
 import { PolicyEntries } from "./policy-entries.js";
+import { saIdentity, sameMark, setPolicyMark } from "./sa-identity.js";
 import type { Sad } from "./sad.js";
 import { MAX_WORKERS, SaFlag, SaState, saSlot } from "./sad-layout.js";
 import type { Spd } from "./spd.js";
@@ -39,7 +41,10 @@ const at = saSlot.at;
 
 /** Seconds after which a reserved SPI without keys is given up, as Linux does (net.core.xfrm_acq_expires). */
 export const LARVAL_SECONDS = 165;
-/** Seconds for which the state of a key manager that went away is kept: it may come back, or be replaced by SAs of a new one. */
+/**
+ * Seconds for which the state of a key manager that went away is kept, unless the configuration says otherwise: it may
+ * come back, or a new one may set its own SAs up meanwhile.
+ */
 export const ORPHAN_SECONDS = 180;
 
 const SPI_FIRST = 0xc0000000;
@@ -57,8 +62,12 @@ export interface PseudoKernelParts {
   engine: AeadEngine;
   /** CLOCK_MONOTONIC in whole seconds. */
   now(): number;
+  /** Seconds for which the state of a key manager that went away is kept. */
+  orphanSeconds?: number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
+  /** Does the traffic of this host itself come to Vita, so that there can be transport mode? Default: no. */
+  hasHost?: boolean;
   /** Names of the public interfaces, to which policies may be bound. */
   interfaces?: readonly string[];
   /** Takes inbound SAs that are deleted; without it they end at once. */
@@ -72,13 +81,15 @@ export class PseudoKernel implements Kernel {
   readonly #spd: Spd;
   readonly #engine: AeadEngine;
   readonly #now: () => number;
+  readonly #orphanSeconds: number;
   readonly #random: (limit: number) => number;
+  readonly #hasHost: boolean;
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
   readonly #lingering: Lingering | undefined;
   readonly #interfaces: readonly string[];
   #order = 0;
-  /** Outbound SAs by SPI and destination. */
-  readonly #outbound = new Map<string, number>();
+  /** Outbound SAs by SPI and destination; those under one key differ in mark or interface id. */
+  readonly #outbound = new MultiMap<string>();
   /** Inbound larval SPIs. */
   readonly #larval = new Set<number>();
   /** Active SAs, both directions, by reqid. */
@@ -95,7 +106,9 @@ export class PseudoKernel implements Kernel {
     this.#spd = parts.spd;
     this.#engine = parts.engine;
     this.#now = parts.now;
+    this.#orphanSeconds = parts.orphanSeconds ?? ORPHAN_SECONDS;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
+    this.#hasHost = parts.hasHost ?? false;
     this.#policyChanged = parts.policyChanged?.bind(parts);
     this.#interfaces = parts.interfaces ?? [];
     this.#lingering = parts.lingering;
@@ -119,7 +132,7 @@ export class PseudoKernel implements Kernel {
       }
       this.#byReqid.add(this.#reqid(slot), slot);
       if (sad.flags(slot) & SaFlag.inbound) continue;
-      this.#outbound.set(this.#outboundKey(slot), slot);
+      this.#outbound.add(this.#outboundKey(slot), slot);
       this.#young.add(this.#reqid(slot));
     }
     // Nobody knows to where these were being moved.
@@ -168,7 +181,7 @@ export class PseudoKernel implements Kernel {
   }
 
   addSa(request: AddSaRequest, session: bigint): Answer {
-    const refusal = refuseSa(request) ?? refuseInterface(request.interface, this.#interfaces);
+    const refusal = refuseSa(request, this.#hasHost) ?? refuseInterface(request.interface, this.#interfaces);
     if (refusal) return failed(refusal);
     return request.inbound ? this.#addInbound(request, session) : this.#addOutbound(request, session);
   }
@@ -189,21 +202,24 @@ export class PseudoKernel implements Kernel {
   }
 
   #addOutbound(request: AddSaRequest, session: bigint): Answer {
-    const key = outboundKey(request.id.spi, request.id.dst.address);
-    if (this.#outbound.has(key))
+    const other = this.#findOutbound(request.id);
+    // One that a key manager has left behind is in nobody's way.
+    if (other !== undefined && this.#isOrphan(other)) this.#release(other);
+    else if (other !== undefined)
       return failed(
         `outbound SPI ${hex(request.id.spi)} to ${formatAddress(request.id.dst.address)} is in use`,
       );
     const slot = this.#sad.allocate();
     if (slot < 0) return failed(this.#sadFull());
     this.#install(slot, request, session);
-    this.#outbound.set(key, slot);
+    this.#outbound.add(outboundKey(request.id.spi, request.id.dst.address), slot);
     this.#pointEntries(request.id.spi);
     return success;
   }
 
   #install(slot: number, request: AddSaRequest, session: bigint): void {
     fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order });
+    if (request.inbound) this.#inheritMark(slot, request.reqid);
     this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
     this.#sad.publish(slot, SaState.active);
     this.#byReqid.add(request.reqid, slot);
@@ -214,9 +230,18 @@ export class PseudoKernel implements Kernel {
     return `the SAD is full: ${this.#sad.slotCount} SAs (raise /limits/sas)`;
   }
 
-  /** Slot of the SA that the id names, or -1. Inbound SPIs are unique, outbound ones with their destination. */
+  /** Slot of the outbound SA that the id names: its SPI is unique with destination, mark and interface id. */
+  #findOutbound({ spi, dst, mark, interfaceId }: SaId): number | undefined {
+    for (const slot of this.#outbound.get(outboundKey(spi, dst.address))) {
+      const mine = saIdentity(this.#sad, slot);
+      if (mine.interfaceId === interfaceId && sameMark(mine.mark, mark)) return slot;
+    }
+    return undefined;
+  }
+
+  /** Slot of the SA that the id names, or -1. Inbound SPIs are unique. */
   #find(id: SaId): number {
-    const outbound = this.#outbound.get(outboundKey(id.spi, id.dst.address));
+    const outbound = this.#findOutbound(id);
     if (outbound !== undefined) return outbound;
     const slot = this.#sad.lookup(id.spi);
     if (slot < 0) return -1;
@@ -225,6 +250,11 @@ export class PseudoKernel implements Kernel {
     if (state === SaState.larval) return slot;
     const { dst } = readEndPoints(this.#sad, slot);
     return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
+  }
+
+  #isOrphan(slot: number): boolean {
+    const session = this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true);
+    return this.#sessions.get(session) !== undefined;
   }
 
   #reqid(slot: number): number {
@@ -246,13 +276,12 @@ export class PseudoKernel implements Kernel {
     if (newSrc.address.length !== newDst.address.length)
       return failed("new tunnel end points are of unlike address families");
     const isOutbound = !(this.#sad.flags(slot) & SaFlag.inbound);
-    const newKey = outboundKey(id.spi, newDst.address);
     if (isOutbound) {
-      const other = this.#outbound.get(newKey);
+      const other = this.#findOutbound({ ...id, dst: newDst });
       if (other !== undefined && other !== slot)
         return failed(`outbound SPI ${hex(id.spi)} to ${formatAddress(newDst.address)} is in use`);
-      this.#outbound.delete(this.#outboundKey(slot));
-      this.#outbound.set(newKey, slot);
+      this.#outbound.delete(this.#outboundKey(slot), slot);
+      this.#outbound.add(outboundKey(id.spi, newDst.address), slot);
     }
     moveEndPoints(this.#sad, slot, newSrc, newDst, request.newUdpEncapsulation);
     if (request.newReqid !== 0) {
@@ -303,7 +332,7 @@ export class PseudoKernel implements Kernel {
       return;
     }
     if (!inbound) {
-      this.#outbound.delete(this.#outboundKey(slot));
+      this.#outbound.delete(this.#outboundKey(slot), slot);
       this.#pointEntries(spi);
       this.#pointTraps(reqid);
     }
@@ -322,14 +351,33 @@ export class PseudoKernel implements Kernel {
   // ---- policies ----------------------------------------------------------------------------------------------------
 
   addPolicy(request: PolicyRequest, session: bigint): Answer {
-    const refusal = refusePolicy(request) ?? refuseInterface(request.id.interface, this.#interfaces);
+    const refusal =
+      refusePolicy(request, this.#hasHost) ?? refuseInterface(request.id.interface, this.#interfaces);
     if (refusal) return failed(refusal);
     const entry = this.#freeEntries.pop();
     if (entry === undefined)
       return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
     this.#spd.write(entry, request, ++this.#order, this.#saOf(request, session), session);
     this.#enter(entry, request);
+    this.#markInbound(request);
     return success;
+  }
+
+  /** A rekeyed SA has the mark of the one that it replaces from its first packet on: they share the reqid, and so the policy. */
+  #inheritMark(slot: number, reqid: number): void {
+    if (reqid === 0 || (this.#sad.flags(slot) & SaFlag.markKnown) !== 0) return;
+    const known = SaFlag.inbound | SaFlag.markKnown;
+    for (const other of this.#byReqid.get(reqid))
+      if ((this.#sad.flags(other) & known) === known)
+        return setPolicyMark(this.#sad, slot, saIdentity(this.#sad, other).mark);
+  }
+
+  /** The packets of an inbound SA without a mark of its own have the one that its `in` policy asks for. */
+  #markInbound({ id, type, espSpi }: PolicyRequest): void {
+    if (id.direction !== PolicyDirection.in || type !== PolicyType.ipsec || espSpi === 0) return;
+    const slot = this.#sad.lookup(espSpi);
+    if (slot < 0 || this.#sad.state(slot) !== SaState.active) return;
+    if ((this.#sad.flags(slot) & SaFlag.markKnown) === 0) setPolicyMark(this.#sad, slot, id.mark);
   }
 
   #enter(entry: number, request: PolicyRequest): void {
@@ -344,7 +392,16 @@ export class PseudoKernel implements Kernel {
       const isNarrowed = hasGrownSa(this.#sad, this.#byReqid.get(request.reqid), session, this.#now());
       return isNarrowed ? NARROWED : NONE;
     }
-    return this.#outbound.get(outboundKey(request.espSpi, request.dst.address)) ?? NONE;
+    const { mark, interfaceId } = request.id;
+    let other = NONE;
+    for (const slot of this.#outbound.get(outboundKey(request.espSpi, request.dst.address))) {
+      const sa = saIdentity(this.#sad, slot);
+      if (sa.interfaceId !== interfaceId) continue;
+      if (sameMark(sa.mark, mark)) return slot;
+      // As Linux does: an SA without a mark serves policies with any.
+      if (hasMark(mark.value & mark.mask, sa.mark)) other = slot;
+    }
+    return other;
   }
 
   /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
@@ -429,7 +486,7 @@ export class PseudoKernel implements Kernel {
       this.#pointTraps(reqid);
     }
     for (const [session, since] of this.#sessions) {
-      if (since === undefined || now - since < ORPHAN_SECONDS) continue;
+      if (since === undefined || now - since < this.#orphanSeconds) continue;
       this.#sessions.delete(session);
       this.#dropSession(session);
     }
@@ -460,17 +517,14 @@ export function saTotals(sad: Sad, slot: number): { packets: number; bytes: numb
   return { packets, bytes };
 }
 
-function refusePolicy(request: PolicyRequest): string | undefined {
+function refusePolicy(request: PolicyRequest, hasHost: boolean): string | undefined {
   const { id } = request;
-  if (id.mark.value !== 0 || id.mark.mask !== 0 || id.interfaceId !== 0)
-    return "marks and interface ids are not supported: leave mark_in, mark_out, if_id_in and if_id_out at 0";
   if (id.labelled) return "SELinux labels are not supported";
   if (id.srcSelector.from.length !== id.dstSelector.from.length)
     return "selectors are of unlike address families";
   if (request.type !== PolicyType.ipsec) return undefined;
   if (request.usesAh || request.ipcomp !== 0) return "policies can only ask for ESP";
-  if (request.mode !== MODE_TUNNEL) return `mode ${request.mode} is not supported: use mode = tunnel`;
-  return undefined;
+  return refuseMode(request.mode, hasHost);
 }
 
 function outboundKey(spi: number, dst: IpAddress): string {

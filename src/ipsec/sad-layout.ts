@@ -45,6 +45,8 @@ export const SaFlag = {
   /** The SA has a hard limit of time, or of bytes or packets: the data path must look whether it is reached. */
   timeLimit: 1 << 13,
   volumeLimit: 1 << 14,
+  /** `mark…` says which mark the SA's packets have; not so while an inbound SA waits for its `in` policy. */
+  markKnown: 1 << 16,
 } as const;
 
 export const sadHeader = struct(
@@ -99,14 +101,16 @@ export const saSlot = struct(
     salt: u32("the salt's four bytes as a big-endian number"),
     replayWindow: u32("packets; 0 switches the check off"),
     replayMask: u32("words of the replay ring in use, less one"),
-    version: i32("sequence lock of `outer…`, `src`, `dst` and the ports: odd while they change"),
+    version: i32("sequence lock of `outer…`, `src`, `dst`, the ports and `mark…`: odd while they change"),
     sequenceLow: i32("outbound: last sequence number that was reserved, low half (see ipsec/sequence.ts)"),
     sequenceHighA: i32("outbound: high half of numbers whose low half is below 2^31"),
     sequenceHighB: i32("outbound: high half of the others"),
     topLow: u32("inbound: highest sequence number that was authenticated, low half"),
     topHigh: u32("inbound: its high half"),
     lastUse: u32("CLOCK_MONOTONIC in seconds when the SA last carried a packet, 0 for never"),
-    outerLength: u32("bytes of the outer header in `outer`: IP, and UDP where the SA is encapsulated"),
+    outerLength: u32(
+      "bytes of the outer header in `outer`: IP (tunnel mode), and UDP where the SA is encapsulated",
+    ),
     outer: bytes(48, "outbound: the outer header without length, id, TOS and checksum", 4),
     outerSum: u32("outbound IPv4: the header's 16-bit words summed up"),
     src: bytes(16, "outer source address, IPv4 in the first four bytes", 4),
@@ -119,7 +123,7 @@ export const saSlot = struct(
     protocol: u32("50 ESP"),
     mode: u32("1 transport, 2 tunnel"),
     reqid: u32("joins SAs and policies"),
-    markValue: u32("mark of the SA's identity"),
+    markValue: u32("mark of the SA's identity; inbound without one: the mark that its `in` policy asks for"),
     markMask: u32("its mask"),
     interfaceId: u32("interface id of the SA's identity"),
     setMarkValue: u32("mark for packets after processing"),

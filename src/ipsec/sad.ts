@@ -214,6 +214,11 @@ export class Sad {
           this.indexRemove(this.spi(slot));
         this.retire(slot);
       }
+      // Filled, but not published: it may hold a key.
+      if (state === SaState.free && this.spi(slot) !== 0) {
+        const start = this.offset(slot);
+        this.region.bytes.fill(0, start + s.spi, start + saSlot.size);
+      }
       if (state !== SaState.larval && state !== SaState.active) continue;
       const isInbound = (this.flags(slot) & SaFlag.inbound) !== 0;
       if (isInbound && this.lookup(this.spi(slot)) !== slot) this.indexInsert(this.spi(slot), slot);

@@ -1,16 +1,20 @@
 // A worker's index of the outbound SPD: which entry, in order of evaluation, is the first that a packet matches?
 //
-// Destination prefixes (ranges are cut into prefixes) lead through a trie to a list of candidates: every entry whose
-// destination covers the prefix, best rank first. The candidates are then asked for source, protocol and ports. The
-// index is private to the worker, and brought up to date entry by entry when the shared SPD has changed.
+// Each domain (interface id and mark of the ports that packets come from, see binding.ts) has tries of its own with the
+// entries that are for it, so that neither has to be looked at packet by packet. They lead from the destination to the
+// entries that may match (policy-tries.ts), which are then asked for source, protocol and ports. The index is private to
+// the worker, and brought up to date entry by entry when the shared SPD has changed.
 
-import { formatPrefix, type IpAddress, maskAddress, type Prefix, rangeToPrefixes } from "../net/address.js";
-import { Lpm, NO_MATCH } from "../net/lpm.js";
+import { type Prefix, rangeToPrefixes } from "../net/address.js";
+import { NO_MATCH } from "../net/lpm.js";
+import { MODE_TRANSPORT } from "./add-sa.js";
+import { Domains } from "./binding.js";
 import type { InnerPacket } from "./inner.js";
+import { PolicyTries } from "./policy-tries.js";
 import { transportPort } from "./selector-check.js";
 import { containsIpv4, containsIpv6, hasTransport, matchesTransport, SELECTOR_WORDS } from "./selectors.js";
 import type { Spd } from "./spd.js";
-import { PolicyDirection, policyEntry } from "./spd-layout.js";
+import { PolicyDirection, PolicyType, policyEntry } from "./spd-layout.js";
 
 const at = policyEntry.at;
 
@@ -30,43 +34,40 @@ const TRANSPORT = TYPE + 2;
 const REQID = TYPE + 3;
 const ENTRY_WORDS = 24;
 
-interface Node {
-  prefix: Prefix;
-  /** Entries whose destination has exactly this prefix among its own. */
-  entries: Set<number>;
-  /** Number of its candidate list. */
-  list: number;
-}
+/** Looks at an SPD that goes on changing; the next breath goes on with that. */
+const ATTEMPTS = 8;
 
 interface Indexed {
   version: number;
   prefixes: Prefix[];
+  /** Domains that it is for, as bits. */
+  domains: number;
+  /** Asks for ESP in transport mode. */
+  isTransportMode: boolean;
   rank: number;
   order: number;
 }
 
 export class SpdIndex {
   private readonly spd: Spd;
+  private readonly domains: Domains;
   private readonly copy: Uint32Array;
   private readonly copySigned: Int32Array;
   private readonly indexed: (Indexed | undefined)[] = [];
-  private readonly nodes = new Map<string, Node>();
-  private readonly trie4 = new Lpm();
-  private readonly trie6 = new Lpm();
-  /** Candidate lists by number; replaced, never changed. */
-  private readonly lists: Int32Array[] = [];
-  private readonly freeLists: number[] = [];
-  /** Nodes by prefix length, to know when there is nothing below a prefix. IPv4 and IPv6. */
-  private readonly lengths4 = new Int32Array(33);
-  private readonly lengths6 = new Int32Array(129);
+  /** By domain: all entries, and those in transport mode alone. */
+  private readonly tries: readonly PolicyTries[];
+  private readonly transportTries: readonly PolicyTries[];
   private generation = -1;
   /** Counts the calls of `refresh` that found something new. */
   changes = 0;
 
-  constructor(spd: Spd) {
+  constructor(spd: Spd, domains = new Domains()) {
     this.spd = spd;
+    this.domains = domains;
     this.copy = new Uint32Array(spd.capacity * ENTRY_WORDS);
     this.copySigned = new Int32Array(this.copy.buffer);
+    this.tries = domains.bindings.map(() => new PolicyTries(this.indexed));
+    this.transportTries = domains.bindings.map(() => new PolicyTries(this.indexed));
     this.refresh();
   }
 
@@ -79,10 +80,15 @@ export class SpdIndex {
   refresh(): void {
     if (this.spd.generation === this.generation) return;
     this.changes = (this.changes + 1) | 0;
-    const { generation, used } = this.spd;
-    let torn = false;
-    for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
-    this.generation = torn ? generation - 1 : generation;
+    // What changes meanwhile asks for another look, before any packet: an entry that came behind this one's back may be
+    // the successor of one that was just seen to be gone.
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { generation, used } = this.spd;
+      let torn = false;
+      for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
+      this.generation = torn ? generation - 1 : generation;
+      if (this.spd.generation === generation) return;
+    }
   }
 
   private refreshEntry(entry: number): boolean {
@@ -121,93 +127,37 @@ export class SpdIndex {
       known.version = version;
       return true;
     }
-    const prefixes = request ? rangeToPrefixes(request.id.dstSelector.from, request.id.dstSelector.to) : [];
     this.copy[copy + TRANSPORT] =
       request && (hasTransport(request.id.srcSelector) || hasTransport(request.id.dstSelector)) ? 1 : 0;
-    const indexed = { version, prefixes, rank, order };
+    const indexed = {
+      version,
+      prefixes: request ? rangeToPrefixes(request.id.dstSelector.from, request.id.dstSelector.to) : [],
+      domains: request ? this.domains.matching(request.id) : 0,
+      isTransportMode: request?.type === PolicyType.ipsec && request.mode === MODE_TRANSPORT,
+      rank,
+      order,
+    };
     this.indexed[entry] = indexed;
-    if (prefixes.length > 0) this.add(entry, indexed);
+    this.eachTries(indexed, (tries) => tries.add(entry, indexed.prefixes));
     return true;
   }
 
-  private trie(address: IpAddress): Lpm {
-    return address.length === 4 ? this.trie4 : this.trie6;
-  }
-
-  private lengths(prefix: Prefix): Int32Array {
-    return prefix.address.length === 4 ? this.lengths4 : this.lengths6;
-  }
-
-  private add(entry: number, { prefixes }: Indexed): void {
-    for (const prefix of prefixes) {
-      const name = formatPrefix(prefix);
-      let node = this.nodes.get(name);
-      if (!node) {
-        const list = this.freeLists.pop() ?? this.lists.length;
-        this.lists[list] = new Int32Array(0);
-        node = { prefix, entries: new Set(), list };
-        this.nodes.set(name, node);
-        this.trie(prefix.address).set(prefix, list);
-        this.lengths(prefix)[prefix.length]++;
-      }
-      node.entries.add(entry);
-      this.rebuildBelow(prefix);
-    }
-  }
-
-  private remove(entry: number, { prefixes }: Indexed): void {
+  private remove(entry: number, indexed: Indexed): void {
+    this.eachTries(indexed, (tries) => tries.remove(entry, indexed.prefixes));
     this.indexed[entry] = undefined;
-    for (const prefix of prefixes) {
-      const name = formatPrefix(prefix);
-      const node = this.nodes.get(name);
-      if (!node) continue;
-      node.entries.delete(entry);
-      if (node.entries.size === 0) {
-        this.trie(prefix.address).delete(prefix);
-        this.lengths(prefix)[prefix.length]--;
-        this.nodes.delete(name);
-        this.lists[node.list] = new Int32Array(0);
-        this.freeLists.push(node.list);
-      }
-      this.rebuildBelow(prefix);
+  }
+
+  private eachTries({ domains, isTransportMode }: Indexed, change: (tries: PolicyTries) => void): void {
+    for (let domain = 0; domain < this.tries.length; domain++) {
+      if ((domains & (1 << domain)) === 0) continue;
+      change(this.tries[domain]);
+      if (isTransportMode) change(this.transportTries[domain]);
     }
   }
 
-  /** Rebuilds the candidate lists of the prefix and of all longer ones inside it. */
-  private rebuildBelow(prefix: Prefix): void {
-    const own = this.nodes.get(formatPrefix(prefix));
-    if (own) this.rebuild(own);
-    if (!this.lengths(prefix).some((count, length) => count > 0 && length > prefix.length)) return;
-    for (const node of this.nodes.values()) {
-      if (node === own || node.prefix.length <= prefix.length) continue;
-      if (node.prefix.address.length !== prefix.address.length) continue;
-      if (covers(prefix, node.prefix)) this.rebuild(node);
-    }
-  }
-
-  private rebuild(node: Node): void {
-    const candidates: number[] = [...node.entries];
-    for (let length = node.prefix.length - 1; length >= 0; length--) {
-      const shorter = this.nodes.get(
-        formatPrefix({ address: maskAddress(node.prefix.address, length), length }),
-      );
-      if (shorter) candidates.push(...shorter.entries);
-    }
-    candidates.sort((a, b) => {
-      const left = this.indexed[a]!;
-      const right = this.indexed[b]!;
-      return left.rank - right.rank || right.order - left.order;
-    });
-    this.lists[node.list] = Int32Array.from(candidates);
-  }
-
-  /** First entry that the packet at `offset` matches, or NO_MATCH — data path. */
-  lookup(view: DataView, offset: number, packet: InnerPacket): number {
-    const list = packet.isIpv4
-      ? this.trie4.lookup4(view.getInt32(offset + 16))
-      : this.trie6.lookup6(view, offset + 24);
-    if (list === NOTHING) return NOTHING;
-    const candidates = this.lists[list];
+  /** First entry that the packet at `offset`, which came from a port of the domain, matches, or NO_MATCH — data path. */
+  lookup(view: DataView, offset: number, packet: InnerPacket, domain: number): number {
+    const candidates = this.tries[domain].candidates(view, offset, packet.isIpv4);
     const copy = this.copy;
     for (let i = 0; i < candidates.length; i++) {
       const entry = candidates[i];
@@ -230,6 +180,11 @@ export class SpdIndex {
     return NOTHING;
   }
 
+  /** Does some policy of the domain want packets to this packet's destination in transport mode? */
+  wantsTransport(view: DataView, offset: number, isIpv4: boolean, domain: number): boolean {
+    return this.transportTries[domain].candidates(view, offset, isIpv4).length > 0;
+  }
+
   /** 1 protect, 2 pass, 3 drop. */
   type(entry: number): number {
     return this.copy[entry * ENTRY_WORDS + TYPE];
@@ -244,9 +199,4 @@ export class SpdIndex {
   reqid(entry: number): number {
     return this.copy[entry * ENTRY_WORDS + REQID];
   }
-}
-
-function covers(outer: Prefix, inner: Prefix): boolean {
-  const masked = maskAddress(inner.address, outer.length);
-  return masked.every((byte, i) => byte === outer.address[i]);
 }

@@ -42,6 +42,8 @@ export interface CharonOptions {
   connection: Connection | string;
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
   settings?: string[];
+  /** A folder with a Debian of its own, whose charon is run instead of this machine's. */
+  root?: string;
 }
 
 /** A CHILD_SA as `swanctl --list-sas` tells it. */
@@ -79,6 +81,23 @@ function ownCopy(lab: Lab, program: string): string {
     chmodSync(copy, 0o755);
   }
   return copy;
+}
+
+/**
+ * The command line that runs charon in a folder of its own. All that the two worlds share is the lab's directory, under its
+ * own name; the mounts are of this process alone and go with it. Every step replaces itself, so that the pid stays.
+ */
+function inRoot(lab: Lab, root: string, program: string): [string, string[]] {
+  const script = [
+    "set -e",
+    'mount -t tmpfs none "$1/run"',
+    'mkdir -p "$1$2"',
+    'mount --bind "$2" "$1$2"',
+    'mount --rbind /dev "$1/dev"',
+    'mount -t proc none "$1/proc"',
+    'exec chroot "$1" "$3"',
+  ].join("\n");
+  return ["unshare", ["--mount", "sh", "-c", script, "sh", root, lab.directory, program]];
 }
 
 function strongswanConf(options: CharonOptions, viciUri: string): string {
@@ -196,7 +215,10 @@ export class Charon {
     const swanctl = join(directory, "swanctl.conf");
     writeFileSync(conf, strongswanConf(options, uri));
     writeFileSync(swanctl, textOf(options.connection), { mode: 0o600 });
-    const child = lab.start(ownCopy(lab, "/usr/sbin/charon-systemd"), [], {
+    const program = "/usr/sbin/charon-systemd";
+    const [command, args] =
+      options.root === undefined ? [ownCopy(lab, program), []] : inRoot(lab, options.root, program);
+    const child = lab.start(command, args, {
       name: `${options.name}-charon`,
       namespace: options.namespace,
       env: { ...process.env, STRONGSWAN_CONF: conf },

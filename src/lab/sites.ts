@@ -8,6 +8,7 @@
 // pass a packet capture on the gateway's own interface.
 
 import { Charon, type Connection, type System } from "./charon.js";
+import { run } from "./command.js";
 import type { Lab } from "./lab.js";
 import { addRoute, createBridge, createLink, setSysctls } from "./netns.js";
 import { Vita, type VitaConfiguration } from "./vita.js";
@@ -44,17 +45,26 @@ const plans: Record<4 | 6, { lanBits: number; wanBits: number; sides: Record<Sid
   },
 };
 
+export type Mode = "shared" | "owned";
+
 export interface SitesOptions {
   /** Address family, inside and outside. */
   family: 4 | 6;
   systems: Record<Side, System>;
+  /** Who has the public interface of a Vita, and where Vita has it, what it hands to the kernel; default: shared. */
+  modes?: Partial<Record<Side, Mode>>;
+  punt?: "ike" | "all";
   preSharedKey: string;
   /** Lines of the CHILD_SA's section in swanctl.conf; without them, SAs have no lifetime. */
   childExtra?: string[];
+  /** Further lines of the connection's section. */
+  connectionExtra?: string[];
   /** The whole swanctl.conf of a side, in place of the one connection from LAN to LAN. */
   swanctl?: Partial<Record<Side, string>>;
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
   settings?: string[];
+  /** Folders with a Debian of their own, whose charons are run on a side. */
+  roots?: Partial<Record<Side, string>>;
   /** Changes to Vita's configuration: given the usual one, returns the one to run. */
   vita?: (usual: VitaConfiguration, side: Side) => VitaConfiguration;
 }
@@ -124,9 +134,22 @@ export function connectionOf(network: Network, side: Side, options: SitesOptions
     ikeProposals,
     espProposals: espProposals[options.systems[side]],
     encapsulate: withLibipsec,
-    extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0"],
+    extra: ["mobike = no", "rekey_time = 0", "reauth_time = 0", ...(options.connectionExtra ?? [])],
     childExtra: options.childExtra ?? ["rekey_time = 0", "life_time = 0"],
   };
+}
+
+/** The public interface in Vita's configuration. One that Vita is to own loses its addresses in the kernel. */
+async function publicInterface(
+  network: Network,
+  side: Side,
+  { modes, punt }: SitesOptions,
+): Promise<VitaConfiguration["public-interface"][number]> {
+  const mode = modes?.[side] ?? "shared";
+  if (mode === "shared") return { name: "wan0", driver: "xdp", mode };
+  await run("ip", ["-n", network.gateways[side], "address", "flush", "dev", "wan0", "scope", "global"]);
+  const address = [`${network.sides[side].wan}/${plans[network.family].wanBits}`];
+  return { name: "wan0", driver: "xdp", mode, address, punt: { traffic: punt ?? "ike" } };
 }
 
 /** Starts what a gateway runs: Vita if it is Vita's, then charon. */
@@ -143,7 +166,7 @@ export async function startGateway(
   if (system === "vita") {
     const usual: VitaConfiguration = {
       node,
-      "public-interface": [{ name: "wan0", driver: "xdp", mode: "shared" }],
+      "public-interface": [await publicInterface(network, side, options)],
       "private-interface": [{ name: "lan0", driver: "xdp" }],
       workers: 1,
     };
@@ -153,13 +176,25 @@ export async function startGateway(
     // the one that charon lays into the tunnel.
     await setSysctls(namespace, { "net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1 });
   }
-  const charon = await Charon.start(lab, {
-    name: node,
-    namespace,
-    system,
+  const charon = await startCharon(lab, network, side, options, vita);
+  return { side, node, namespace, system, charon, vita };
+}
+
+/** Starts a gateway's charon alone: the first one, or one that follows another that was killed. */
+export function startCharon(
+  lab: Lab,
+  network: Network,
+  side: Side,
+  options: SitesOptions,
+  vita: Vita | undefined,
+): Promise<Charon> {
+  return Charon.start(lab, {
+    name: `gw-${side}`,
+    namespace: network.gateways[side],
+    system: options.systems[side],
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
     connection: options.swanctl?.[side] ?? connectionOf(network, side, options),
     ...(options.settings ? { settings: options.settings } : {}),
+    ...(options.roots?.[side] ? { root: options.roots[side] } : {}),
   });
-  return { side, node, namespace, system, charon, vita };
 }

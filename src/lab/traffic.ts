@@ -79,11 +79,18 @@ async function iperf(
   seconds: number,
   args: string[],
 ): Promise<IperfReport> {
-  const report = await runJson<IperfReport>(
-    "iperf3",
-    ["-c", address, "-t", String(seconds), "-J", "--connect-timeout", "3000", ...args],
-    { namespace, tolerate: true, timeout: (seconds + 15) * 1000 },
-  );
+  const attempt = () =>
+    runJson<IperfReport>(
+      "iperf3",
+      ["-c", address, "-t", String(seconds), "-J", "--connect-timeout", "3000", ...args],
+      { namespace, tolerate: true, timeout: (seconds + 15) * 1000 },
+    );
+  let report = await attempt();
+  // Between two clients the server closes its socket for a moment.
+  for (let i = 0; i < 5 && report.error?.includes("Connection refused"); i++) {
+    await sleep(200);
+    report = await attempt();
+  }
   if (report.error) throw new Error(`iperf3 ${args.join(" ")}: ${report.error}`);
   return report;
 }

@@ -216,6 +216,12 @@ export function bpf(command: number, attribute: Uint8Array, what: string): numbe
   return check(c.syscall(SYS_bpf, command, attribute, attribute.byteLength), what);
 }
 
+/** A descriptor that becomes readable when the process ends. @throws SystemError ESRCH when there is no such process */
+export function pidfdOpen(pid: number): number {
+  const SYS_pidfd_open = 434;
+  return check(c.syscall(SYS_pidfd_open, pid, null, 0), `pidfd_open ${pid}`);
+}
+
 export function eventfd(): number {
   return check(c.eventfd(0, SOCK_NONBLOCK | SOCK_CLOEXEC), "eventfd");
 }

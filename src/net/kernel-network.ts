@@ -21,7 +21,14 @@ export interface RouteChange {
   index: number;
   metric: number;
   type: "unicast" | "local" | "broadcast" | "multicast" | "unreachable";
+  /** Routing table: 254 main, 255 local, others of VRFs and of policy routing. Without it, main or local by the type. */
+  table?: number;
+  /** Another route of the same prefix, metric and table was there first, and comes first. */
+  behind?: boolean;
 }
+
+export const TABLE_MAIN = 254;
+export const TABLE_LOCAL = 255;
 
 export interface NetworkListener {
   /** Everything known is void: the tables are told anew, from the start (first call, or after lost messages). */

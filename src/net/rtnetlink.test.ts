@@ -114,6 +114,8 @@ test("routes of other tables, families, types of service, and clones are left ou
     assert.deepEqual(parse(message(24, header)), []);
   const outside = [...routeHeader(AF_INET, 0, { table: 252 }), ...attribute(15, u32(1000))];
   assert.deepEqual(parse(message(24, outside)), [], "a table number beyond one byte");
+  const [all] = parseNetlink(Uint8Array.from(message(24, outside)), true);
+  assert.equal(all.kind === "route" ? all.table : undefined, 1000, "unless all tables are wanted");
 });
 
 test("neighbours have an Ethernet address while the kernel would use it", () => {

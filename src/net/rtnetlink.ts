@@ -3,7 +3,7 @@
 // addresses are in network order.
 
 import type { IpAddress, Prefix } from "./address.js";
-import type { LinkChange, RouteChange } from "./kernel-network.js";
+import { type LinkChange, type RouteChange, TABLE_LOCAL, TABLE_MAIN } from "./kernel-network.js";
 
 export const AF_UNSPEC = 0;
 export const AF_INET = 2;
@@ -36,6 +36,7 @@ const FLAG_MULTIPART = 0x2;
 const FLAG_DUMP = 0x300;
 const FLAG_DUMP_INTERRUPTED = 0x10;
 const FLAG_CREATE = 0x400;
+const FLAG_REPLACE = 0x100;
 const FLAG_APPEND = 0x800;
 
 const HEADER = 16;
@@ -58,6 +59,8 @@ export type NetlinkMessage =
       readonly several: boolean;
       /** The route stands behind others with the same destination and metric, and is not used. */
       readonly appended: boolean;
+      /** The route has taken the place of the first one with the same destination and metric. */
+      readonly replaced: boolean;
       /** Part of a dump, not a change. */
       readonly listed: boolean;
       readonly present: boolean;
@@ -76,8 +79,11 @@ export type NetlinkMessage =
   /** The kernel had to drop messages. */
   | { readonly kind: "overrun" };
 
-/** What a datagram says, in order. Messages of other kinds, families and tables are left out. */
-export function parseNetlink(bytes: Uint8Array): NetlinkMessage[] {
+/**
+ * What a datagram says, in order. Messages of other kinds and families are left out.
+ * @param allTables with the routes of all tables; else those of main and local
+ */
+export function parseNetlink(bytes: Uint8Array, allTables = false): NetlinkMessage[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const messages: NetlinkMessage[] = [];
   let at = 0;
@@ -88,7 +94,9 @@ export function parseNetlink(bytes: Uint8Array): NetlinkMessage[] {
     const type = view.getUint16(at + 4, true);
     const flags = view.getUint16(at + 6, true);
     const message = parseMessage(type, flags, view.getUint32(at + 8, true), body);
-    if (message) messages.push(message);
+    const isOther =
+      message?.kind === "route" && message.table !== TABLE_MAIN && message.table !== TABLE_LOCAL;
+    if (message && (allTables || !isOther)) messages.push(message);
     at += align(length);
   }
   return messages;
@@ -208,9 +216,6 @@ const routeTypes: Readonly<Record<number, RouteChange["type"]>> = {
   8: "unreachable", // prohibit
 };
 
-export const TABLE_MAIN = 254;
-export const TABLE_LOCAL = 255;
-
 function parseRoute(body: DataView, present: boolean, flags: number): NetlinkMessage | undefined {
   const RTA_DST = 1;
   const RTA_OIF = 4;
@@ -229,7 +234,6 @@ function parseRoute(body: DataView, present: boolean, flags: number): NetlinkMes
   const special = body.getUint8(2) !== 0 || body.getUint8(3) !== 0;
   const cloned = (body.getUint32(8, true) & RTM_F_CLONED) !== 0;
   if (size === 0 || type === undefined || special || cloned) return undefined;
-  if (table !== TABLE_MAIN && table !== TABLE_LOCAL) return undefined;
 
   const hops = found.get(RTA_MULTIPATH);
   // Of several next hops the first one is taken.
@@ -246,10 +250,12 @@ function parseRoute(body: DataView, present: boolean, flags: number): NetlinkMes
       index: type === "unreachable" ? 0 : hop.index,
       metric: u32(found.get(RTA_PRIORITY)) ?? 0,
       type,
+      table,
     },
     table,
     several: hops !== undefined,
     appended: (flags & FLAG_APPEND) !== 0 && hops === undefined,
+    replaced: (flags & FLAG_REPLACE) !== 0 && (flags & FLAG_MULTIPART) === 0,
     listed: (flags & FLAG_MULTIPART) !== 0,
     present,
   };

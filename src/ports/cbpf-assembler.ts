@@ -8,6 +8,13 @@ export type FilterSize = keyof typeof sizes;
 const LOAD_ABSOLUTE = 0x20;
 const LOAD_INDIRECT = 0x40;
 const LOAD_HEADER_LENGTH = 0xb1;
+const LOAD_INDEX = 0x01;
+const LOAD_SCRATCH = 0x60;
+const STORE = 0x02;
+const TO_INDEX = 0x07;
+const ADD = 0x04;
+const ADD_INDEX = 0x0c;
+const SHIFT_LEFT = 0x64;
 const AND = 0x54;
 const JUMP = 0x05;
 const RETURN = 0x06;
@@ -49,6 +56,29 @@ export class FilterAssembler {
   /** X = 4 × the low half of packet[offset]: the length of an IPv4 header */
   loadHeaderLength(offset: number): this {
     this.#code.push({ opcode: LOAD_HEADER_LENGTH, constant: offset });
+    return this;
+  }
+
+  /** X = constant */
+  setIndex(constant: number): this {
+    this.#code.push({ opcode: LOAD_INDEX, constant });
+    return this;
+  }
+
+  /** X = X + (packet[X + offset] + 1) × 8, where IPv6's next header is; A = what it was. */
+  nextHeader(offset: number): this {
+    const scratch = 0;
+    this.loadIndexed("u8", offset);
+    this.#code.push({ opcode: STORE, constant: scratch });
+    this.loadIndexed("u8", offset + 1);
+    for (const [opcode, constant] of [
+      [ADD, 1],
+      [SHIFT_LEFT, 3],
+      [ADD_INDEX, 0],
+      [TO_INDEX, 0],
+      [LOAD_SCRATCH, scratch],
+    ])
+      this.#code.push({ opcode, constant });
     return this;
   }
 

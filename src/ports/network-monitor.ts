@@ -1,5 +1,5 @@
 // Watches the kernel's network over a NETLINK_ROUTE socket and tells a listener what changes: links, addresses, routes
-// (tables main and local) and neighbours of both IP families.
+// (tables main and local, or all) and neighbours of both IP families.
 //
 // The monitor knows what it has told. When tables have to be read again (messages were lost, or something happened that
 // the kernel does not tell in full) it tells the differences alone, so that no packet meets an empty table. The kernel
@@ -89,13 +89,18 @@ export class NetworkMonitor {
   #sequence = 0;
   /** Readings of tables so far: the mark of what the current one has seen. */
   #readings = 0;
+  /** Routes of one table, destination and metric over different interfaces: their keys, the one in use first. */
+  readonly #alternatives = new Map<string, string[]>();
+  readonly #allTables: boolean;
 
   /**
    * Tells the listener everything there is before it returns.
+   * @param allTables with the routes of all tables; else those of main and local
    * @throws SystemError
    */
-  constructor(listener: NetworkListener) {
+  constructor(listener: NetworkListener, allTables = false) {
     this.#listener = listener;
+    this.#allTables = allTables;
     this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE, "route netlink socket");
     try {
       try {
@@ -142,7 +147,8 @@ export class NetworkMonitor {
         this.#readAgain(everything);
         continue;
       }
-      for (const message of parseNetlink(this.#buffer.subarray(0, length))) this.#handle(message);
+      for (const message of parseNetlink(this.#buffer.subarray(0, length), this.#allTables))
+        this.#handle(message);
     }
     return count > 0;
   }
@@ -282,31 +288,51 @@ export class NetworkMonitor {
     }
   }
 
+  /**
+   * Routes of one destination and metric in one table may lead over several interfaces: two customers' networks with the
+   * same addresses do. Each is told; those that were there before have precedence, and are told as such. Of several over
+   * one interface the first one is told.
+   */
   #route(message: NetlinkMessage & { kind: "route" }): void {
-    const { change, table, present } = message;
-    const { prefix, gateway } = change;
-    const key = `${table} ${hex(prefix.address)}/${prefix.length} ${change.metric}`;
+    const { table, present } = message;
+    const { prefix, gateway, index, type, metric } = message.change;
+    const name = `${table} ${hex(prefix.address)}/${prefix.length} ${metric}`;
+    const key = `${name} ${index}`;
+    const keys = this.#alternatives.get(name) ?? [];
     const before = this.#known.route.get(key);
     if (!present) {
-      if (before?.several) this.#routesAgain();
+      // A next hop of several may go without its route: what is left has to be looked up.
+      if (keys.some((other) => this.#known.route.get(other)?.several)) this.#routesAgain();
       else this.#forget("route", key);
       return;
     }
-    const state = `${change.index} ${gateway ? hex(gateway) : ""} ${change.type}`;
-    const thing = {
-      family: familyOf(prefix.address),
-      state,
-      remove: () => this.#listener.route(change, false),
-    };
-    // The first one of several with the same destination and metric is the one that counts. In a dump that is the one
-    // which this reading has met already; an append says so itself.
+    const state = `${gateway ? hex(gateway) : ""} ${type}`;
+    // The first one of several over an interface is the one that counts. In a dump that is the one which this reading has
+    // met already; an append says so itself.
     const behind = message.appended || (message.listed && before?.reading === this.#readings);
     if (before && before.state !== state && behind) {
       before.several = true;
       return;
     }
-    if (this.#learn("route", key, { ...thing, several: message.several })) {
+    if (message.replaced && keys.length > 0 && keys[0] !== key) {
+      this.#forget("route", keys[0]);
+      if (keys.length > 0) this.#routesAgain();
+    }
+    const met = (other: string) => this.#known.route.get(other)?.reading === this.#readings;
+    const isLater = message.listed && keys.some((other) => other !== key && met(other));
+    const change = { ...message.change, behind: behind || isLater };
+    const remove = () => {
+      this.#listener.route(change, false);
+      const at = keys.indexOf(key);
+      if (at >= 0) keys.splice(at, 1);
+      if (keys.length === 0) this.#alternatives.delete(name);
+    };
+    const thing = { family: familyOf(prefix.address), state, remove, several: message.several };
+    if (this.#learn("route", key, thing)) {
       before?.remove();
+      if (change.behind) keys.push(key);
+      else keys.unshift(key);
+      this.#alternatives.set(name, keys);
       this.#listener.route(change, true);
     } else if (before && message.several) {
       before.several = true;

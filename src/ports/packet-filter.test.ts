@@ -15,7 +15,7 @@ import {
 } from "../native/libc.js";
 import { FilterAssembler } from "./cbpf-assembler.js";
 import { attachFilter, deafFilter, packetFilter } from "./packet-filter.js";
-import { both, esp, ethernet, ipv4, ipv6, marked, udp } from "./test-packets.js";
+import { both, esp, ethernet, extended, ipv4, ipv6, marked, udp } from "./test-packets.js";
 
 const open: number[] = [];
 after(() => open.forEach(close));
@@ -58,6 +58,43 @@ test("public: ESP and ESP in UDP, no IKE, no fragments, nothing else", () => {
   for (const type of [0x0806, 0x8100]) assert.equal(takes(ethernet(type, new Array(64).fill(0x45))), false);
 });
 
+test("public: IPv6 extension headers in front of ESP", () => {
+  const run = load(packetFilter("public"));
+  const [TAKEN, PASS] = [true, false];
+  for (const headers of [
+    [[0, 8]],
+    [[60, 24]],
+    [[43, 1024]],
+    [
+      [0, 8],
+      [60, 16],
+      [43, 24],
+    ],
+  ] as [number, number][][]) {
+    assert.equal(run(extended(headers, 50, esp)), TAKEN, `${headers}`);
+    assert.equal(run(extended(headers, 17, udp(esp))), TAKEN, `${headers}, in UDP`);
+    assert.equal(run(extended(headers, 17, udp(marked))), PASS, `${headers}, IKE`);
+    assert.equal(run(extended(headers, 44, esp)), PASS, `${headers}, a fragment`);
+    assert.equal(run(extended(headers, 6, esp)), PASS, `${headers}, TCP`);
+  }
+  assert.equal(
+    run(
+      extended(
+        [
+          [0, 8],
+          [60, 8],
+          [60, 8],
+          [60, 8],
+        ],
+        50,
+        esp,
+      ),
+    ),
+    PASS,
+    "too many",
+  );
+});
+
 test("public: packets that end before what the filter looks at are not taken", () => {
   const takes = load(packetFilter("public"));
   for (const packet of both(17, udp(esp))) {
@@ -91,4 +128,13 @@ test("the assembler refuses labels that are not set or lie behind", () => {
   const far = new FilterAssembler().jumpIf("==", 1, "far");
   for (let i = 0; i < 256; i++) far.end(0);
   assert.throws(() => far.label("far").end(1).assemble(), /255 instructions/);
+});
+
+test("owned: all of IP and ARP", () => {
+  const takes = load(packetFilter("owned"));
+  for (const packet of [...both(17, udp(marked)), ...both(6, esp), ...both(50, esp)])
+    assert.equal(takes(packet), true);
+  assert.equal(takes(ethernet(0x0806, new Array(28).fill(1))), true);
+  for (const type of [0x8100, 0x88cc, 40])
+    assert.equal(takes(ethernet(type, new Array(64).fill(0x45))), false);
 });

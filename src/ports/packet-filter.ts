@@ -12,15 +12,31 @@ const ETHERNET = 14;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
 const PORT_NAT_T = 4500;
-/** To this host's Ethernet address. */
+/** What may stand in front of ESP in IPv6, see xdp-program.ts. */
+const EXTENSIONS = [0, 43, 60];
+const EXTENSION_HEADERS = 3;
+/** To this host's Ethernet address, to all, to a group; behind these come other stations, and what goes out. */
 const PACKET_HOST = 0;
+const PACKET_OTHERHOST = 3;
 const WHOLE = 0x40000;
 
 export function packetFilter(role: Role): Uint8Array {
   const a = new FilterAssembler();
-  a.load("u8", ANCILLARY_PACKET_TYPE).jumpUnless("==", PACKET_HOST, "refuse");
+  a.load("u8", ANCILLARY_PACKET_TYPE);
+  if (role === "owned") a.jumpIf(">=", PACKET_OTHERHOST, "refuse");
+  else a.jumpUnless("==", PACKET_HOST, "refuse");
   // The kernel has taken tags out of the packet: those of a VLAN would look like the device's own.
   a.load("u8", ANCILLARY_VLAN_PRESENT).jumpUnless("==", 0, "refuse");
+  if (role === "owned") {
+    for (const type of [0x0800, 0x0806, 0x86dd]) a.load("u16", 12).jumpIf("==", type, "take");
+    a.jump("refuse");
+  } else choose(a, role);
+  a.label("take").end(WHOLE);
+  a.label("refuse").end(0);
+  return a.assemble();
+}
+
+function choose(a: FilterAssembler, role: "public" | "private"): void {
   a.load("u16", 12).jumpIf("==", 0x0800, "ipv4").jumpUnless("==", 0x86dd, "refuse");
 
   a.load("u8", ETHERNET).and(0xf0).jumpUnless("==", 0x60, "refuse");
@@ -29,10 +45,17 @@ export function packetFilter(role: Role): Uint8Array {
     a.and(0xffc0).jumpIf("==", 0xfe80, "refuse"); // link-local
     a.jump("take");
   } else {
-    a.load("u8", ETHERNET + 6)
-      .jumpIf("==", PROTOCOL_ESP, "take")
-      .jumpUnless("==", PROTOCOL_UDP, "refuse");
-    espInUdp(a, "udp6", (size, offset) => a.load(size, ETHERNET + 40 + offset));
+    a.setIndex(ETHERNET + 40).load("u8", ETHERNET + 6);
+    for (let header = 0; ; header++) {
+      a.jumpIf("==", PROTOCOL_ESP, "take").jumpIf("==", PROTOCOL_UDP, "udp6");
+      if (header === EXTENSION_HEADERS) break;
+      for (const extension of EXTENSIONS) a.jumpIf("==", extension, `extension.${header}`);
+      a.jump("refuse");
+      a.label(`extension.${header}`).nextHeader(0);
+    }
+    a.jump("refuse");
+    a.label("udp6");
+    espInUdp(a, "in-udp6", (size, offset) => a.loadIndexed(size, offset));
   }
 
   a.label("ipv4");
@@ -49,10 +72,6 @@ export function packetFilter(role: Role): Uint8Array {
     a.loadHeaderLength(ETHERNET);
     espInUdp(a, "udp4", (size, offset) => a.loadIndexed(size, ETHERNET + offset));
   }
-
-  a.label("take").end(WHOLE);
-  a.label("refuse").end(0);
-  return a.assemble();
 }
 
 /** RFC 3948 §2: no non-ESP marker, or a keepalive. `load` loads from the UDP header on. */

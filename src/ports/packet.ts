@@ -5,6 +5,7 @@
 //           from doing so.
 // private:  the kernel would forward as well, in the clear, where forwarding is switched on. It has to be off:
 //           net.ipv4.ip_forward = 0, net.ipv6.conf.all.forwarding = 0.
+// owned:    the kernel would answer as well. The supervisor keeps it from hearing anything (gateway/kernel-deafness.ts).
 //
 // Packets of this machine, on veth for example, arrive as the sender's kernel left them to a network card: without
 // checksum, which is worked out here, and joined to up to 64 KiB, which no frame holds.
@@ -35,6 +36,7 @@ import {
 } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { finishChecksum } from "../net/checksum.js";
+import { joinAllGroups } from "./all-multicast.js";
 import { LocalAddresses } from "./local-addresses.js";
 import { MessageBatch } from "./message-batch.js";
 import { attachFilter, deafFilter, packetFilter } from "./packet-filter.js";
@@ -93,10 +95,11 @@ export class PacketPort implements DevicePort {
   readonly #counters: Counters;
   readonly #output: Link;
   readonly #number: number;
-  readonly #public: boolean;
+  readonly #role: Role;
   readonly #local = new LocalAddresses();
   readonly #fd: number;
-  readonly #deaf: readonly number[];
+  /** Sockets that hear nothing, and are there for what their being there does. */
+  readonly #others: readonly number[];
   readonly #receiving: MessageBatch;
   readonly #sending: MessageBatch;
   /** The frame that each message receives into, or NONE. */
@@ -114,12 +117,15 @@ export class PacketPort implements DevicePort {
     this.#frames = context.frames;
     this.#output = options.output;
     this.#number = options.number;
-    this.#public = options.role === "public";
+    this.#role = options.role;
     this.#counters = context.counters(options.name, texts);
     for (const address of options.local ?? []) this.#local.set(address, true);
     this.#fd = openSocket(this.device, options.role);
     try {
-      this.#deaf = this.#public ? deafSockets() : [];
+      if (options.role === "public") this.#others = deafSockets();
+      else if (options.role === "owned")
+        this.#others = [joinAllGroups(this.device, interfaceIndex(this.device))];
+      else this.#others = [];
     } catch (error) {
       close(this.#fd);
       throw error;
@@ -190,12 +196,13 @@ export class PacketPort implements DevicePort {
 
   /** Whether a packet that the filter let through is for Vita: whether its destination is, or is not, of this host. */
   #wanted(offset: number): boolean {
+    if (this.#role === "owned") return true;
     const { view, bytes } = this.#frames;
     const local =
       bytes[offset + 12] === 0x08
         ? this.#local.has4(view, offset + 30)
         : this.#local.has6(view, bytes, offset + 38);
-    return local === this.#public;
+    return local === (this.#role === "public");
   }
 
   #finish(i: number, offset: number, length: number): void {
@@ -252,7 +259,7 @@ export class PacketPort implements DevicePort {
   }
 
   close(): void {
-    for (const fd of [this.#fd, ...this.#deaf]) close(fd);
+    for (const fd of [this.#fd, ...this.#others]) close(fd);
     this.#receiving.unmap();
     this.#sending.unmap();
     for (const [i, frame] of this.#slots.entries()) {

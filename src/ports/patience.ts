@@ -4,7 +4,7 @@ import { SystemError } from "../native/libc.js";
 
 /** Milliseconds. */
 const PATIENCE = 1000;
-const PAUSE = 25;
+const PAUSE = 4;
 
 export function hasCode(error: unknown, codes: readonly string[]): boolean {
   return error instanceof SystemError && codes.includes(error.code);

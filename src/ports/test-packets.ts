@@ -62,6 +62,20 @@ export function ipv6(payload: readonly number[], h: Header6 = {}): Uint8Array {
   );
 }
 
+/** IPv6 extension headers in front of a payload, each with its number and bytes of it; the first number goes into `next`. */
+export function extended(
+  headers: readonly [number, number][],
+  protocol: number,
+  payload: readonly number[],
+): Uint8Array {
+  const chain = headers.flatMap(([, length], i) => [
+    headers[i + 1]?.[0] ?? protocol,
+    length / 8 - 1,
+    ...new Array<number>(length - 2).fill(0),
+  ]);
+  return ipv6([...chain, ...payload], { next: headers[0][0] });
+}
+
 export const udp = (payload: readonly number[], { port = 4500, length = 8 + payload.length } = {}) => [
   ...[0x30, 0x39, ...u16(port), ...u16(length), 0, 0],
   ...payload,

@@ -11,6 +11,7 @@ import {
   both,
   esp,
   ethernet,
+  extended,
   ipv4,
   ipv6,
   LOCAL4,
@@ -68,6 +69,45 @@ test("public: passes IKE, short and foreign payloads, and other protocols and po
     for (const packet of both(protocol, esp)) assert.equal(run(packet), PASS, `protocol ${protocol}`);
   assert.equal(run(ethernet(0x0806, new Array(28).fill(1))), PASS, "ARP");
   assert.equal(run(ethernet(0x8100, new Array(64).fill(1))), PASS, "VLAN");
+});
+
+test("public: looks through IPv6 extension headers in front of ESP", { skip }, () => {
+  const run = load("public");
+  for (const headers of [
+    [[0, 8]],
+    [[60, 24]],
+    [[43, 2048]],
+    [
+      [0, 8],
+      [60, 16],
+      [43, 24],
+    ],
+  ] as [number, number][][]) {
+    assert.equal(run(extended(headers, 50, esp)), TAKEN, `${headers}`);
+    assert.equal(run(extended(headers, 17, udp(esp))), TAKEN, `${headers}, in UDP`);
+    assert.equal(run(extended(headers, 17, udp(marked))), PASS, `${headers}, IKE`);
+    assert.equal(run(extended(headers, 44, esp)), PASS, `${headers}, a fragment`);
+    assert.equal(run(extended(headers, 6, esp)), PASS, `${headers}, TCP`);
+  }
+  assert.equal(
+    run(
+      extended(
+        [
+          [0, 8],
+          [60, 8],
+          [60, 8],
+          [60, 8],
+        ],
+        50,
+        esp,
+      ),
+    ),
+    PASS,
+    "too many",
+  );
+  const beyond = extended([[0, 8]], 50, esp);
+  beyond[14 + 40 + 1] = 200;
+  assert.equal(run(beyond), PASS, "a header beyond the packet");
 });
 
 test("public: passes what is for other hosts", { skip }, () => {
@@ -144,6 +184,37 @@ test("private: passes what is for this host, for many, or for another Ethernet a
   assert.equal(run(ethernet(0x0806, new Array(28).fill(1))), PASS, "ARP");
   assert.equal(run(ipv4(esp, { destination: "10.1.2.3", ihl: 4 })), PASS);
   assert.equal(run(ipv4(esp, { destination: "10.1.2.3", length: 200 })), PASS);
+});
+
+test("owned: takes IP and ARP to its own Ethernet address and to groups, whatever it is", { skip }, () => {
+  const run = load("owned");
+  const groups = [
+    [255, 255, 255, 255, 255, 255],
+    [0x33, 0x33, 0xff, 0, 0, 1],
+    [1, 0, 0x5e, 0, 0, 1],
+  ];
+  for (const mac of [MAC, ...groups])
+    for (const type of [0x0800, 0x0806, 0x86dd]) assert.equal(run(ethernet(type, [1], mac)), TAKEN);
+  for (const packet of [...both(17, udp(marked)), ...both(6, esp)]) assert.equal(run(packet), TAKEN);
+  assert.equal(
+    run(ipv4(esp, { destination: "10.1.2.3", ihl: 4 })),
+    TAKEN,
+    "the rest is for classify to judge",
+  );
+});
+
+test("owned: passes frames for other stations, VLANs, and what is not IP", { skip }, () => {
+  const run = load("owned");
+  for (const mac of [
+    [2, 0, 0, 0, 0, 9],
+    [2, 9, 0, 0, 0, 1],
+    [0, 0, 0, 0, 0, 0],
+  ])
+    for (const type of [0x0800, 0x0806, 0x86dd]) assert.equal(run(ethernet(type, [1], mac)), PASS);
+  for (const type of [0x8100, 0x88a8, 0x88cc, 0x0600, 40])
+    for (const mac of [MAC, [255, 255, 255, 255, 255, 255]])
+      assert.equal(run(ethernet(type, [1], mac)), PASS, `type ${type}`);
+  assert.equal(run(new Uint8Array(14)), PASS);
 });
 
 test("a program that the kernel refuses comes with the verifier's words", { skip }, () => {

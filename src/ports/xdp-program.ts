@@ -4,21 +4,25 @@
 //           IKE, ARP, ssh and all else goes on to the kernel.
 // private:  unicast IPv4 and IPv6 to addresses that are not this host's: what the kernel would forward. ARP, neighbour
 //           discovery, multicast and all that is for this host itself goes on to the kernel.
+// owned:    IPv4, IPv6 and ARP to this interface's Ethernet address, and to groups: Vita has the interface's addresses, and
+//           the kernel hears nothing of them. Frames for other stations, VLANs, and what is not IP (LLDP, say) stay the
+//           kernel's.
 //
 // What Vita takes goes to the AF_XDP socket of the receive queue that it came in by. Without such a socket (Vita is
 // just starting) it is dropped. Private: the kernel would forward it in the clear. Public: the kernel would answer
 // "protocol unreachable", or hand ESP-in-UDP to charon, and neither helps the peer, whose packets Vita will understand
-// in a moment.
+// in a moment. Owned: the kernel is not to hear of it at all.
 //
-// Headers that contradict themselves or the packet's length, IPv4 fragments of ESP (private: fragments are taken as
-// they are), and ESP behind IPv6 extension headers go to the kernel, which reassembles them or drops them.
+// ESP in transport mode may stand behind IPv6 extension headers: three of them are looked through. Headers that contradict
+// themselves or the packet's length, and fragments of ESP (private: fragments are taken as they are) go to the kernel,
+// which reassembles them or drops them.
 //
 // For little-endian machines, the only ones that Node.js runs on and whose NICs carry gateways.
 
 import { HELPER_MAP_LOOKUP, HELPER_REDIRECT_MAP, XDP_DROP, XDP_PASS } from "./bpf.js";
 import { BpfAssembler, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 } from "./bpf-assembler.js";
 
-export type Role = "public" | "private";
+export type Role = "public" | "private" | "owned";
 
 /** Descriptors of the maps that a program uses. */
 export interface ProgramMaps {
@@ -26,7 +30,7 @@ export interface ProgramMaps {
   readonly sockets: number;
   /** Hash: address (16 bytes, IPv4 as ::ffff:a.b.c.d) → 4 bytes that are not looked at. */
   readonly local: number;
-  /** Array with one value: the interface's Ethernet address and two bytes of zero. Used by private alone. */
+  /** Array with one value: the interface's Ethernet address and two bytes of zero. Not used by public. */
   readonly mac: number;
 }
 
@@ -36,6 +40,9 @@ const IPV6 = ETHERNET + 40;
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
 const PORT_NAT_T = 4500;
+/** Hop-by-hop options, routing, destination options: what may stand in front of ESP, and how many of them. */
+const EXTENSIONS = [0, 43, 60];
+const EXTENSION_HEADERS = 3;
 
 /** struct xdp_md */
 const context = { data: 0, dataEnd: 4, queue: 16 };
@@ -54,6 +61,34 @@ export function xdpProgram(role: Role, maps: ProgramMaps): Uint8Array {
   a.load("u32", r7, r6, context.data);
   a.load("u32", r8, r6, context.dataEnd);
   need(a, ETHERNET);
+  if (role === "owned") everything(a, maps);
+  else chosen(a, role, maps);
+  a.loadMap(r1, maps.sockets);
+  a.load("u32", r2, r6, context.queue);
+  a.alu("mov", r3, XDP_DROP);
+  a.call(HELPER_REDIRECT_MAP);
+  a.exit();
+
+  a.label("pass");
+  a.alu("mov", r0, XDP_PASS);
+  a.exit();
+  return a.assemble();
+}
+
+/** Passes frames for other stations, and what is neither IP nor ARP. */
+function everything(a: BpfAssembler, maps: ProgramMaps): void {
+  a.load("u8", r3, r7, 0);
+  a.jumpIf("&", r3, 1, "group");
+  ownEthernetAddress(a, maps);
+  a.label("group");
+  a.load("u16", r3, r7, 12);
+  for (const type of [0x0800, 0x86dd]) a.jumpIf("==", r3, network16(type), "take");
+  a.jumpIf("!=", r3, network16(0x0806), "pass");
+  a.label("take");
+}
+
+/** Passes what a role leaves to the kernel. */
+function chosen(a: BpfAssembler, role: "public" | "private", maps: ProgramMaps): void {
   if (role === "private") ownEthernetAddress(a, maps);
   a.load("u16", r3, r7, 12);
   a.jumpIf("==", r3, network16(0x0800), "ipv4");
@@ -76,16 +111,6 @@ export function xdpProgram(role: Role, maps: ProgramMaps): Uint8Array {
   a.aluRegister("mov", r2, r10).alu("add", r2, KEY);
   a.call(HELPER_MAP_LOOKUP);
   a.jumpIf(role === "private" ? "!=" : "==", r0, 0, "pass");
-  a.loadMap(r1, maps.sockets);
-  a.load("u32", r2, r6, context.queue);
-  a.alu("mov", r3, XDP_DROP);
-  a.call(HELPER_REDIRECT_MAP);
-  a.exit();
-
-  a.label("pass");
-  a.alu("mov", r0, XDP_PASS);
-  a.exit();
-  return a.assemble();
 }
 
 /** Passes packets that are shorter than `length` bytes. */
@@ -180,9 +205,23 @@ function toTransport4(a: BpfAssembler): void {
 
 function toTransport6(a: BpfAssembler): void {
   a.load("u8", r5, r7, ETHERNET + 6);
-  a.jumpIf("==", r5, PROTOCOL_ESP, "esp6");
-  a.jumpIf("!=", r5, PROTOCOL_UDP, "pass");
   a.aluRegister("mov", r9, r7).alu("add", r9, IPV6);
+  for (let header = 0; ; header++) {
+    a.jumpIf("==", r5, PROTOCOL_ESP, "esp6");
+    a.jumpIf("==", r5, PROTOCOL_UDP, "udp6");
+    if (header === EXTENSION_HEADERS) break;
+    for (const extension of EXTENSIONS) a.jumpIf("==", r5, extension, `extension.${header}`);
+    a.jump("pass");
+    a.label(`extension.${header}`);
+    a.aluRegister("mov", r2, r9).alu("add", r2, 8);
+    a.jumpIfRegister(">", r2, r8, "pass");
+    a.load("u8", r5, r9, 0).load("u8", r3, r9, 1);
+    a.alu("add", r3, 1).alu("lsh", r3, 3);
+    a.jumpIfRegister(">", r3, r4, "pass");
+    a.aluRegister("sub", r4, r3).aluRegister("add", r9, r3);
+  }
+  a.jump("pass");
+  a.label("udp6");
   espInUdp(a, "esp6");
 }
 

@@ -231,7 +231,7 @@ export function content({ test, scapy }: Suite): void {
     const [encrypted] = await scapy.encrypt(toVita, { packet: back, sequence: 1 });
     assert.deepEqual(gateway.send("public", [encrypted]).drops, { "decapsulate.drop.sa_expired": 1 });
     // And from then on packets wait for the SA that comes after it.
-    assert.deepEqual(gateway.send("private", [there]), { public: [], private: [], drops: {} });
+    assert.deepEqual(gateway.send("private", [there]).drops, {});
     assert.equal(gateway.graph.queue.count, 1);
   });
 

@@ -7,6 +7,7 @@ import { Graph, type PortPlan } from "../../src/gateway/graph.js";
 import type { AeadEngine } from "../../src/ipsec/aead.js";
 import { IpsecMbEngine } from "../../src/ipsec/aead-ipsec-mb.js";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
+import type { Binding } from "../../src/ipsec/binding.js";
 import type { Answer } from "../../src/ipsec/kernel.js";
 import { Lingering } from "../../src/ipsec/lingering.js";
 import { PseudoKernel } from "../../src/ipsec/pseudo-kernel.js";
@@ -33,15 +34,18 @@ export const NEAR6 = "2001:db8::1";
 export const FAR6 = "2001:db8::2";
 /** Ethernet addresses: the gateway's own, those of its neighbours. */
 const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 0, last);
-const OWN = { private: 1, public: 2 };
-const NEIGHBOUR = { private: 3, public: 4 };
-const INDEX = { private: 1, public: 2 };
-export type Side = "private" | "public";
+const OWN = { private: 1, public: 2, red: 5, blue: 6 };
+const NEIGHBOUR = { private: 3, public: 4, red: 7, blue: 8 };
+const INDEX = { private: 1, public: 2, red: 3, blue: 4 };
+/** Red and blue are customers: private ports with bindings, and networks of the same addresses. */
+export type Side = "private" | "public" | "red" | "blue";
 
 export interface Result {
   /** IP packets that left, without their Ethernet headers. */
   public: Uint8Array[];
   private: Uint8Array[];
+  red: Uint8Array[];
+  blue: Uint8Array[];
   /** Counters of packets that ended, as far as this run changed them. */
   drops: Record<string, number>;
 }
@@ -52,6 +56,8 @@ export interface GatewayOptions {
   privateMtu?: number;
   /** The private side is a TUN device; an Ethernet port otherwise. */
   tun?: boolean;
+  /** What the ports of the customers are bound to; none without. */
+  customers?: { red: Binding; blue: Binding };
   /** Deleted inbound SAs linger, as with the supervisor. */
   linger?: boolean;
   /** Takes packets to unresolved neighbours. */
@@ -96,6 +102,7 @@ export class TestGateway {
       spd: this.spd,
       engine: this.#engine,
       now: () => this.clock.seconds,
+      hasHost: options.tun ?? false,
       interfaces: ["public", "elsewhere"],
       ...(options.linger && { lingering: this.lingering }),
     });
@@ -113,16 +120,26 @@ export class TestGateway {
     });
     this.graph = new Graph(
       { context, sad: this.sad, spd: this.spd, aead: this.#engine, clock: this.clock, worker: 0, notifier },
-      [this.#plan("private", options.tun ? "ip" : "ethernet"), this.#plan("public", "ethernet")],
+      [
+        this.#plan("private", options.tun ? "ip" : "ethernet"),
+        this.#plan("public", "ethernet"),
+        ...this.#customers().map((side) => this.#plan(side, "ethernet")),
+      ],
     );
     this.#connect();
   }
 
+  #customers(): ("red" | "blue")[] {
+    return this.#options.customers ? ["red", "blue"] : [];
+  }
+
   #plan(side: Side, kind: "ethernet" | "ip"): PortPlan {
+    const customer = side === "red" || side === "blue";
     return {
       name: side,
-      side,
+      side: side === "public" ? "public" : "private",
       kind,
+      binding: customer ? this.#options.customers?.[side] : undefined,
       slowPath: this.#options.slowPath,
       open: (context, options) => {
         const port = new MemoryPort(context, { ...options, kind });
@@ -153,6 +170,12 @@ export class TestGateway {
       ["public", FAR6],
     ] as const)
       fib.neighbour(INDEX[side], address(text), mac(NEIGHBOUR[side]));
+    for (const side of this.#customers()) {
+      this.link(side, privateMtu);
+      fib.address(INDEX[side], address("10.1.0.1"), 16, true);
+      this.route(side, "10.1.0.0/16");
+      for (const last of [5, 7]) fib.neighbour(INDEX[side], address(`10.1.0.${last}`), mac(NEIGHBOUR[side]));
+    }
     for (const text of ["10.1.0.1/32", "192.0.2.1/32"])
       fib.route({ prefix: parsePrefix(text)!, gateway: undefined, index: 1, metric: 0, type: "local" }, true);
   }
@@ -199,7 +222,16 @@ export class TestGateway {
     const owned = this.frames.capacity - this.frames.available;
     const waiting = this.graph.held + this.graph.queue.count;
     assert.equal(owned, waiting, "every frame has been freed, but for those that wait for an SA");
-    return { public: this.#take("public"), private: this.#take("private"), drops: this.#drops() };
+    const [red, blue] = (["red", "blue"] as const).map((side) =>
+      this.#options.customers ? this.#take(side) : [],
+    );
+    return {
+      public: this.#take("public"),
+      private: this.#take("private"),
+      red,
+      blue,
+      drops: this.#drops(),
+    };
   }
 
   /** What the worker would have told the supervisor since the last call. */
@@ -236,7 +268,7 @@ export class TestGateway {
       names.forEach((name, i) => {
         const change = values[i] - seen[i];
         seen[i] = values[i];
-        if (change !== 0 && /\.(drop\.\w+|dummies|keepalives)$/.test(name))
+        if (change !== 0 && /\.(drop\.\w+|dummies|keepalives|unprotected)$/.test(name))
           drops[name] = (drops[name] ?? 0) + change;
       });
     return drops;

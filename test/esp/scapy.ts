@@ -15,7 +15,7 @@ export interface ScapySa {
   /** Key and salt. */
   key: Uint8Array;
   esn: boolean;
-  /** A scapy expression for the outer header of packets to encrypt. */
+  /** A scapy expression for the outer header of packets to encrypt; empty for transport mode. */
   outer: string;
   /** UDP ports, source and destination, where ESP is encapsulated. */
   natt?: [number, number];

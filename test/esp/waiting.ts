@@ -30,7 +30,7 @@ export function waiting({ test, scapy }: Suite): void {
   test("what meets a trap asks once, waits, and leaves in its order before what comes later", async (gateway) => {
     gateway.policy(TRAP);
     const packets = await numbered(5);
-    assert.deepEqual(gateway.send("private", packets.slice(0, 3)), { public: [], private: [], drops: {} });
+    assert.deepEqual(gateway.send("private", packets.slice(0, 3)).drops, {});
     const [request, ...more] = gateway.takeEvents();
     assert.deepEqual(more, []);
     assert.equal(request.type, WorkerEventType.acquire);

@@ -28,9 +28,10 @@ const listener: NetworkListener = {
   address(index, address, prefixLength, present) {
     told.push(`${sign(present)}address ${name(index)} ${formatAddress(address)}/${prefixLength}`);
   },
-  route({ prefix, gateway, index, metric, type }, present) {
+  route({ prefix, gateway, index, metric, type, behind }, present) {
     const via = gateway ? ` via ${formatAddress(gateway)}` : "";
-    told.push(`${sign(present)}route ${type} ${formatPrefix(prefix)}${via} ${name(index)} ${metric}`);
+    const after = present && behind ? " behind" : "";
+    told.push(`${sign(present)}route ${type} ${formatPrefix(prefix)}${via} ${name(index)} ${metric}${after}`);
   },
   neighbour(index, address, bytes) {
     told.push(`neighbour ${name(index)} ${formatAddress(address)} ${mac(bytes)}`);
@@ -73,6 +74,16 @@ step("route with source", ["route add 10.5.0.0/16 via 192.0.2.2 src 198.51.100.1
 step("address leaves with the route", ["address del 198.51.100.1/24 dev p0"]);
 step("static neighbour", ["neigh add 192.0.2.9 lladdr 02:00:00:00:00:09 dev p0"]);
 step("neighbour leaves", ["neigh del 192.0.2.9 dev p0"]);
+step("other device", [
+  "link add q0 type veth peer name q1",
+  "link set q1 up",
+  "link set q0 up",
+  "address add 192.0.2.200/24 dev q0",
+]);
+step("to the other device", ["route add 10.6.0.0/16 dev p0", "route replace 10.6.0.0/16 dev q0"]);
+step("the first device's route leaves", ["route del 192.0.2.0/24 dev p0"]);
+step("and comes back first", ["route prepend 192.0.2.0/24 dev p0 scope link src 192.0.2.1"]);
+step("other device leaves", ["link del q0"]);
 
 const index = interfaceIndex("p0");
 const address = (text: string) => parseAddress(text) as IpAddress;

@@ -76,13 +76,25 @@ static void get_spi()
 	count(status, answer.value > 0xc0000000 && answer.bytes == 0);
 }
 
+/** Those that fail are made up for with the next connection. */
+static void delete()
+{
+	vita_message(vita_sa_t) m = {};
+
+	m.body.id.src.family = m.body.id.dst.family = htole16(4);
+	m.body.id.protocol = 50;
+	count(client->call(client, VITA_DEL_SA, &m.header, vita_length(m), NULL),
+		  TRUE);
+}
+
 static void *run(void *data)
 {
+	static void (*const call[])() = { query, get_spi, delete };
 	int i;
 
 	for (i = 0; i < calls; i++)
 	{
-		i % 2 ? query() : get_spi();
+		call[i % countof(call)]();
 	}
 	return NULL;
 }

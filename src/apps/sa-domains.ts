@@ -1,0 +1,49 @@
+// Which domains of ports (ipsec/binding.ts) the packets of an inbound SA may go to: worked out once, kept by SAD slot until
+// the slot or what it says of the SA's mark changes.
+
+import type { Domains } from "../ipsec/binding.js";
+import type { Sad } from "../ipsec/sad.js";
+import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
+import { NONE } from "../memory/frames.js";
+
+const at = saSlot.at;
+const VERSION = at.version >>> 2;
+const GENERATION = at.generation >>> 2;
+
+export class SaDomains {
+  private readonly sad: Sad;
+  private readonly domains: Domains;
+  /** What the entry was worked out for: mixes slot life and version. NONE for never. */
+  private readonly stamp: Int32Array;
+  private readonly bits: Int32Array;
+
+  constructor(sad: Sad, domains: Domains) {
+    this.sad = sad;
+    this.domains = domains;
+    this.stamp = new Int32Array(sad.slotCount).fill(NONE);
+    this.bits = new Int32Array(sad.slotCount);
+  }
+
+  /** The domains as bits; 0 when no port is bound to what the SA is for. */
+  of(sa: number): number {
+    const words = this.sad.words;
+    const slot = this.sad.offset(sa) >>> 2;
+    const stamp = ((words[slot + GENERATION] << 12) ^ words[slot + VERSION]) & 0x7fffffff;
+    if (this.stamp[sa] !== stamp) this.resolve(sa, slot, stamp);
+    return this.bits[sa];
+  }
+
+  private resolve(sa: number, slot: number, stamp: number): void {
+    const { words } = this.sad;
+    const word = (field: number) => words[slot + (field >>> 2)];
+    // The mark is written once, and the flag behind it: a mark that is known is whole.
+    const known = (word(at.flags) & SaFlag.markKnown) !== 0;
+    const bits = this.domains.receiving({
+      interfaceId: word(at.interfaceId),
+      mark: known ? { value: word(at.markValue), mask: word(at.markMask) } : undefined,
+      setMark: { value: word(at.setMarkValue), mask: word(at.setMarkMask) },
+    });
+    this.stamp[sa] = stamp;
+    this.bits[sa] = bits;
+  }
+}

@@ -1,0 +1,16 @@
+// The binding of an interface (ipsec/binding.ts) from its leaves.
+
+import { type Binding, UNBOUND } from "../ipsec/binding.js";
+import type { PrivateInterface, PublicInterface } from "./model.js";
+
+/** Public interfaces are bound to nothing. */
+export function bindingOf(settings: PublicInterface | PrivateInterface): Binding {
+  if (!("if-id" in settings)) return UNBOUND;
+  const { "if-id": interfaceId, mark } = settings;
+  return {
+    interfaceId,
+    mark,
+    interfaceIdIn: settings["if-id-in"] ?? interfaceId,
+    markIn: settings["mark-in"] ?? mark,
+  };
+}

@@ -1,0 +1,80 @@
+// The supervisor's part in interfaces that Vita owns: charon's devices, and a kernel that must not listen. They outlive a
+// supervisor that is killed. The next one takes them over, or removes what its own configuration has no use for.
+
+import { readFileSync } from "node:fs";
+import type { Configuration } from "../config/datastore.js";
+import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
+import { KernelDeafness } from "./kernel-deafness.js";
+import type { Logger } from "./log.js";
+import { PuntDevice } from "./punt-device.js";
+
+interface Owned {
+  readonly settings: OwnedSettings;
+  /** Where it stands in the configuration. */
+  readonly at: string;
+  readonly isDeafened: boolean;
+}
+
+function ownedOf(configuration: Configuration): Owned[] {
+  return configuration["public-interface"].flatMap((leaves, i) => {
+    const settings = ownedSettings(leaves);
+    return settings
+      ? [{ settings, at: `/public-interface/${i}`, isDeafened: leaves.driver === "packet" }]
+      : [];
+  });
+}
+
+export class OwnedInterfaces {
+  readonly #log: Logger;
+  readonly #former: readonly Owned[];
+  readonly #owned: readonly Owned[];
+  readonly #open: { close(): void }[] = [];
+
+  /** @param former path of the configuration of an earlier run, which need not be there */
+  constructor(configuration: Configuration, former: string, log: Logger) {
+    this.#log = log;
+    this.#owned = ownedOf(configuration);
+    this.#former = readFormer(former);
+  }
+
+  /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
+  open(): void {
+    for (const { settings, at, isDeafened } of this.#owned) {
+      this.#open.push(new PuntDevice(settings, at, this.#log));
+      if (isDeafened) this.#open.push(new KernelDeafness(settings.name));
+    }
+  }
+
+  /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */
+  forgetFormer(): void {
+    const isUsed = (used: (owned: Owned) => unknown, value: unknown) =>
+      this.#owned.some((owned) => used(owned) === value);
+    for (const { settings, isDeafened } of this.#former) {
+      const { punt, name } = settings;
+      if (!isUsed((owned) => owned.settings.punt.routeTable, punt.routeTable)) PuntDevice.removeRules(punt);
+      if (!isUsed((owned) => owned.settings.punt.device, punt.device))
+        PuntDevice.removeDevice(punt, this.#log);
+      if (isDeafened && !isUsed((owned) => owned.isDeafened && owned.settings.name, name))
+        KernelDeafness.remove(name);
+    }
+  }
+
+  /** Gives the interfaces back, those of an earlier run too. The workers must have let go of the devices. */
+  close(): void {
+    for (const each of this.#open.splice(0)) each.close();
+    for (const { settings, isDeafened } of this.#former) {
+      PuntDevice.removeRules(settings.punt);
+      PuntDevice.removeDevice(settings.punt, this.#log);
+      if (isDeafened) KernelDeafness.remove(settings.name);
+    }
+  }
+}
+
+function readFormer(path: string): Owned[] {
+  try {
+    return ownedOf(JSON.parse(readFileSync(path, "utf8")) as Configuration);
+  } catch {
+    // There was none, or it was of another version, and then its interfaces are unknown.
+    return [];
+  }
+}
