@@ -115,6 +115,10 @@ export class Supervisor {
       return clock.seconds;
     };
     const lingering = new Lingering(this.#sad);
+    const lifetimes = new Lifetimes(this.#sad, now, ({ dst, ...expiry }) => {
+      const host = { address: dst, port: 0 };
+      return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
+    });
     this.#kernel = new PseudoKernel({
       sad: this.#sad,
       spd: this.#spd,
@@ -128,6 +132,7 @@ export class Supervisor {
         this.#guard?.change(request, present);
         this.#routes?.change(request, present);
       },
+      saChanged: (slot, present) => (present ? lifetimes.watch(slot) : lifetimes.forget(slot)),
     });
 
     for (let i = 0; i < configuration.workers; i++) {
@@ -150,10 +155,6 @@ export class Supervisor {
       logger: this.#log,
     });
     this.#sweeper = setInterval(() => this.#kernel.sweep(), SWEEP);
-    const lifetimes = new Lifetimes(this.#sad, now, ({ dst, ...expiry }) => {
-      const host = { address: dst, port: 0 };
-      return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
-    });
     this.#lifetimes = setInterval(() => {
       lifetimes.check();
       lingering.end();
@@ -204,7 +205,7 @@ export class Supervisor {
     this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.
-    this.#sad?.region.bytes.fill(0);
+    this.#sad?.wipe();
     this.#sad?.close();
     this.#spd?.close();
     this.#run.remove();

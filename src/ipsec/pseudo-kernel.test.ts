@@ -297,7 +297,7 @@ test(
       [{ interface: "lan0" }, /interface = lan0 .*wan0/],
       [{ hardwareOffload: "packet" }, /hw_offload/],
       [{ srcSelectors: [] }, /without traffic selectors/],
-      [{ srcSelectors: Array.from({ length: 40 }, () => net(1)) }, /41 traffic selectors/],
+      [{ srcSelectors: Array.from({ length: 50 }, () => net(1)) }, /51 traffic selectors/],
     ];
     for (const [change, reason] of refused) {
       const answer = rig.kernel.addSa({ ...base, ...change }, session);
