@@ -9,7 +9,7 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { innerMtu } from "../ipsec/encapsulate.js";
-import { foreseeOutbound } from "../ipsec/foresight.js";
+import { foreseeLong, foreseeOutbound, LONG_PACKET } from "../ipsec/foresight.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
@@ -44,6 +44,8 @@ const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
 const foresee = foreseeOutbound;
+const foreseeKey = foreseeLong;
+const LONG = LONG_PACKET;
 const MAX_BATCH = 128;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
@@ -71,6 +73,7 @@ export class Protect implements App {
 
   private readonly taken = new Int32Array(MAX_BATCH);
   private readonly guesses = new Int32Array(MAX_BATCH);
+  private readonly isLong = new Uint8Array(MAX_BATCH);
   private foreseen = 0;
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
@@ -129,8 +132,8 @@ export class Protect implements App {
 
   /** Takes packets off the link, and reads ahead what they need: their entries first, then their SAs. */
   private foresee(count: number): void {
-    const { input, taken, guesses, view, index, sad, routes, domainOf } = this;
-    const { offset, port } = this.frames;
+    const { input, taken, guesses, isLong, view, index, sad, routes, domainOf } = this;
+    const { offset, length, port } = this.frames;
     let last = 0;
     let found = 0;
     let foreseen = 0;
@@ -140,16 +143,23 @@ export class Protect implements App {
       const ip = offset[frame];
       // IPv4's destination, or IPv6's end of the source: packets that follow each other often have it in common.
       const key = view.getInt32(ip + 16);
-      if (key === last) continue;
+      if (key === last) {
+        if (found > 0 && length[frame] > LONG) isLong[found - 1] = 1;
+        continue;
+      }
       last = key;
       const entry = index.guess(view, ip, domainOf[port[frame]]);
       if (entry === NO_ENTRY) continue;
       foreseen ^= index.sa(entry);
+      isLong[found] = length[frame] > LONG ? 1 : 0;
       guesses[found++] = entry;
     }
     for (let i = 0; i < found; i++) {
       const sa = index.sa(guesses[i]);
-      if (sa !== NOWHERE) foreseen ^= foresee(sad.words, sad.offset(sa) >>> 2) ^ routes.foresee(sa);
+      if (sa === NOWHERE) continue;
+      const slot = sad.offset(sa) >>> 2;
+      foreseen ^= foresee(sad.words, slot) ^ routes.foresee(sa);
+      if (isLong[i] !== 0) foreseen ^= foreseeKey(sad.words, slot);
     }
     this.foreseen ^= foreseen;
   }

@@ -14,7 +14,7 @@ import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
-import { foreseeInbound } from "./foresight.js";
+import { foreseeInbound, foreseeLong, LONG_PACKET } from "./foresight.js";
 import { HardLimits } from "./hard-limits.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
@@ -60,6 +60,8 @@ const { transport: TRANSPORT, udpEncapsulation: IN_UDP } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
 const foresee = foreseeInbound;
+const foreseeKey = foreseeLong;
+const LONG = LONG_PACKET;
 const infer = inferHigh;
 const check = checkReplay;
 const accept = acceptReplay;
@@ -105,6 +107,7 @@ export class Decapsulate implements App {
   private readonly runStart = new Int32Array(MAX_BATCH + 1);
   private readonly runSpi = new Int32Array(MAX_BATCH);
   private readonly runSa = new Int32Array(MAX_BATCH);
+  private readonly runLong = new Uint8Array(MAX_BATCH);
   /** Those that go on to decryption. */
   private readonly batch = new Int32Array(MAX_BATCH);
   private foreseen = 0;
@@ -229,8 +232,8 @@ export class Decapsulate implements App {
 
   /** Takes packets off the link, finds the SA of each run of equal SPIs, and reads ahead what its packets need of it. */
   private find(count: number): void {
-    const { input, taken, runStart, runSpi, runSa, view, words, sad } = this;
-    const { offset } = this.frames;
+    const { input, taken, runStart, runSpi, runSa, runLong, view, words, sad } = this;
+    const { offset, length } = this.frames;
     let runs = 0;
     let last = 0;
     let foreseen = 0;
@@ -238,16 +241,24 @@ export class Decapsulate implements App {
       const frame = input.receive();
       taken[i] = frame;
       const spi = view.getInt32(offset[frame]);
-      if (spi === last && i !== 0) continue;
+      if (spi === last && i !== 0) {
+        if (length[frame] > LONG) runLong[runs - 1] = 1;
+        continue;
+      }
       last = spi;
       foreseen ^= sad.foreseeIndex(spi);
       runStart[runs] = i;
+      runLong[runs] = length[frame] > LONG ? 1 : 0;
       runSpi[runs++] = spi;
     }
     runStart[runs] = count;
     for (let run = 0; run < runs; run++) runSa[run] = sad.lookup(runSpi[run] >>> 0);
-    for (let run = 0; run < runs; run++)
-      if (runSa[run] !== NO_SA) foreseen ^= foresee(words, sad.offset(runSa[run]) >>> 2);
+    for (let run = 0; run < runs; run++) {
+      if (runSa[run] === NO_SA) continue;
+      const slot = sad.offset(runSa[run]) >>> 2;
+      foreseen ^= foresee(words, slot);
+      if (runLong[run] !== 0) foreseen ^= foreseeKey(words, slot);
+    }
     this.foreseen ^= foreseen;
   }
 

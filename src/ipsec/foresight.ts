@@ -36,3 +36,13 @@ export function foreseeOutbound(words: Uint32Array, slot: number): number {
 export function foreseeInbound(words: Uint32Array, slot: number): number {
   return foreseeOutbound(words, slot) ^ words[slot + SELECTORS];
 }
+
+/** Bytes of a packet from which on it is long. */
+export const LONG_PACKET = 256;
+
+/** Reads the powers of the hash key that a long packet needs besides. */
+export function foreseeLong(words: Uint32Array, slot: number): number {
+  let foreseen = 0;
+  for (let i = slot + ROUND_KEYS + 3 * LINE; i < slot + HASH_KEYS; i += LINE) foreseen ^= words[i];
+  return foreseen;
+}
