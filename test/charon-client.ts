@@ -29,6 +29,9 @@ import {
 
 export type Answer<C extends Call> = C extends "hello" ? HelloAnswer : CallAnswer;
 
+/** A call and what it carries. */
+export type AnyCall = { [C in Exclude<Call, "hello">]: { call: C; body: Bodies[C] } }[Exclude<Call, "hello">];
+
 export class CharonClient {
   readonly session: bigint;
   /** Events that arrived while answers were waited for. */
@@ -87,6 +90,36 @@ export class CharonClient {
       const answer = this.#match(await this.next(timeout), call, id);
       if (answer !== undefined) return answer;
     }
+  }
+
+  /**
+   * Makes many calls, up to `window` of them ahead of their answers, and blocks this thread. Answers come in the order of
+   * the calls.
+   * @param answered gets each answer, with the milliseconds since the one before
+   */
+  pipeline(
+    calls: Iterable<AnyCall>,
+    window: number,
+    answered: (answer: CallAnswer, call: AnyCall, gap: number) => void,
+    timeout = 5000,
+  ): void {
+    const waiting: { call: AnyCall; id: number }[] = [];
+    let last = performance.now();
+    const take = () => {
+      const { call, id } = waiting[0];
+      if (poll(this.#poll, 1, timeout) === 0) throw new Error(`${call.call}: no answer within ${timeout} ms`);
+      const answer = this.#match(this.#read(), call.call, id);
+      if (answer === undefined) return;
+      waiting.shift();
+      const now = performance.now();
+      answered(answer as CallAnswer, call, now - last);
+      last = now;
+    };
+    for (const call of calls) {
+      waiting.push({ call, id: this.send<Call>(call.call, call.body) });
+      while (waiting.length >= window) take();
+    }
+    while (waiting.length > 0) take();
   }
 
   /** The next message; `undefined` when the service has closed the connection. */

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SaFlag, saSlot } from "../src/ipsec/sad-layout.js";
+import { SaFlag, trafficOf } from "../src/ipsec/sad-layout.js";
 import type { SaOptions } from "../src/ipsec/testing/requests.js";
 import { FAR, NEAR, TestGateway } from "./esp/gateway.js";
 
@@ -126,8 +126,8 @@ test("time: too old an SA carries nothing, though no supervisor says so", () =>
 
 test("what other workers have carried counts", () =>
   withTunnel(lifetime({ packets: 100 }), {}, ({ near, send }) => {
-    const lane = (near.sad.offset(0) + saSlot.at.packets) >>> 3;
-    new Float64Array(near.sad.words.buffer as ArrayBuffer)[lane + 3] = 95;
+    const lane = (near.sad.offset(0) + trafficOf(3)) >>> 3;
+    new Float64Array(near.sad.words.buffer as ArrayBuffer)[lane] = 95;
     assert.equal(send(20).sent, 5);
   }));
 

@@ -10,6 +10,7 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { innerMtu } from "../ipsec/encapsulate.js";
+import { foreseeLong, foreseeOutbound, LONG_PACKET } from "../ipsec/foresight.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
@@ -47,6 +48,10 @@ const ASTRAY = -2;
 const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
+const foresee = foreseeOutbound;
+const foreseeKey = foreseeLong;
+const LONG = LONG_PACKET;
+const MAX_BATCH = 128;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const NARROW = NARROWED;
 const portOf = transportPort;
@@ -83,6 +88,11 @@ export class Protect implements App {
   private readonly domainOf: Uint8Array;
   private readonly isHost: Uint8Array;
   private readonly isPublic: Uint8Array;
+
+  private readonly taken = new Int32Array(MAX_BATCH);
+  private readonly guesses = new Int32Array(MAX_BATCH);
+  private readonly isLong = new Uint8Array(MAX_BATCH);
+  private foreseen = 0;
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
   private entry = NO_ENTRY;
@@ -128,20 +138,60 @@ export class Protect implements App {
   }
 
   readonly push = (): void => {
-    const { input, output, index } = this;
+    const { input, output, index, taken } = this;
     // Policies, routes and end points may have changed since the last time.
     this.entry = NO_ENTRY;
     if (index.changes !== this.seen) {
       this.seen = index.changes;
       this.queue.release(this.lookAgain);
     }
-    for (let n = input.readable; n > 0; n--) {
-      const frame = input.receive();
-      const verdict = this.protect(frame);
-      if (verdict === GOES_ON) output.transmit(frame);
-      else if (verdict === WAITS) this.wait(frame);
+    let waiting = input.readable;
+    while (waiting > 0) {
+      const count = waiting > MAX_BATCH ? MAX_BATCH : waiting;
+      waiting -= count;
+      this.foresee(count);
+      for (let i = 0; i < count; i++) {
+        const frame = taken[i];
+        const verdict = this.protect(frame);
+        if (verdict === GOES_ON) output.transmit(frame);
+        else if (verdict === WAITS) this.wait(frame);
+      }
     }
   };
+
+  /** Takes packets off the link, and reads ahead what they need: their entries first, then their SAs. */
+  private foresee(count: number): void {
+    const { input, taken, guesses, isLong, view, index, sad, routes, domainOf } = this;
+    const { offset, length, port } = this.frames;
+    let last = 0;
+    let found = 0;
+    let foreseen = 0;
+    for (let i = 0; i < count; i++) {
+      const frame = input.receive();
+      taken[i] = frame;
+      const ip = offset[frame];
+      // IPv4's destination, or IPv6's end of the source: packets that follow each other often have it in common.
+      const key = view.getInt32(ip + 16);
+      if (key === last) {
+        if (found > 0 && length[frame] > LONG) isLong[found - 1] = 1;
+        continue;
+      }
+      last = key;
+      const entry = index.guess(view, ip, domainOf[port[frame]]);
+      if (entry === NO_ENTRY) continue;
+      foreseen ^= index.sa(entry);
+      isLong[found] = length[frame] > LONG ? 1 : 0;
+      guesses[found++] = entry;
+    }
+    for (let i = 0; i < found; i++) {
+      const sa = index.sa(guesses[i]);
+      if (sa < 0) continue;
+      const slot = sad.offset(sa) >>> 2;
+      foreseen ^= foresee(sad.words, slot) ^ routes.foresee(sa);
+      if (isLong[i] !== 0) foreseen ^= foreseeKey(sad.words, slot);
+    }
+    this.foreseen ^= foreseen;
+  }
 
   /** For packets that wait. @returns the entry for whose SA this one still waits, or what became of it */
   private readonly lookAgain = (frame: number): number => {

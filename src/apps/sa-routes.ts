@@ -9,47 +9,51 @@ import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 const at = saSlot.at;
 const FLAGS = at.flags >>> 2;
 const VERSION = at.version >>> 2;
-const GENERATION = at.generation >>> 2;
 const DST = at.dst;
+const PORT = 1;
+const HOP = 2;
 
 export class SaRoutes {
   private readonly sad: Sad;
   private readonly fib: Fib;
-  /** What the entry was looked up for: mixes slot life and version of the end points. NONE for never. */
-  private readonly stamp: Int32Array;
-  private readonly ports: Int32Array;
-  private readonly hops: Int32Array;
+  /**
+   * Four numbers a slot: the version of the end points that was looked up, NONE for never; port; next hop; nothing.
+   */
+  private readonly entries: Int32Array;
   private fibGeneration = NONE;
 
   constructor(sad: Sad, fib: Fib) {
     this.sad = sad;
     this.fib = fib;
-    this.stamp = new Int32Array(sad.slotCount).fill(NONE);
-    this.ports = new Int32Array(sad.slotCount);
-    this.hops = new Int32Array(sad.slotCount);
+    this.entries = new Int32Array(4 * sad.slotCount).fill(NONE);
   }
 
   /** Port towards the SA's far end, or NONE without a route. */
   port(sa: number): number {
     this.refresh(sa);
-    return this.ports[sa];
+    return this.entries[4 * sa + PORT];
   }
 
   /** Next hop towards the SA's far end, or NONE. */
   hop(sa: number): number {
     this.refresh(sa);
-    return this.hops[sa];
+    return this.entries[4 * sa + HOP];
+  }
+
+  /** Reads what will be asked for. @returns nothing of interest */
+  foresee(sa: number): number {
+    return this.entries[4 * sa];
   }
 
   private refresh(sa: number): void {
     if (this.fib.generation !== this.fibGeneration) {
-      this.stamp.fill(NONE);
+      this.entries.fill(NONE);
       this.fibGeneration = this.fib.generation;
     }
     const words = this.sad.words;
     const slot = this.sad.offset(sa) >>> 2;
-    const stamp = ((words[slot + GENERATION] << 12) ^ words[slot + VERSION]) & 0x7fffffff;
-    if (this.stamp[sa] !== stamp) this.resolve(sa, slot, stamp);
+    const stamp = words[slot + VERSION] & 0x7fffffff;
+    if (this.entries[4 * sa] !== stamp) this.resolve(sa, slot, stamp);
   }
 
   private resolve(sa: number, slot: number, stamp: number): void {
@@ -58,13 +62,13 @@ export class SaRoutes {
     const dst = slot * 4 + DST;
     const isIpv6 = (words[slot + FLAGS] & SaFlag.outerIpv6) !== 0;
     const route = isIpv6 ? fib.route6(view, dst) : fib.route4(view.getUint32(dst));
-    this.stamp[sa] = stamp;
+    this.entries[4 * sa] = stamp;
     if (route === UNREACHABLE || route === LOCAL) {
-      this.ports[sa] = NONE;
-      this.hops[sa] = NONE;
+      this.entries[4 * sa + PORT] = NONE;
+      this.entries[4 * sa + HOP] = NONE;
       return;
     }
-    this.ports[sa] = fib.routePort(route);
-    this.hops[sa] = isIpv6 ? fib.hop6(route, view, dst) : fib.hop4(route, view.getUint32(dst));
+    this.entries[4 * sa + PORT] = fib.routePort(route);
+    this.entries[4 * sa + HOP] = isIpv6 ? fib.hop6(route, view, dst) : fib.hop4(route, view.getUint32(dst));
   }
 }

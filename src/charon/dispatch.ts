@@ -64,21 +64,21 @@ function ask(kernel: Kernel, request: KernelRequest, session: bigint): Result {
       }
       return kernel.addSa(request.body, session);
     case "update_sa":
-      return kernel.updateSa(request.body);
+      return kernel.updateSa(request.body, session);
     case "query_sa":
       return kernel.querySa(request.body.id);
     case "del_sa":
-      return kernel.deleteSa(request.body.id);
+      return kernel.deleteSa(request.body.id, session);
     case "flush_sas":
-      return kernel.flushSas();
+      return kernel.flushSas(session);
     case "add_policy":
       return kernel.addPolicy(request.body, session);
     case "query_policy":
       return kernel.queryPolicy(request.body);
     case "del_policy":
-      return kernel.deletePolicy(request.body);
+      return kernel.deletePolicy(request.body, session);
     case "flush_policies":
-      return kernel.flushPolicies();
+      return kernel.flushPolicies(session);
   }
 }
 

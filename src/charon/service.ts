@@ -34,6 +34,7 @@ import { DecodeError, decodeRequest, VersionError } from "./decode.js";
 import { answerWith, dispatch, type KernelRequest } from "./dispatch.js";
 import { encodeAnswer, encodeEvent, encodeHelloAnswer, encodeRefusal, MessageBuffer } from "./encode.js";
 import {
+  ANSWER,
   type CallAnswer,
   CallType,
   type Event,
@@ -242,6 +243,7 @@ export class CharonService {
 
   #welcome(fd: number): void {
     const peer = peerOf(fd);
+    this.#makeRoom(peer);
     const objection = this.#objectionTo(peer);
     if (objection !== undefined) {
       this.#log.warn(`refused a connection of process ${peer.pid}, user id ${peer.uid}: ${objection}`);
@@ -251,6 +253,15 @@ export class CharonService {
     const name = `process ${peer.pid}`;
     this.#connections.add({ fd, peer, name, session: undefined, clockOffset: 0n, malformed: 0 });
     this.#changed = true;
+  }
+
+  /** Connections on which nobody has said hello shall not keep charon out: the oldest of them goes when there are too many. */
+  #makeRoom(peer: Peer): void {
+    if (this.#connections.size < CONNECTIONS_MAX) return;
+    const silent = [...this.#connections].find(({ session }) => session === undefined);
+    if (!silent) return;
+    this.#log.warn(`${silent.name}: closed without a hello, to make room for process ${peer.pid}`);
+    this.#disconnect(silent);
   }
 
   #objectionTo(peer: Peer): string | undefined {
@@ -404,8 +415,9 @@ export class CharonService {
       const view = new DataView(bytes.buffer, bytes.byteOffset);
       const id = view.getUint32(offset.id, true);
       const type = view.getUint16(offset.type, true);
+      // The answer's type is the message's with ANSWER set: also a message that claims to be an answer already.
       const length =
-        type === CallType.hello
+        (type & ~ANSWER) === CallType.hello
           ? encodeHelloAnswer(this.#output, helloRefusal(id, error.message))
           : encodeRefusal(this.#output, type, id, Status.failed, error.message);
       this.#reply(connection, length);

@@ -48,8 +48,8 @@ test("what is left out has its default", () => {
   assert.equal(configuration.workers, 1);
   assert.deepEqual(configuration.limits, {
     "orphan-seconds": 180,
-    sas: 4096,
-    policies: 16384,
+    sas: 65_536,
+    policies: 131_072,
     frames: 16384,
   });
   assert.equal(configuration["public-interface"][0].driver, "xdp");
@@ -171,7 +171,7 @@ const wrong: [unknown, RegExp][] = [
     /^\/transport-route-table: 221 is already at \/route-table$/,
   ],
   [{ ...minimal, limits: { sas: 1.5 } }, /^\/limits\/sas: 1.5 is not a whole number$/],
-  [{ ...minimal, limits: { sas: 1e9 } }, /^\/limits\/sas: 1000000000 is more than 131072$/],
+  [{ ...minimal, limits: { sas: 1e9 } }, /^\/limits\/sas: 1000000000 is more than 524288$/],
 ];
 
 for (const [document, expected] of wrong)

@@ -75,9 +75,9 @@ export const configurationModel = z
         /** Seconds for which the SAs and policies of a charon that went away are kept. */
         "orphan-seconds": count(1, 86_400).default(180),
         /** Security associations, both directions counted. */
-        sas: count(2, 131_072).default(4096),
+        sas: count(2, 524_288).default(65_536),
         /** Policy entries. */
-        policies: count(2, 524_288).default(16_384),
+        policies: count(2, 1_048_576).default(131_072),
         /** Frames of packet memory a worker has, 2 KiB each. */
         frames: count(1024, 262_144).default(16_384),
       })

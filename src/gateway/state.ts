@@ -134,9 +134,9 @@ function readCounters(run: RunDirectory, workers: number): Record<string, number
 function readSas(sad: Sad): SaReport[] {
   const clock = new MonotonicClock();
   const sas: SaReport[] = [];
-  for (let slot = 0; slot < sad.slotCount; slot++) {
+  for (let slot = 0; slot < sad.used; slot++) {
     const state = sad.state(slot);
-    if (state === SaState.free) continue;
+    if (state === SaState.free || state === SaState.extension) continue;
     const base = sad.offset(slot);
     const word = (field: number) => sad.words[(base + field) >>> 2];
     const flags = word(at.flags);
@@ -145,9 +145,11 @@ function readSas(sad: Sad): SaReport[] {
     const { src, dst } = readEndPoints(sad, slot);
     const end = ({ address, port }: typeof src) =>
       udp ? `${formatAddress(address)}[${port}]` : formatAddress(address);
+    const counts = word(at.selectorCounts);
+    const sources = counts & 0xffff;
     const selectors = (first: number, count: number) =>
       Array.from({ length: count }, (_, i) =>
-        formatSelector(readSelector(sad.region, base + at.selectors + (first + i) * SELECTOR_SIZE)),
+        formatSelector(readSelector(sad.region, 4 * word(at.selectorsAt) + (first + i) * SELECTOR_SIZE)),
       );
     const limits = (kind: number): [number, number] => [
       sad.view.getFloat64(base + at.limits + 16 * kind, true),
@@ -179,8 +181,8 @@ function readSas(sad: Sad): SaReport[] {
       esn: (flags & SaFlag.extendedSequenceNumbers) !== 0,
       udpEncapsulation: udp,
       replayWindow: word(at.replayWindow),
-      srcSelectors: selectors(0, word(at.srcSelectors)),
-      dstSelectors: selectors(word(at.srcSelectors), word(at.dstSelectors)),
+      srcSelectors: selectors(0, sources),
+      dstSelectors: selectors(sources, counts >>> 16),
       ...saTotals(sad, slot),
       sequence: String(sequence),
       limits: { seconds: limits(0), bytes: limits(1), packets: limits(2) },

@@ -120,6 +120,10 @@ export class Supervisor {
       return clock.seconds;
     };
     const lingering = new Lingering(this.#sad);
+    const lifetimes = new Lifetimes(this.#sad, now, ({ dst, ...expiry }) => {
+      const host = { address: dst, port: 0 };
+      return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
+    });
     this.#kernel = new PseudoKernel({
       sad: this.#sad,
       spd: this.#spd,
@@ -134,6 +138,7 @@ export class Supervisor {
         this.#routes?.change(request, present);
         this.#events?.policyChanged(request);
       },
+      saChanged: (slot, present) => (present ? lifetimes.watch(slot) : lifetimes.forget(slot)),
     });
     this.#events = new WorkerEvents(this.#run.eventPipe, {
       sad: this.#sad,
@@ -170,10 +175,6 @@ export class Supervisor {
       logger: this.#log,
     });
     this.#sweeper = setInterval(() => this.#kernel.sweep(), SWEEP);
-    const lifetimes = new Lifetimes(this.#sad, now, ({ dst, ...expiry }) => {
-      const host = { address: dst, port: 0 };
-      return (this.#service?.sendEvent({ event: "expire", ...expiry, dst: host }) ?? 0) > 0;
-    });
     this.#lifetimes = setInterval(() => {
       lifetimes.check();
       lingering.end();
@@ -226,7 +227,7 @@ export class Supervisor {
     this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.
-    this.#sad?.region.bytes.fill(0);
+    this.#sad?.wipe();
     this.#sad?.close();
     this.#spd?.close();
     this.#run.remove();

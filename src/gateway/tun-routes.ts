@@ -15,18 +15,21 @@
 // A device that is bound to an interface id or a mark gets no routes: as with an xfrm interface, the operator lays them.
 
 import { execFileSync } from "node:child_process";
+import { networkInterfaces } from "node:os";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import { type Binding, Domains } from "../ipsec/binding.js";
 import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
+import { interfaceIndex } from "../native/libc.js";
 import {
   compareAddresses,
-  formatAddress,
   formatPrefix,
   type IpAddress,
+  type Prefix,
   parseAddress,
   rangeToPrefixes,
 } from "../net/address.js";
+import { RouteSocket } from "../ports/route-socket.js";
 import { createTun, deleteTun } from "../ports/tun.js";
 import { type Logger, messageOf } from "./log.js";
 
@@ -38,10 +41,22 @@ interface Wanted {
   /** What it is known by: several policies may want the same. */
   readonly key: string;
   readonly family: Family;
-  /** Arguments of `ip` that lay it, and take it away. */
-  readonly add: readonly string[];
-  readonly remove: readonly string[];
+  readonly route?: Route;
+  /** Arguments of `ip rule add` and `del`. */
+  readonly rule?: readonly string[];
 }
+
+interface Route {
+  readonly prefix: Prefix;
+  readonly table: number;
+  /** Back to the main table, not to the device. */
+  readonly isThrow: boolean;
+  /** Address that the host speaks from on it. */
+  readonly source?: IpAddress | undefined;
+}
+
+/** Milliseconds for which the host's addresses are believed to stay. */
+const ADDRESSES_STAY = 1000;
 
 export interface TunRoutesOptions {
   device: string;
@@ -61,22 +76,21 @@ export interface TunRoutesOptions {
 
 export class TunRoutes {
   readonly #options: TunRoutesOptions;
-  readonly #table: string;
-  readonly #transportTable: string;
+  readonly #socket = new RouteSocket();
   readonly #counts = new Map<string, number>();
   readonly #isBound: boolean;
+  #addresses: IpAddress[] = [];
+  #addressesRead = Number.NEGATIVE_INFINITY;
 
   /** Makes the device, or takes over the one that an earlier run left, and the first rule. */
   constructor(options: TunRoutesOptions) {
     this.#options = options;
-    this.#table = String(options.table);
-    this.#transportTable = String(options.transportTable);
     this.#isBound = new Domains([options]).count > 1;
     createTun(options.device, options.mtu);
     ip("link", "set", options.device, "up");
     if (!options.keep) this.#clear();
-    for (const family of families)
-      this.#add(family, ["rule", "add", "pref", this.#table, "lookup", this.#table]);
+    const table = String(options.table);
+    for (const family of families) this.#addRule(family, ["pref", table, "lookup", table]);
   }
 
   /** A policy came or went. */
@@ -95,23 +109,15 @@ export class TunRoutes {
       else this.#unwant(each);
   }
 
-  #want({ key, family, add }: Wanted): void {
+  #want({ key, family, route, rule }: Wanted): void {
     const count = this.#counts.get(key) ?? 0;
     this.#counts.set(key, count + 1);
     if (count > 0) return;
-    this.#add(family, add);
+    if (route) this.#changeRoute(route, true);
+    if (rule) this.#addRule(family, rule);
   }
 
-  #add(family: Family, words: readonly string[]): void {
-    try {
-      ip(family, ...words);
-    } catch (error) {
-      if (messageOf(error).includes("File exists")) return;
-      this.#options.log.warn(`ip ${family} ${words.join(" ")}: ${messageOf(error)}`);
-    }
-  }
-
-  #unwant({ key, family, remove }: Wanted): void {
+  #unwant({ key, family, route, rule }: Wanted): void {
     const count = this.#counts.get(key);
     if (count === undefined) return;
     if (count > 1) {
@@ -119,44 +125,53 @@ export class TunRoutes {
       return;
     }
     this.#counts.delete(key);
-    this.#quietly(family, ...remove);
+    if (route) this.#changeRoute(route, false);
+    if (rule) this.#quietly(family, "rule", "del", ...rule);
   }
 
-  #route(family: Family, table: string, destination: string, words: readonly string[]): Wanted {
-    const route = [...words, "table", table];
-    return {
-      key: `route ${destination} ${table}`,
-      family,
-      add: ["route", "replace", ...route],
-      remove: ["route", "del", ...route],
-    };
+  #addRule(family: Family, words: readonly string[]): void {
+    try {
+      ip(family, "rule", "add", ...words);
+    } catch (error) {
+      if (messageOf(error).includes("File exists")) return;
+      this.#options.log.warn(`ip ${family} rule add ${words.join(" ")}: ${messageOf(error)}`);
+    }
+  }
+
+  #changeRoute({ prefix, table, isThrow, source }: Route, present: boolean): void {
+    try {
+      const index = isThrow ? undefined : interfaceIndex(this.#options.device);
+      this.#socket.change({ prefix, table, interfaceIndex: index, source }, present);
+    } catch (error) {
+      // A route that is not there any more went with its interface.
+      if (present) this.#options.log.warn(messageOf(error));
+    }
+  }
+
+  #route(family: Family, route: Route): Wanted {
+    const { prefix, table, isThrow } = route;
+    return { key: `route ${isThrow ? "throw " : ""}${formatPrefix(prefix)} ${table}`, family, route };
   }
 
   #forTunnel({ id, dst }: PolicyRequest): Wanted[] {
     const { from, to } = id.dstSelector;
+    const { table } = this.#options;
     const family = familyOf(from);
     const source = this.#localAddressIn(id.srcSelector.from, id.srcSelector.to);
     const wanted = this.#pastForIke(family);
-    for (const prefix of rangeToPrefixes(from, to)) {
-      const text = formatPrefix(prefix);
-      wanted.push(this.#route(family, this.#table, text, this.#toDevice(text, source)));
-    }
+    for (const prefix of rangeToPrefixes(from, to))
+      wanted.push(this.#route(family, { prefix, table, isThrow: false, source }));
     const far = dst.address;
     if (far.length === from.length && compareAddresses(far, from) >= 0 && compareAddresses(far, to) <= 0) {
-      const prefix = `${formatAddress(far)}/${far.length * 8}`;
-      wanted.push(this.#route(family, this.#table, `throw ${prefix}`, ["throw", prefix]));
+      const prefix = { address: far, length: far.length * 8 };
+      wanted.push(this.#route(family, { prefix, table, isThrow: true }));
     }
     return wanted;
   }
 
-  #toDevice(prefix: string, source: string | undefined): string[] {
-    return [prefix, "dev", this.#options.device, ...(source ? ["src", source] : [])];
-  }
-
   #rule(family: Family, priority: number, ...words: string[]): Wanted {
-    const text = ["pref", String(priority), ...words];
-    const add = ["rule", "add", ...text];
-    return { key: `${family} ${text.join(" ")}`, family, add, remove: ["rule", "del", ...text] };
+    const rule = ["pref", String(priority), ...words];
+    return { key: `${family} ${rule.join(" ")}`, family, rule };
   }
 
   /** The exceptions for IKE: they must stand before the rules and routes that would divert it. */
@@ -173,30 +188,29 @@ export class TunRoutes {
     const { srcSelector, dstSelector } = id;
     const family = familyOf(dstSelector.from);
     const source = this.#localAddressIn(srcSelector.from, srcSelector.to);
+    const { table, transportTable } = this.#options;
     const wanted = this.#pastForIke(family);
     for (const prefix of rangeToPrefixes(dstSelector.from, dstSelector.to)) {
       const text = formatPrefix(prefix);
-      wanted.push(this.#route(family, this.#transportTable, text, this.#toDevice(text, source)));
+      wanted.push(this.#route(family, { prefix, table: transportTable, isThrow: false, source }));
       const match = transportMatch(srcSelector, dstSelector);
-      wanted.push(
-        this.#rule(family, this.#options.table, "to", text, ...match, "lookup", this.#transportTable),
-      );
+      wanted.push(this.#rule(family, table, "to", text, ...match, "lookup", String(transportTable)));
     }
     return wanted;
   }
 
   /** An address of this host that may speak into the tunnel. */
-  #localAddressIn(from: IpAddress, to: IpAddress): string | undefined {
-    const interfaces = JSON.parse(ip("-j", familyOf(from), "addr", "show", "scope", "global") || "[]") as {
-      addr_info?: { local?: string }[];
-    }[];
-    for (const { addr_info } of interfaces)
-      for (const { local } of addr_info ?? []) {
-        const address = local === undefined ? undefined : parseAddress(local);
-        if (address && compareAddresses(address, from) >= 0 && compareAddresses(address, to) <= 0)
-          return local;
-      }
-    return undefined;
+  #localAddressIn(from: IpAddress, to: IpAddress): IpAddress | undefined {
+    if (performance.now() - this.#addressesRead > ADDRESSES_STAY) {
+      this.#addresses = localAddresses();
+      this.#addressesRead = performance.now();
+    }
+    return this.#addresses.find(
+      (address) =>
+        address.length === from.length &&
+        compareAddresses(address, from) >= 0 &&
+        compareAddresses(address, to) <= 0,
+    );
   }
 
   #quietly(...args: string[]): boolean {
@@ -228,6 +242,7 @@ export class TunRoutes {
 
   /** Removes rules, routes and device. */
   close(): void {
+    this.#socket.close();
     this.#clear();
     try {
       deleteTun(this.#options.device);
@@ -235,6 +250,15 @@ export class TunRoutes {
       this.#options.log.warn(messageOf(error));
     }
   }
+}
+
+/** Addresses of this host that are good beyond their link. */
+function localAddresses(): IpAddress[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal, scopeid }) => !internal && !scopeid)
+    .map(({ address }) => parseAddress(address))
+    .filter((address) => address !== undefined);
 }
 
 /** A rule as `ip -j rule` tells it. */

@@ -4,7 +4,19 @@ import type { AddSaRequest, Limit } from "./kernel.js";
 import { writeEndPoints } from "./outer-header.js";
 import { replayMask } from "./replay.js";
 import type { Sad } from "./sad.js";
-import { MAX_REPLAY_WINDOW, MAX_SELECTORS, SaFlag, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
+import {
+  INLINE_RING_BITS,
+  INLINE_SELECTORS,
+  MAX_REPLAY_WINDOW,
+  MAX_SELECTORS,
+  MAX_SELECTORS_BESIDE_RING,
+  REPLAY_RING_BITS,
+  SaFlag,
+  SELECTOR_SIZE,
+  SMALL_RING_BITS,
+  saExtension,
+  saSlot,
+} from "./sad-layout.js";
 import { hasTransport, writeSelector } from "./selectors.js";
 import { encryptionName } from "./transforms.js";
 
@@ -57,8 +69,9 @@ export function refuseSa(request: AddSaRequest, hasHost: boolean): string | unde
   if (request.replayWindow > MAX_REPLAY_WINDOW)
     return `replay_window ${request.replayWindow} is too large: set it to ${MAX_REPLAY_WINDOW} or less`;
   if (srcSelectors.length === 0 || dstSelectors.length === 0) return "an SA without traffic selectors";
-  if (srcSelectors.length + dstSelectors.length > MAX_SELECTORS)
-    return `${srcSelectors.length + dstSelectors.length} traffic selectors, an SA has room for ${MAX_SELECTORS}`;
+  const room = ringBits(request) > INLINE_RING_BITS ? MAX_SELECTORS_BESIDE_RING : MAX_SELECTORS;
+  if (srcSelectors.length + dstSelectors.length > room)
+    return `${srcSelectors.length + dstSelectors.length} traffic selectors, an SA has room for ${room}`;
   return undefined;
 }
 
@@ -74,6 +87,28 @@ export interface Installation {
   now: number;
   /** Counts installations. */
   order: number;
+  /** Slot for what `needsExtension` said has no room, -1 for none. */
+  extension: number;
+}
+
+/** Has the SA no room in one slot? */
+export function needsExtension(request: AddSaRequest): boolean {
+  return (
+    request.srcSelectors.length + request.dstSelectors.length > INLINE_SELECTORS ||
+    ringBits(request) > INLINE_RING_BITS
+  );
+}
+
+/** Bits of the replay bitmap. */
+function ringBits({ inbound, replayWindow }: AddSaRequest): number {
+  return inbound ? 32 * (replayMask(replayWindow) + 1) : 0;
+}
+
+/** Where in the file the replay bitmap is. @param more where the extension is */
+function ringAt(request: AddSaRequest, base: number, more: number): number {
+  const bits = ringBits(request);
+  if (bits <= SMALL_RING_BITS) return base + at.smallRing;
+  return bits <= INLINE_RING_BITS ? base + at.ring : more + saExtension.at.content;
 }
 
 /** Fills a slot that no worker uses. The caller expands the key and publishes the slot. */
@@ -81,9 +116,10 @@ export function fillSlot(
   sad: Sad,
   slot: number,
   request: AddSaRequest,
-  { session, now, order }: Installation,
+  { session, now, order, extension }: Installation,
 ): void {
   const base = sad.offset(slot);
+  const more = extension < 0 ? 0 : sad.offset(extension);
   const { view, words } = sad;
   const { bytes } = sad.region;
   const set = (field: number, value: number) => {
@@ -94,6 +130,7 @@ export function fillSlot(
   const limits = [lifetime.time, lifetime.bytes, lifetime.packets];
   const keyLength = encryptionKey.length - SALT_BYTES;
   set(at.spi, id.spi);
+  set(at.extension, extension + 1);
   set(
     at.flags,
     (request.inbound ? SaFlag.inbound : 0) |
@@ -116,7 +153,8 @@ export function fillSlot(
     encryptionKey.subarray(keyLength).reduce((salt, byte) => ((salt << 8) | byte) >>> 0, 0),
   );
   set(at.replayWindow, request.inbound ? request.replayWindow : 0);
-  set(at.replayMask, replayMask(request.replayWindow));
+  set(at.replayMask, request.inbound ? replayMask(request.replayWindow) : 0);
+  set(at.ringAt, ringAt(request, base, more) >>> 2);
   set(at.encryption, request.encryption);
   set(at.protocol, id.protocol);
   set(at.mode, request.mode);
@@ -134,9 +172,12 @@ export function fillSlot(
     view.setFloat64(base + at.limits + 16 * i, Number(rekey), true);
     view.setFloat64(base + at.limits + 16 * i + 8, Number(life), true);
   });
-  set(at.srcSelectors, srcSelectors.length);
-  set(at.dstSelectors, dstSelectors.length);
+  const behindRing = ringBits(request) > INLINE_RING_BITS ? REPLAY_RING_BITS / 8 : 0;
+  const selectorsAt =
+    selectors.length > INLINE_SELECTORS ? more + saExtension.at.content + behindRing : base + at.selectors;
+  set(at.selectorCounts, srcSelectors.length | (dstSelectors.length << 16));
+  set(at.selectorsAt, selectorsAt >>> 2);
   selectors.forEach((selector, i) => {
-    writeSelector(sad.region, base + at.selectors + i * SELECTOR_SIZE, selector);
+    writeSelector(sad.region, selectorsAt + i * SELECTOR_SIZE, selector);
   });
 }

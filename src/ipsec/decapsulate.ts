@@ -17,11 +17,12 @@ import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
+import { foreseeInbound, foreseeLong, LONG_PACKET } from "./foresight.js";
 import { HardLimits } from "./hard-limits.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
 import type { Sad } from "./sad.js";
-import { SaFlag, SaState, saSlot } from "./sad-layout.js";
+import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { admits } from "./selector-check.js";
 import { joinTransport, mendChecksum } from "./transport-decapsulate.js";
 import { type Notifier, silentNotifier } from "./worker-events.js";
@@ -64,6 +65,9 @@ const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
+const foresee = foreseeInbound;
+const foreseeKey = foreseeLong;
+const LONG = LONG_PACKET;
 const infer = inferHigh;
 const check = checkReplay;
 const accept = acceptReplay;
@@ -86,8 +90,6 @@ const SALT = at.salt >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 const SOURCE = at.src;
 const SOURCE_PORT = at.srcPort;
-const PACKETS = at.packets >>> 3;
-const BYTES = at.bytes >>> 3;
 
 const UDP = 17;
 const NEXT_HEADER_IPV4 = 4;
@@ -105,19 +107,27 @@ export class Decapsulate implements App {
   private readonly totals: Float64Array;
   private readonly aead: AeadBatch;
   private readonly clock: Clock;
-  private readonly worker: number;
   private readonly limits: HardLimits;
   private readonly early: EarlyPackets;
   private readonly notifier: Notifier;
   /** The second in which the key manager was last told that an SA's peer has moved, by slot. */
   private readonly told: Int32Array;
+  /** Where in a slot this worker counts, in 64-bit numbers. */
+  private readonly traffic: number;
+  /** Packets taken off the link; where among them the SPI changes, to which, and the slot of its SA. */
+  private readonly taken = new Int32Array(MAX_BATCH);
+  private readonly runStart = new Int32Array(MAX_BATCH + 1);
+  private readonly runSpi = new Int32Array(MAX_BATCH);
+  private readonly runSa = new Int32Array(MAX_BATCH);
+  private readonly runLong = new Uint8Array(MAX_BATCH);
+  /** Those that go on to decryption. */
   private readonly batch = new Int32Array(MAX_BATCH);
+  private foreseen = 0;
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
-  // The SA of the packet that was looked at last: SPI, slot, byte offset of the slot, fields, and why it cannot be used
+  // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, or TOO_EARLY), or 0.
-  private spi = 0;
   private sa = NO_SA;
   private offset = 0;
   private flags = 0;
@@ -146,7 +156,7 @@ export class Decapsulate implements App {
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
     this.aead = aead;
     this.clock = clock;
-    this.worker = worker;
+    this.traffic = trafficOf(worker) >>> 3;
     this.limits = new HardLimits(sad, clock);
     this.early = new EarlyPackets(context.frames, sad, clock, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
@@ -258,31 +268,61 @@ export class Decapsulate implements App {
   /** Counts what the SA has carried. */
   private countRun(packets: number, bytes: number): void {
     if (packets === 0) return;
-    const lane = (this.offset >>> 3) + this.worker;
-    this.totals[lane + PACKETS] += packets;
-    this.totals[lane + BYTES] += bytes;
+    const lane = (this.offset >>> 3) + this.traffic;
+    this.totals[lane] += packets;
+    this.totals[lane + 1] += bytes;
     this.words[(this.offset >>> 2) + LAST_USE] = this.clock.seconds;
     this.counters[COUNT_PACKETS] += packets;
     this.counters[COUNT_BYTES] += bytes;
   }
 
-  /** Finds SAs, asks the replay windows and sets the batch up for decryption. @returns packets in it */
-  private prepare(taken: number): number {
-    const { input, frames, view, words, batch } = this;
-    this.aead.begin(taken);
-    let count = 0;
-    for (let i = 0; i < taken; i++) {
+  /** Takes packets off the link, finds the SA of each run of equal SPIs, and reads ahead what its packets need of it. */
+  private find(count: number): void {
+    const { input, taken, runStart, runSpi, runSa, runLong, view, words, sad } = this;
+    const { offset, length } = this.frames;
+    let runs = 0;
+    let last = 0;
+    let foreseen = 0;
+    for (let i = 0; i < count; i++) {
       const frame = input.receive();
+      taken[i] = frame;
+      const spi = view.getInt32(offset[frame]);
+      if (spi === last && i !== 0) {
+        if (length[frame] > LONG) runLong[runs - 1] = 1;
+        continue;
+      }
+      last = spi;
+      foreseen ^= sad.foreseeIndex(spi);
+      runStart[runs] = i;
+      runLong[runs] = length[frame] > LONG ? 1 : 0;
+      runSpi[runs++] = spi;
+    }
+    runStart[runs] = count;
+    for (let run = 0; run < runs; run++) runSa[run] = sad.lookup(runSpi[run] >>> 0);
+    for (let run = 0; run < runs; run++) {
+      if (runSa[run] === NO_SA) continue;
+      const slot = sad.offset(runSa[run]) >>> 2;
+      foreseen ^= foresee(words, slot);
+      if (runLong[run] !== 0) foreseen ^= foreseeKey(words, slot);
+    }
+    this.foreseen ^= foreseen;
+  }
+
+  /** Finds SAs, asks the replay windows and sets the batch up for decryption. @returns packets in it */
+  private prepare(waiting: number): number {
+    const { frames, view, words, batch, taken, runStart, runSa } = this;
+    this.find(waiting);
+    this.aead.begin(waiting);
+    let count = 0;
+    let run = 0;
+    for (let i = 0; i < waiting; i++) {
+      const frame = taken[i];
+      if (i === runStart[run]) this.openSa(runSa[run++]);
       const esp = frames.offset[frame];
       const text = frames.length[frame] - OVERHEAD;
       if (text < 4 || (text & 3) !== 0) {
         this.drop(frame, COUNT["drop.too_short"]);
         continue;
-      }
-      const spi = view.getInt32(esp);
-      if (spi !== this.spi || i === 0) {
-        this.openSa(this.sad.lookup(spi >>> 0));
-        this.spi = spi;
       }
       if (this.reason !== 0) {
         if (this.reason === TOO_EARLY) this.hold(frame);
@@ -312,7 +352,7 @@ export class Decapsulate implements App {
         this.salt,
         view.getInt32(esp + 8),
         view.getInt32(esp + 12),
-        spi,
+        view.getInt32(esp),
         extended,
         high,
         low,

@@ -17,7 +17,7 @@ import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch } from "./aead.js";
 import { HardLimits } from "./hard-limits.js";
 import type { Sad } from "./sad.js";
-import { SaFlag, SaState, saSlot } from "./sad-layout.js";
+import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { reserveSequence, sequenceHigh } from "./sequence.js";
 import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
 
@@ -62,8 +62,6 @@ const OUTER = at.outer;
 const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
-const PACKETS = at.packets >>> 3;
-const BYTES = at.bytes >>> 3;
 
 const ESP = 8;
 const IV = 8;
@@ -107,7 +105,8 @@ export class Encapsulate implements App {
   private readonly totals: Float64Array;
   private readonly aead: AeadBatch;
   private readonly clock: Clock;
-  private readonly worker: number;
+  /** Where in a slot this worker counts, in 64-bit numbers. */
+  private readonly traffic: number;
   private readonly limits: HardLimits;
   /** Packets taken off the link; those that go on to encryption. */
   private readonly taken = new Int32Array(MAX_BATCH);
@@ -152,7 +151,7 @@ export class Encapsulate implements App {
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
     this.aead = aead;
     this.clock = clock;
-    this.worker = worker;
+    this.traffic = trafficOf(worker) >>> 3;
     this.transport = new TransportEncapsulate(context.frames, sad, aead);
     this.transportSa = { offset: 0, flags: 0, spi: 0, salt: 0, keyLength: 0, udpLength: 0, udpPorts: 0 };
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
@@ -240,9 +239,9 @@ export class Encapsulate implements App {
     }
     const packets = count - kept;
     if (packets > 0) {
-      const lane = (this.offset >>> 3) + this.worker;
-      this.totals[lane + PACKETS] += packets;
-      this.totals[lane + BYTES] += bytes;
+      const lane = (this.offset >>> 3) + this.traffic;
+      this.totals[lane] += packets;
+      this.totals[lane + 1] += bytes;
       this.words[slot + LAST_USE] = this.clock.seconds;
       this.counters[COUNT_PACKETS] += packets;
       this.counters[COUNT_BYTES] += bytes;

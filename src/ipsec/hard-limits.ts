@@ -7,7 +7,7 @@
 // those with one of bytes or packets (flag `volumeLimit`) also once for each packet.
 
 import type { Sad } from "./sad.js";
-import { MAX_WORKERS, SaFlag, saSlot } from "./sad-layout.js";
+import { MAX_WORKERS, SaFlag, saSlot, trafficOf } from "./sad-layout.js";
 
 const at = saSlot.at;
 const FLAGS = at.flags >>> 2;
@@ -15,9 +15,8 @@ const ADDED = at.added >>> 2;
 const LIFE_SECONDS = (at.limits >>> 3) + 1;
 const LIFE_BYTES = (at.limits >>> 3) + 3;
 const LIFE_PACKETS = (at.limits >>> 3) + 5;
-const BYTES = at.bytes >>> 3;
-const PACKETS = at.packets >>> 3;
-const LANES = MAX_WORKERS;
+/** Where each worker counts packets, and behind them bytes. */
+const LANES = Int32Array.from({ length: MAX_WORKERS }, (_, worker) => trafficOf(worker) >>> 3);
 const EXPIRED = SaFlag.expired;
 
 export class HardLimits {
@@ -48,8 +47,8 @@ export class HardLimits {
     this.flags = (offset >>> 2) + FLAGS;
     const seconds = doubles[slot + LIFE_SECONDS];
     const isOld = seconds !== 0 && this.clock.seconds - this.words[(offset >>> 2) + ADDED] >= seconds;
-    left[0] = this.rest(doubles[slot + LIFE_BYTES], slot + BYTES);
-    left[1] = this.rest(doubles[slot + LIFE_PACKETS], slot + PACKETS);
+    left[0] = this.rest(doubles[slot + LIFE_BYTES], slot + 1);
+    left[1] = this.rest(doubles[slot + LIFE_PACKETS], slot);
     return (!isOld && left[0] > 0 && left[1] > 0) || this.expire();
   }
 
@@ -62,11 +61,11 @@ export class HardLimits {
     return true;
   }
 
-  /** What the lanes from `lane` on leave of a limit, of which 0 stands for none. */
-  private rest(limit: number, lane: number): number {
+  /** What the workers have left of a limit, of which 0 stands for none. @param slot plus 1 for bytes */
+  private rest(limit: number, slot: number): number {
     if (limit === 0) return Number.POSITIVE_INFINITY;
     let rest = limit;
-    for (let i = 0; i < LANES; i++) rest -= this.doubles[lane + i];
+    for (let i = 0; i < LANES.length; i++) rest -= this.doubles[slot + LANES[i]];
     return rest;
   }
 

@@ -161,15 +161,16 @@ export interface Kernel {
   getSpi(request: { src: Host; dst: Host; protocol: number }, session: bigint): Answer & { spi?: number };
   getCpi(request: { src: Host; dst: Host }, session: bigint): Answer & { cpi?: number };
   addSa(request: AddSaRequest, session: bigint): Answer;
-  updateSa(request: UpdateSaRequest): Answer;
+  /** A session may change and delete what is its own only; without one the caller is Vita itself. */
+  updateSa(request: UpdateSaRequest, session?: bigint): Answer;
   querySa(id: SaId): Answer & { usage?: SaUsage };
-  deleteSa(id: SaId): Answer;
-  flushSas(): Answer;
+  deleteSa(id: SaId, session?: bigint): Answer;
+  flushSas(session?: bigint): Answer;
   addPolicy(request: PolicyRequest, session: bigint): Answer;
   /** `idleSeconds` is `undefined` when the policy was never used. */
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined };
-  deletePolicy(request: PolicyRequest): Answer;
-  flushPolicies(): Answer;
+  deletePolicy(request: PolicyRequest, session?: bigint): Answer;
+  flushPolicies(session?: bigint): Answer;
   /** A key manager said hello: a session with a random id of its own begins. */
   sessionOpened(session: bigint): void;
   /** Its connection ended. The same session may come back on a new connection. */

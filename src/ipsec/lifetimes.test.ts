@@ -19,6 +19,7 @@ function withSa(
   const directory = mkdtempSync("/dev/shm/vita-lifetimes-");
   const sad = Sad.create(join(directory, "sad"), 2, 2);
   try {
+    assert.equal(sad.allocate(), 0);
     const base = sad.offset(0);
     sad.words[(base + at.spi) >>> 2] = 0xc0000001;
     sad.words[(base + at.protocol) >>> 2] = 50;
@@ -75,16 +76,16 @@ test("time: soft once, hard once, and then the SA is out of use", () =>
 
 test("bytes and packets count over all workers", () => {
   withSa([0, 0, 1000, 2000, 0, 0], ({ sad, told, check }) => {
-    sad.view.setFloat64(sad.offset(0) + at.bytes, 600, true);
-    sad.view.setFloat64(sad.offset(0) + at.bytes + 8, 399, true);
+    sad.view.setFloat64(sad.offset(0) + at.traffic + 8, 600, true);
+    sad.view.setFloat64(sad.offset(0) + at.traffic + 24, 399, true);
     check(100);
     assert.deepEqual(told, []);
-    sad.view.setFloat64(sad.offset(0) + at.bytes + 8, 400, true);
+    sad.view.setFloat64(sad.offset(0) + at.traffic + 24, 400, true);
     check(100);
     assert.deepEqual(told, [soft]);
   });
   withSa([0, 0, 0, 0, 5, 6], ({ sad, told, check }) => {
-    sad.view.setFloat64(sad.offset(0) + at.packets, 6, true);
+    sad.view.setFloat64(sad.offset(0) + at.traffic, 6, true);
     check(100);
     assert.deepEqual(told, [hard], "past the hard limit the soft one does not matter");
   });
@@ -92,7 +93,7 @@ test("bytes and packets count over all workers", () => {
 
 test("without limits nothing expires", () =>
   withSa([0, 0, 0, 0, 0, 0], ({ sad, told, check }) => {
-    sad.view.setFloat64(sad.offset(0) + at.packets, 1e15, true);
+    sad.view.setFloat64(sad.offset(0) + at.traffic, 1e15, true);
     check(2 ** 31);
     assert.deepEqual(told, []);
   }));

@@ -3,6 +3,9 @@
 // seconds since it was installed, in bytes and in packets. The data path keeps the hard limits by itself, to the packet
 // (hard-limits.ts); what happens here is that charon hears of it.
 //
+// Nobody walks over all SAs to find those few: an SA is looked at in the seconds in which a limit of its is due, and
+// oftener only if it has limits in bytes or packets.
+//
 // What was told stands in the SA's flags, so that a supervisor that starts again does not tell it twice. An event that
 // reached nobody is told again until it does.
 
@@ -26,6 +29,12 @@ export class Lifetimes {
   readonly #sad: Sad;
   readonly #now: () => number;
   readonly #tell: (expiry: Expiry) => boolean;
+  /** Slots by the second in which to look at them. */
+  readonly #due = new Map<number, Set<number>>();
+  /** Slots of SAs with limits in bytes or packets. */
+  readonly #counted = new Set<number>();
+  /** Slots of SAs about which nobody wanted to hear yet. */
+  readonly #untold = new Set<number>();
 
   /**
    * @param now CLOCK_MONOTONIC, seconds
@@ -35,21 +44,62 @@ export class Lifetimes {
     this.#sad = sad;
     this.#now = now;
     this.#tell = tell;
+    for (let slot = 0; slot < sad.used; slot++) if (sad.state(slot) === SaState.active) this.watch(slot);
   }
 
-  /** Looks at every SA. To be called several times a second: byte and packet limits are passed at any moment. */
+  /** An SA was installed. */
+  watch(slot: number): void {
+    for (const second of this.#seconds(slot)) {
+      const slots = this.#due.get(second);
+      if (slots) slots.add(slot);
+      else this.#due.set(second, new Set([slot]));
+    }
+    if ([2, 3, 4, 5].some((i) => this.#limit(slot, i) !== 0)) this.#counted.add(slot);
+    if (this.#sad.flags(slot) & SaFlag.expired) this.#untold.add(slot);
+  }
+
+  /** An SA is about to be deleted. */
+  forget(slot: number): void {
+    for (const second of this.#seconds(slot)) {
+      const slots = this.#due.get(second);
+      slots?.delete(slot);
+      if (slots?.size === 0) this.#due.delete(second);
+    }
+    this.#counted.delete(slot);
+    this.#untold.delete(slot);
+  }
+
+  /** When its soft and its hard limit in time are due. */
+  #seconds(slot: number): number[] {
+    const added = this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2];
+    return [this.#limit(slot, SOFT), this.#limit(slot, HARD)]
+      .filter((limit) => limit !== 0)
+      .map((limit) => Math.ceil(added + limit));
+  }
+
+  #limit(slot: number, i: number): number {
+    return this.#sad.view.getFloat64(this.#sad.offset(slot) + at.limits + 8 * i, true);
+  }
+
+  /** To be called several times a second: byte and packet limits are passed at any moment. */
   check(): void {
     const now = this.#now();
-    for (let slot = 0; slot < this.#sad.slotCount; slot++)
-      if (this.#sad.state(slot) === SaState.active) this.#checkSlot(slot, now);
+    // The seconds are few, as many as the longest lifetime has.
+    for (const [second, slots] of this.#due) {
+      if (second > now) continue;
+      this.#due.delete(second);
+      for (const slot of slots) this.#checkSlot(slot, now);
+    }
+    for (const slot of this.#counted) this.#checkSlot(slot, now);
+    for (const slot of this.#untold) this.#checkSlot(slot, now);
   }
 
   #checkSlot(slot: number, now: number): void {
     const sad = this.#sad;
     const base = sad.offset(slot);
     const flags = sad.words[(base + at.flags) >>> 2];
-    if (flags & SaFlag.hardTold) return;
-    const limit = (i: number) => sad.view.getFloat64(base + at.limits + 8 * i, true);
+    if (sad.state(slot) !== SaState.active || flags & SaFlag.hardTold) return;
+    const limit = (i: number) => this.#limit(slot, i);
     const age = now - sad.words[(base + at.added) >>> 2];
     const { packets, bytes } = saTotals(sad, slot);
     const passed = (first: number) =>
@@ -69,12 +119,15 @@ export class Lifetimes {
   #expire(slot: number, hard: boolean): boolean {
     const sad = this.#sad;
     const base = sad.offset(slot);
-    return this.#tell({
+    const told = this.#tell({
       protocol: sad.words[(base + at.protocol) >>> 2],
       spi: sad.spi(slot),
       dst: readEndPoints(sad, slot).dst.address,
       hard,
     });
+    if (told) this.#untold.delete(slot);
+    else this.#untold.add(slot);
+    return told;
   }
 }
 

@@ -12,7 +12,8 @@ import { readEndPoints } from "./outer-header.js";
 import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
 import { saIdentity } from "./sa-identity.js";
 import { Sad } from "./sad.js";
-import { SaFlag, SaState } from "./sad-layout.js";
+import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
+import { readSelector } from "./selectors.js";
 import { Spd } from "./spd.js";
 import { NARROWED } from "./spd-layout.js";
 
@@ -98,8 +99,10 @@ function policy(direction: number, espSpi: number, change: Partial<PolicyRequest
 }
 
 class Rig {
+  constructor(private readonly slots: number) {}
+
   readonly directory = mkdtempSync("/dev/shm/vita-kernel-");
-  readonly sad = Sad.create(join(this.directory, "sad"), 16, NodeEngine.id);
+  readonly sad = Sad.create(join(this.directory, "sad"), this.slots, NodeEngine.id);
   readonly spd = Spd.create(join(this.directory, "spd"), 16);
   now = 1000;
   kernel = this.restart();
@@ -148,9 +151,9 @@ class Rig {
   }
 }
 
-function withRig(use: (rig: Rig) => void): () => void {
+function withRig(use: (rig: Rig) => void, slots = 16): () => void {
   return () => {
-    const rig = new Rig();
+    const rig = new Rig(slots);
     try {
       use(rig);
     } finally {
@@ -339,7 +342,7 @@ test(
       [{ interface: "lan0" }, /interface = lan0 .*wan0/],
       [{ hardwareOffload: "packet" }, /hw_offload/],
       [{ srcSelectors: [] }, /without traffic selectors/],
-      [{ srcSelectors: Array.from({ length: 40 }, () => net(1)) }, /41 traffic selectors/],
+      [{ srcSelectors: Array.from({ length: 50 }, () => net(1)) }, /51 traffic selectors/],
     ];
     for (const [change, reason] of refused) {
       const answer = rig.kernel.addSa({ ...base, ...change }, session);
@@ -498,5 +501,85 @@ test(
     rig.sad.enterBreath(0);
     rig.kernel.sweep();
     assert.equal(rig.count(SaState.dying), 0);
+  }),
+);
+
+test(
+  "what belongs to another key manager cannot be changed, deleted, taken over or named",
+  withRig((rig) => {
+    const spi = rig.establish(0xc0000101);
+    const { kernel } = rig;
+    const other = session + 1n;
+    const refused = (answer: { status: number; reason?: string }) => {
+      assert.equal(answer.status, Status.failed);
+      assert.match(answer.reason ?? "", /belongs to another key manager|is in use/);
+    };
+    for (const id of [inId(spi), outId(0xc0000101)]) {
+      refused(kernel.deleteSa(id, other));
+      const move = { newSrc: peer, newDst: us, udpEncapsulation: false, newUdpEncapsulation: false };
+      refused(kernel.updateSa({ id, ...move, newReqid: 0 }, other));
+    }
+    refused(kernel.addPolicy(policy(1, 0xc0000101), other));
+    const reserved = kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session).spi!;
+    refused(kernel.addSa(addSa(reserved, true), other));
+    assert.equal(kernel.deletePolicy(policy(1, 0xc0000101), other).status, Status.notFound);
+    rig.ok(kernel.flushSas(other));
+    rig.ok(kernel.flushPolicies(other));
+    assert.equal(rig.count(SaState.active), 2);
+    assert.equal(rig.protectedBy(), 0xc0000101);
+    rig.ok(kernel.flushPolicies(session));
+    rig.ok(kernel.flushSas(session));
+    assert.equal(rig.count(SaState.active), 0);
+  }),
+);
+
+test(
+  "an SA is not found under another protocol's number",
+  withRig((rig) => {
+    const spi = rig.establish(0xc0000101);
+    for (const id of [inId(spi), outId(0xc0000101)]) {
+      assert.equal(rig.kernel.deleteSa({ ...id, protocol: 51 }).status, Status.notFound);
+      assert.equal(rig.kernel.querySa({ ...id, protocol: 51 }).status, Status.notFound);
+      rig.ok(rig.kernel.querySa(id));
+    }
+  }),
+);
+
+test(
+  "reserved SPIs cannot fill the SAD",
+  withRig((rig) => {
+    const reserve = () => rig.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
+    let reserved = 0;
+    while (reserved < rig.sad.slotCount && reserve().status === Status.success) reserved++;
+    assert.match(reserve().reason ?? "", /SPIs are reserved and wait for their keys/);
+    assert.ok(rig.sad.available > 0);
+  }, 40),
+);
+
+test(
+  "many selectors and a large window have a second slot, which goes with the first one",
+  withRig((rig) => {
+    const before = rig.sad.available;
+    const srcSelectors = Array.from({ length: 20 }, (_, i) => net(i));
+    const request = { ...addSa(0xc0000101, true), srcSelectors, replayWindow: 4096 };
+    rig.ok(rig.kernel.addSa(request, session));
+    assert.equal(rig.sad.available, before - 2);
+    const word = (field: number) => rig.sad.words[(rig.sad.offset(rig.sad.lookup(0xc0000101)) + field) >>> 2];
+    const extension = word(saSlot.at.extension) - 1;
+    assert.equal(rig.sad.state(extension), SaState.extension);
+    const at = 4 * word(saSlot.at.selectorsAt);
+    assert.deepEqual(readSelector(rig.sad.region, at + 19 * SELECTOR_SIZE), net(19));
+    // A supervisor that died between the two slots: nobody points at the second one.
+    const orphan = rig.sad.extend(rig.sad.allocate());
+    rig.restart();
+    assert.equal(rig.sad.state(orphan), SaState.free);
+    assert.equal(rig.sad.state(extension), SaState.extension);
+    rig.ok(rig.kernel.deleteSa(inId(0xc0000101)));
+    assert.equal(rig.sad.state(extension), SaState.free);
+    const beside = { ...request, srcSelectors: Array.from({ length: 25 }, (_, i) => net(i)) };
+    assert.match(
+      rig.kernel.addSa(beside, session).reason ?? "",
+      /26 traffic selectors, an SA has room for 25/,
+    );
   }),
 );

@@ -11,7 +11,7 @@
 import { randomInt } from "node:crypto";
 import { NONE } from "../memory/frames.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
-import { fillSlot, refuseInterface, refuseMode, refuseProtocol, refuseSa } from "./add-sa.js";
+import { fillSlot, needsExtension, refuseInterface, refuseMode, refuseProtocol, refuseSa } from "./add-sa.js";
 import type { AeadEngine } from "./aead.js";
 import { hasMark } from "./binding.js";
 import {
@@ -33,7 +33,7 @@ import { moveEndPoints, readEndPoints } from "./outer-header.js";
 import { PolicyEntries } from "./policy-entries.js";
 import { saIdentity, sameMark, setPolicyMark } from "./sa-identity.js";
 import type { Sad } from "./sad.js";
-import { MAX_WORKERS, SaFlag, SaState, saSlot } from "./sad-layout.js";
+import { MAX_WORKERS, SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import type { Spd } from "./spd.js";
 import { NARROWED, PolicyDirection, PolicyType } from "./spd-layout.js";
 
@@ -46,6 +46,11 @@ export const LARVAL_SECONDS = 165;
  * come back, or a new one may set its own SAs up meanwhile.
  */
 export const ORPHAN_SECONDS = 180;
+
+/** SPIs that are reserved may take one in so many slots: nobody shall fill the SAD with what never becomes an SA. */
+const LARVAL_SHARE = 4;
+/** SAs and policy entries that one sweep gives up at most: some hundredths of a second. */
+const SWEEP_STEP = 2000;
 
 const SPI_FIRST = 0xc0000000;
 const SPI_COUNT = 0x10000000;
@@ -74,6 +79,8 @@ export interface PseudoKernelParts {
   lingering?: Lingering;
   /** Told about every policy entry that comes (those found at the start included) or goes. */
   policyChanged?(request: PolicyRequest, present: boolean): void;
+  /** Told about every SA that was installed, and before one is deleted. Not about those found at the start. */
+  saChanged?(slot: number, present: boolean): void;
 }
 
 export class PseudoKernel implements Kernel {
@@ -84,6 +91,7 @@ export class PseudoKernel implements Kernel {
   readonly #orphanSeconds: number;
   readonly #random: (limit: number) => number;
   readonly #hasHost: boolean;
+  readonly #saChanged: ((slot: number, present: boolean) => void) | undefined;
   readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
   readonly #lingering: Lingering | undefined;
   readonly #interfaces: readonly string[];
@@ -94,10 +102,12 @@ export class PseudoKernel implements Kernel {
   readonly #larval = new Set<number>();
   /** Active SAs, both directions, by reqid. */
   readonly #byReqid = new MultiMap<number>();
-  readonly #entries = new PolicyEntries();
+  readonly #entries: PolicyEntries;
   /** Reqids that have a young outbound SA. */
   readonly #young = new Set<number>();
   readonly #freeEntries: number[] = [];
+  /** Entries from this number on were never used. */
+  #unusedEntry = 0;
   /** Sessions of key managers: when they went away, or undefined while they are here. */
   readonly #sessions = new Map<bigint, number | undefined>();
 
@@ -105,10 +115,12 @@ export class PseudoKernel implements Kernel {
     this.#sad = parts.sad;
     this.#spd = parts.spd;
     this.#engine = parts.engine;
+    this.#entries = new PolicyEntries(parts.spd);
     this.#now = parts.now;
     this.#orphanSeconds = parts.orphanSeconds ?? ORPHAN_SECONDS;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#hasHost = parts.hasHost ?? false;
+    this.#saChanged = parts.saChanged?.bind(parts);
     this.#policyChanged = parts.policyChanged?.bind(parts);
     this.#interfaces = parts.interfaces ?? [];
     this.#lingering = parts.lingering;
@@ -121,7 +133,7 @@ export class PseudoKernel implements Kernel {
     const spd = this.#spd;
     const cutOff = sad.adopt();
     spd.adopt();
-    for (let slot = 0; slot < sad.slotCount; slot++) {
+    for (let slot = 0; slot < sad.used; slot++) {
       const state = sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
       this.#order = Math.max(this.#order, sad.view.getFloat64(sad.offset(slot) + at.order, true));
@@ -137,7 +149,8 @@ export class PseudoKernel implements Kernel {
     }
     // Nobody knows to where these were being moved.
     for (const slot of cutOff) this.#release(slot);
-    for (let entry = spd.capacity - 1; entry >= 0; entry--) {
+    this.#unusedEntry = spd.used;
+    for (let entry = spd.used - 1; entry >= 0; entry--) {
       if (!spd.present(entry)) {
         this.#freeEntries.push(entry);
         continue;
@@ -155,6 +168,8 @@ export class PseudoKernel implements Kernel {
   getSpi(request: { src: Host; dst: Host; protocol: number }, session: bigint): Answer & { spi?: number } {
     const refusal = refuseProtocol(request.protocol);
     if (refusal) return failed(refusal);
+    if (this.#larval.size >= Math.max(16, this.#sad.slotCount / LARVAL_SHARE))
+      return failed(`${this.#larval.size} SPIs are reserved and wait for their keys`);
     const slot = this.#sad.allocate();
     if (slot < 0) return failed(this.#sadFull());
     let spi = 0;
@@ -189,12 +204,13 @@ export class PseudoKernel implements Kernel {
   #addInbound(request: AddSaRequest, session: bigint): Answer {
     const { spi } = request.id;
     let slot = this.#sad.lookup(spi);
-    if (slot >= 0 && this.#sad.state(slot) !== SaState.larval)
+    if (slot >= 0 && (this.#sad.state(slot) !== SaState.larval || !this.#owns(session, slot)))
       return failed(`inbound SPI ${hex(spi)} is in use`);
     const isNew = slot < 0;
+    if (this.#sad.available < (isNew ? 1 : 0) + (needsExtension(request) ? 1 : 0))
+      return failed(this.#sadFull());
     // Linux adds the SA as well when the reserved SPI has timed out meanwhile.
     if (isNew) slot = this.#sad.allocate();
-    if (slot < 0) return failed(this.#sadFull());
     this.#larval.delete(slot);
     this.#install(slot, request, session);
     if (isNew) this.#sad.indexInsert(spi, slot);
@@ -209,8 +225,8 @@ export class PseudoKernel implements Kernel {
       return failed(
         `outbound SPI ${hex(request.id.spi)} to ${formatAddress(request.id.dst.address)} is in use`,
       );
+    if (this.#sad.available < (needsExtension(request) ? 2 : 1)) return failed(this.#sadFull());
     const slot = this.#sad.allocate();
-    if (slot < 0) return failed(this.#sadFull());
     this.#install(slot, request, session);
     this.#outbound.add(outboundKey(request.id.spi, request.id.dst.address), slot);
     this.#pointEntries(request.id.spi);
@@ -218,12 +234,14 @@ export class PseudoKernel implements Kernel {
   }
 
   #install(slot: number, request: AddSaRequest, session: bigint): void {
-    fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order });
+    const extension = needsExtension(request) ? this.#sad.extend(slot) : -1;
+    fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order, extension });
     if (request.inbound) this.#inheritMark(slot, request.reqid);
     this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
     this.#sad.publish(slot, SaState.active);
     this.#byReqid.add(request.reqid, slot);
     if (!request.inbound) this.#young.add(request.reqid);
+    this.#saChanged?.(slot, true);
   }
 
   #sadFull(): string {
@@ -241,8 +259,12 @@ export class PseudoKernel implements Kernel {
 
   /** Slot of the SA that the id names, or -1. Inbound SPIs are unique. */
   #find(id: SaId): number {
-    const outbound = this.#findOutbound(id);
-    if (outbound !== undefined) return outbound;
+    const slot = this.#findOutbound(id) ?? this.#findInbound(id);
+    const protocol = slot < 0 ? 0 : this.#sad.words[(this.#sad.offset(slot) + at.protocol) >>> 2];
+    return protocol === id.protocol ? slot : -1;
+  }
+
+  #findInbound(id: SaId): number {
     const slot = this.#sad.lookup(id.spi);
     if (slot < 0) return -1;
     const state = this.#sad.state(slot);
@@ -253,8 +275,16 @@ export class PseudoKernel implements Kernel {
   }
 
   #isOrphan(slot: number): boolean {
-    const session = this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true);
-    return this.#sessions.get(session) !== undefined;
+    return this.#sessions.get(this.#sessionOf(slot)) !== undefined;
+  }
+
+  #sessionOf(slot: number): bigint {
+    return this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true);
+  }
+
+  /** What belongs to another key manager is not this one's to change. */
+  #owns(session: bigint | undefined, slot: number): boolean {
+    return session === undefined || this.#sessionOf(slot) === session;
   }
 
   #reqid(slot: number): number {
@@ -265,7 +295,7 @@ export class PseudoKernel implements Kernel {
     return outboundKey(this.#sad.spi(slot), readEndPoints(this.#sad, slot).dst.address);
   }
 
-  updateSa(request: UpdateSaRequest): Answer {
+  updateSa(request: UpdateSaRequest, session?: bigint): Answer {
     const { id, newSrc, newDst } = request;
     const slot = this.#find(id);
     if (slot < 0 || this.#sad.state(slot) !== SaState.active)
@@ -273,6 +303,7 @@ export class PseudoKernel implements Kernel {
         status: Status.notFound,
         reason: `no SA ${hex(id.spi)} to ${formatAddress(id.dst.address)} to move`,
       };
+    if (!this.#owns(session, slot)) return failed(foreign(id));
     if (newSrc.address.length !== newDst.address.length)
       return failed("new tunnel end points are of unlike address families");
     const isOutbound = !(this.#sad.flags(slot) & SaFlag.inbound);
@@ -313,9 +344,10 @@ export class PseudoKernel implements Kernel {
     return lastUse === 0 ? undefined : Math.max(0, this.#now() - lastUse);
   }
 
-  deleteSa(id: SaId): Answer {
+  deleteSa(id: SaId, session?: bigint): Answer {
     const slot = this.#find(id);
     if (slot < 0) return { status: Status.notFound };
+    if (!this.#owns(session, slot)) return failed(foreign(id));
     this.#release(slot);
     return success;
   }
@@ -324,6 +356,7 @@ export class PseudoKernel implements Kernel {
     const spi = this.#sad.spi(slot);
     const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
     const wasActive = this.#sad.state(slot) === SaState.active;
+    this.#saChanged?.(slot, false);
     this.#larval.delete(slot);
     const reqid = this.#reqid(slot);
     this.#byReqid.delete(reqid, slot);
@@ -340,10 +373,11 @@ export class PseudoKernel implements Kernel {
     this.#sad.reclaim();
   }
 
-  flushSas(): Answer {
-    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
+  flushSas(session?: bigint): Answer {
+    for (let slot = 0; slot < this.#sad.used; slot++) {
       const state = this.#sad.state(slot);
-      if (state === SaState.larval || state === SaState.active) this.#release(slot);
+      if (state !== SaState.larval && state !== SaState.active) continue;
+      if (this.#owns(session, slot)) this.#release(slot);
     }
     return success;
   }
@@ -354,10 +388,15 @@ export class PseudoKernel implements Kernel {
     const refusal =
       refusePolicy(request, this.#hasHost) ?? refuseInterface(request.id.interface, this.#interfaces);
     if (refusal) return failed(refusal);
-    const entry = this.#freeEntries.pop();
-    if (entry === undefined)
+    const sa = this.#saOf(request, session);
+    if (sa >= 0 && !this.#owns(session, sa))
+      return failed(`outbound SPI ${hex(request.espSpi)} belongs to another key manager`);
+    const entry = this.#freeEntries.pop() ?? this.#unusedEntry++;
+    if (entry >= this.#spd.capacity) {
+      this.#unusedEntry = this.#spd.capacity;
       return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
-    this.#spd.write(entry, request, ++this.#order, this.#saOf(request, session), session);
+    }
+    this.#spd.write(entry, request, ++this.#order, sa, session);
     this.#enter(entry, request);
     this.#markInbound(request);
     return success;
@@ -420,9 +459,9 @@ export class PseudoKernel implements Kernel {
 
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
     const entries = this.#entries.withSelectors(id);
-    if (entries.size === 0) return { status: Status.notFound };
+    if (entries.length === 0) return { status: Status.notFound };
     let idleSeconds: number | undefined;
-    for (const reqid of new Set([...entries].map((entry) => this.#spd.read(entry).reqid))) {
+    for (const reqid of new Set(entries.map((entry) => this.#spd.read(entry).reqid))) {
       const idle = this.#reqidIdle(reqid, id.direction === PolicyDirection.out);
       if (idle !== undefined) idleSeconds = Math.min(idle, idleSeconds ?? idle);
     }
@@ -441,8 +480,8 @@ export class PseudoKernel implements Kernel {
     return idle;
   }
 
-  deletePolicy(request: PolicyRequest): Answer {
-    const entry = this.#entries.find(request);
+  deletePolicy(request: PolicyRequest, session?: bigint): Answer {
+    const entry = this.#entries.find(request, session);
     if (entry === undefined) return { status: Status.notFound };
     this.#removeEntry(entry, request);
     return success;
@@ -455,8 +494,10 @@ export class PseudoKernel implements Kernel {
     this.#freeEntries.push(entry);
   }
 
-  flushPolicies(): Answer {
-    for (const entry of this.#entries.all()) this.#removeEntry(entry, this.#spd.read(entry));
+  flushPolicies(session?: bigint): Answer {
+    for (const entry of this.#entries.all())
+      if (session === undefined || this.#spd.session(entry) === session)
+        this.#removeEntry(entry, this.#spd.read(entry));
     return success;
   }
 
@@ -487,21 +528,30 @@ export class PseudoKernel implements Kernel {
     }
     for (const [session, since] of this.#sessions) {
       if (since === undefined || now - since < this.#orphanSeconds) continue;
-      this.#sessions.delete(session);
-      this.#dropSession(session);
+      if (this.#dropSession(session)) this.#sessions.delete(session);
     }
     this.#sad.reclaim();
   }
 
-  #dropSession(session: bigint): void {
-    for (const entry of this.#entries.all())
-      if (this.#spd.session(entry) === session) this.#removeEntry(entry, this.#spd.read(entry));
-    for (let slot = 0; slot < this.#sad.slotCount; slot++) {
+  /**
+   * Gives up what a session has left, or the first so many pieces of it: charon's other sessions shall not have to wait.
+   * @returns whether nothing is left
+   */
+  #dropSession(session: bigint): boolean {
+    let left = SWEEP_STEP;
+    for (const entry of this.#entries.all()) {
+      if (this.#spd.session(entry) !== session) continue;
+      if (left-- === 0) return false;
+      this.#removeEntry(entry, this.#spd.read(entry));
+    }
+    for (let slot = 0; slot < this.#sad.used; slot++) {
       const state = this.#sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
-      if (this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true) === session)
-        this.#release(slot);
+      if (this.#sessionOf(slot) !== session) continue;
+      if (left-- === 0) return false;
+      this.#release(slot);
     }
+    return true;
   }
 }
 
@@ -511,8 +561,8 @@ export function saTotals(sad: Sad, slot: number): { packets: number; bytes: numb
   let packets = 0;
   let bytes = 0;
   for (let i = 0; i < MAX_WORKERS; i++) {
-    packets += sad.view.getFloat64(base + at.packets + 8 * i, true);
-    bytes += sad.view.getFloat64(base + at.bytes + 8 * i, true);
+    packets += sad.view.getFloat64(base + trafficOf(i), true);
+    bytes += sad.view.getFloat64(base + trafficOf(i) + 8, true);
   }
   return { packets, bytes };
 }
@@ -529,6 +579,10 @@ function refusePolicy(request: PolicyRequest, hasHost: boolean): string | undefi
 
 function outboundKey(spi: number, dst: IpAddress): string {
   return `${spi} ${formatAddress(dst)}`;
+}
+
+function foreign(id: SaId): string {
+  return `SA ${hex(id.spi)} to ${formatAddress(id.dst.address)} belongs to another key manager`;
 }
 
 function hex(spi: number): string {

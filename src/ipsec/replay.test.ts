@@ -12,12 +12,13 @@ import {
   REPLAY_SEEN,
   replayMask,
 } from "./replay.js";
-import { MAX_REPLAY_WINDOW, saSlot } from "./sad-layout.js";
+import { MAX_REPLAY_WINDOW, REPLAY_RING_BITS, saSlot } from "./sad-layout.js";
 
 const { at } = saSlot;
 
 function slotWith(window: number, top: bigint): Uint32Array {
-  const words = new Uint32Array(saSlot.size / 4);
+  const words = new Uint32Array(saSlot.size / 4 + REPLAY_RING_BITS / 32);
+  words[at.ringAt >>> 2] = saSlot.size / 4;
   words[at.replayWindow >>> 2] = window;
   words[at.replayMask >>> 2] = replayMask(window);
   words[at.topLow >>> 2] = Number(top & 0xffffffffn);

@@ -10,7 +10,7 @@ const WINDOW = saSlot.at.replayWindow >>> 2;
 const MASK = saSlot.at.replayMask >>> 2;
 const TOP_LOW = saSlot.at.topLow >>> 2;
 const TOP_HIGH = saSlot.at.topHigh >>> 2;
-const RING = saSlot.at.ring >>> 2;
+const RING_AT = saSlot.at.ringAt >>> 2;
 
 /** Words of the ring, less one, for a window of `size` packets. */
 export function replayMask(size: number): number {
@@ -59,7 +59,7 @@ export function checkReplay(words: Uint32Array, slot: number, high: number, low:
     if (high > topHigh) return OK;
     if ((topHigh - high) * 0x1_0000_0000 + topLow - low >= window) return OLD;
   }
-  const word = words[slot + RING + ((low >>> 5) & words[slot + MASK])];
+  const word = words[words[slot + RING_AT] + ((low >>> 5) & words[slot + MASK])];
   return (word >>> (low & 31)) & 1 ? SEEN : OK;
 }
 
@@ -82,7 +82,7 @@ export function markReplay(words: Uint32Array, slot: number, high: number, low: 
     words[slot + TOP_HIGH] = high;
     words[slot + TOP_LOW] = low;
   }
-  const index = slot + RING + ((low >>> 5) & mask);
+  const index = words[slot + RING_AT] + ((low >>> 5) & mask);
   words[index] |= 1 << (low & 31);
 }
 
@@ -90,7 +90,8 @@ export function markReplay(words: Uint32Array, slot: number, high: number, low: 
 function clearWords(words: Uint32Array, slot: number, topLow: number, count: number): void {
   const mask = words[slot + MASK];
   const first = (topLow >>> 5) + 1;
-  for (let i = 0; i < count; i++) words[slot + RING + ((first + i) & mask)] = 0;
+  const ring = words[slot + RING_AT];
+  for (let i = 0; i < count; i++) words[ring + ((first + i) & mask)] = 0;
 }
 
 /** Words between two numbers with unlike high halves, or a number beyond any ring. */

@@ -19,7 +19,7 @@ Check magic and version before anything else, and refuse what you do not know.
 
 - **The supervisor** alone allocates, fills and frees slots and entries and keeps the SPI index.
 - **Workers** read, and change what traffic changes: sequence numbers (atomically), the replay window, counters (each worker
-  in its own place of \`packets\` and \`bytes\`) and the time of last use.
+  in its own place of \`traffic\` or \`moreTraffic\`) and the time of last use.
 - **Others** map read-only. **The SAD holds keys**: a program that only wants counters should not copy slots whole.
 
 ## How to read safely
@@ -30,11 +30,13 @@ Check magic and version before anything else, and refuse what you do not know.
   reads \`generation\` and \`state\` before and after, and throws away what it read when one of them changed.
 - *What can change in an active slot.* The end points and the outer header, under the sequence lock \`version\`: read it, and
   again while it is odd; read the fields; read it once more, and begin anew if it is another. Entries of the SPD change under
-  their own \`version\` in the same way.
+  their own \`version\` in the same way, and \`log\` in the header names the ones that changed last.
+- *Extensions.* A large replay bitmap and many selectors have no room in a slot: \`ringAt\` and \`selectorsAt\` say where they
+  are, and a slot with state 4 is no SA.
 - *Sequence numbers.* The last one reserved has \`sequenceLow\` as its low half and \`sequenceHighA\` (low half below 2^31) or
   \`sequenceHighB\` (otherwise) as its high half. A worker adds to \`sequenceLow\` before it uses the numbers, so that no number
   is used twice whoever is killed; holes are harmless. \`src/ipsec/sequence.ts\` says why two high halves are enough.
-- *Replay window.* A ring of bits (RFC 6479): number n is bit n mod 32 of word (n / 32) and \`replayMask\`. The words ahead of
+- *Replay window.* A ring of bits (RFC 6479) at \`ringAt\`: number n is bit n mod 32 of word (n / 32) and \`replayMask\`. The words ahead of
   the highest number are cleared before it moves.
 `;
 

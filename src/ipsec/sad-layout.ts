@@ -9,20 +9,30 @@
 import { bytes, describeStruct, f64, i32, struct, u16, u32, u64 } from "../memory/layout.js";
 
 export const SAD_MAGIC = 0x41544956; // "VITA"
-export const SAD_VERSION = 1;
+export const SAD_VERSION = 2;
 
 /** Worker processes that can use one SAD at a time. */
 export const MAX_WORKERS = 16;
-/** Selectors of one SA, source and destination together. */
-export const MAX_SELECTORS = 32;
 export const SELECTOR_SIZE = 40;
 /** Bits of the replay bitmap: a ring of which the window uses all but one word (RFC 6479). */
 export const REPLAY_RING_BITS = 8192;
 export const MAX_REPLAY_WINDOW = REPLAY_RING_BITS - 32;
-/** Bytes of the engine's expanded key; libIPSec_MB's `struct gcm_key_data` takes 1,008. */
-export const KEY_SCHEDULE_SIZE = 1024;
+/** What of both a slot has room for; an SA that wants more has a second slot. */
+export const INLINE_SELECTORS = 8;
+/** Selectors of one SA, source and destination together; and of one whose replay bitmap is in the extension as well. */
+export const MAX_SELECTORS = 50;
+export const MAX_SELECTORS_BESIDE_RING = 25;
+export const INLINE_RING_BITS = 1024;
+export const SMALL_RING_BITS = 128;
+/** Bytes of the engine's expanded key: libIPSec_MB's `struct gcm_key_data`. */
+export const KEY_SCHEDULE_SIZE = 1008;
 
-export const SaState = { free: 0, larval: 1, active: 2, dying: 3 } as const;
+/** Workers whose traffic is counted near the beginning of a slot. */
+const NEAR_WORKERS = 4;
+/** Bytes of a slot that are not used yet: an extension has to fit into a slot. */
+const SPARE = 8;
+
+export const SaState = { free: 0, larval: 1, active: 2, dying: 3, extension: 4 } as const;
 
 export const SaFlag = {
   inbound: 1 << 0,
@@ -57,6 +67,7 @@ export const sadHeader = struct(
     version: u32(`layout version, ${SAD_VERSION}`),
     bootId: u64("random number drawn when the file was made; a new one means that all SAs are lost"),
     slotCount: u32("slots in the file"),
+    used: u32("slots from this number on were never used"),
     slotSize: u32("bytes from slot to slot"),
     slotsOffset: u32("bytes from the start of the file to slot 0"),
     indexOffset: u32("bytes from the start of the file to the SPI index"),
@@ -85,40 +96,61 @@ export const spiEntry = struct(
 
 export const saSlot = struct(
   "SA slot",
-  "One security association, one direction.",
+  "One security association, one direction. What a packet needs of its SA stands together, on as few cache lines as \
+possible and one behind the other: a short packet reads the first six, the one where the expanded key ends, and inbound the next.",
   {
     state: u32(
-      "0 free, 1 larval (an SPI is reserved, no keys yet), 2 active, 3 dying (waits for the workers)",
+      "0 free, 1 larval (an SPI is reserved, no keys yet), 2 active, 3 dying (waits for the workers), 4 an extension of \
+another slot, see below",
     ),
-    generation: u32("counts the lives of this slot"),
-    spi: u32("SPI as a number (host order)"),
     flags: u32(
       Object.entries(SaFlag)
         .map(([name, bit]) => `0x${bit.toString(16)} ${name}`)
         .join(", "),
     ),
-    keyLength: u32("bytes of the cipher's key: 16, 24 or 32"),
+    spi: u32("SPI as a number (host order)"),
     salt: u32("the salt's four bytes as a big-endian number"),
-    replayWindow: u32("packets; 0 switches the check off"),
-    replayMask: u32("words of the replay ring in use, less one"),
-    version: i32("sequence lock of `outer…`, `src`, `dst`, the ports and `mark…`: odd while they change"),
-    sequenceLow: i32("outbound: last sequence number that was reserved, low half (see ipsec/sequence.ts)"),
-    sequenceHighA: i32("outbound: high half of numbers whose low half is below 2^31"),
-    sequenceHighB: i32("outbound: high half of the others"),
-    topLow: u32("inbound: highest sequence number that was authenticated, low half"),
-    topHigh: u32("inbound: its high half"),
-    lastUse: u32("CLOCK_MONOTONIC in seconds when the SA last carried a packet, 0 for never"),
+    keyLength: u32("bytes of the cipher's key: 16, 24 or 32"),
+    version: i32(
+      "sequence lock of `outer…`, `src`, `dst`, the ports and `mark…`: odd while they change. It counts on from life to life \
+of the slot, so that two outer headers of one slot never have the same version",
+    ),
     outerLength: u32(
       "bytes of the outer header in `outer`: IP (tunnel mode), and UDP where the SA is encapsulated",
     ),
-    outer: bytes(48, "outbound: the outer header without length, id, TOS and checksum", 4),
     outerSum: u32("outbound IPv4: the header's 16-bit words summed up"),
+    sequenceLow: i32("outbound: last sequence number that was reserved, low half (see ipsec/sequence.ts)"),
+    sequenceHighA: i32("outbound: high half of numbers whose low half is below 2^31"),
+    sequenceHighB: i32("outbound: high half of the others"),
+    tfc: u32("pad to this many bytes; 0 no, 0xffffffff to the MTU"),
+    topLow: u32("inbound: highest sequence number that was authenticated, low half"),
+    topHigh: u32("inbound: its high half"),
+    replayWindow: u32("packets; 0 switches the check off"),
+    lastUse: u32("CLOCK_MONOTONIC in seconds when the SA last carried a packet, 0 for never"),
+    outer: bytes(48, "outbound: the outer header without length, id, TOS and checksum", 4),
+    replayMask: u32("words of the replay bitmap in use, less one"),
+    ringAt: u32("where the replay bitmap begins: the number of a 32-bit word in the file"),
+    selectorsAt: u32("where the selectors begin: the number of a 32-bit word in the file"),
+    selectorCounts: u32(
+      "source selectors (low half) and destination selectors (high half), which follow them",
+    ),
+    traffic: f64(
+      "what workers 0 to 3 have carried, two numbers each: packets, and bytes (the protected IP packets' lengths)",
+      2 * NEAR_WORKERS,
+    ),
+    smallRing: u32("inbound: replay bitmap, if the window is so small", SMALL_RING_BITS / 32),
+    schedule: bytes(KEY_SCHEDULE_SIZE, "the key as the engine wants it", 16),
+    selectors: bytes(INLINE_SELECTORS * SELECTOR_SIZE, "traffic selectors, if they are so few", 64),
+    ring: u32("inbound: replay bitmap, if the window is larger, but still so small", INLINE_RING_BITS / 32),
+    moreTraffic: f64("what the other workers have carried", 2 * (MAX_WORKERS - NEAR_WORKERS)),
+    key: bytes(32, "the cipher's key", 64),
+    integrityKey: bytes(64, "room for the key of an integrity transform"),
+    generation: u32("counts the lives of this slot"),
+    extension: u32("number + 1 of the slot that holds what has no room here, 0 for none"),
     src: bytes(16, "outer source address, IPv4 in the first four bytes", 4),
     dst: bytes(16, "outer destination address", 4),
     srcPort: u16("UDP encapsulation, host order"),
     dstPort: u16("UDP encapsulation, host order"),
-    srcSelectors: u32("number of source selectors at `selectors`"),
-    dstSelectors: u32("number of destination selectors, which follow the source's"),
     encryption: u32("IKEv2 transform number: 20 AES-GCM with a 16-byte ICV"),
     protocol: u32("50 ESP"),
     mode: u32("1 transport, 2 tunnel"),
@@ -128,36 +160,60 @@ export const saSlot = struct(
     interfaceId: u32("interface id of the SA's identity"),
     setMarkValue: u32("mark for packets after processing"),
     setMarkMask: u32("its mask"),
-    tfc: u32("pad to this many bytes; 0 no, 0xffffffff to the MTU"),
     added: u32("CLOCK_MONOTONIC in seconds when the SA was installed or its SPI was reserved"),
     freeEpoch: i32("dying: epoch that every worker must have passed before the slot is free"),
     session: u64("session of the key manager that owns the SA; 0 for the configuration"),
     limits: f64("soft and hard limits, 0 for none: seconds ×2, bytes ×2, packets ×2", 6),
     order: f64("counts installations: the newest SA of a reqid has the highest"),
-    packets: f64("packets carried, by worker", MAX_WORKERS),
-    bytes: f64("bytes carried, by worker: the protected IP packets' lengths", MAX_WORKERS),
-    ring: u32("inbound: replay bitmap", REPLAY_RING_BITS / 32),
-    key: bytes(32, "the cipher's key", 64),
-    schedule: bytes(KEY_SCHEDULE_SIZE, "the key as the engine wants it", 64),
-    selectors: bytes(MAX_SELECTORS * SELECTOR_SIZE, "traffic selectors, see below", 4),
+    spare: bytes(SPARE, "zero"),
   },
   64,
 );
 
+/** What an SA with a large replay window or many selectors has besides its slot; see `extension`. */
+export const saExtension = struct(
+  "Extension of an SA slot",
+  `A slot that belongs to another one, which points at it, and is freed with it: an SA with a replay window of more than \
+${INLINE_RING_BITS - 32} packets or with more than ${INLINE_SELECTORS} selectors has one.`,
+  {
+    state: u32("4"),
+    content: bytes(
+      Math.max(
+        MAX_SELECTORS * SELECTOR_SIZE,
+        REPLAY_RING_BITS / 8 + MAX_SELECTORS_BESIDE_RING * SELECTOR_SIZE,
+      ),
+      `replay bitmap of ${REPLAY_RING_BITS / 8} bytes, if it has no room in the slot; behind it selectors, if those have none`,
+      64,
+    ),
+  },
+  64,
+);
+
+if (saExtension.size > saSlot.size) throw new Error("an extension does not fit into a slot");
+
 export const selectorEntry = struct(
   "Selector",
-  "An address range, a protocol and a port range (RFC 4301 §4.4.1.1). Addresses are four 32-bit numbers each, most \
-significant first, so that they compare as numbers; an IPv4 address is in the first, the others are 0.",
+  "An address range, a protocol and a port range (RFC 4301 §4.4.1.1). An address is four 32-bit numbers, most significant \
+first, so that they compare as numbers; an IPv4 address is in the first, the others are 0.",
   {
     family: u16("4 or 6"),
     protocol: u16("IP protocol, 0 for any"),
     fromPort: u16("first port; for ICMP type × 256 + code"),
     toPort: u16("last port; lower than the first for OPAQUE"),
-    from: u32("first address", 4),
-    to: u32("last address", 4),
+    from: u32("first address: its first number"),
+    to: u32("last address: its first number"),
+    fromRest: u32("first address: the other numbers", 3),
+    toRest: u32("last address: the other numbers", 3),
   },
   4,
 );
+
+/** Byte offset in a slot of the two numbers that a worker counts in: packets, and bytes behind them. */
+export function trafficOf(worker: number): number {
+  return worker < NEAR_WORKERS
+    ? saSlot.at.traffic + 16 * worker
+    : saSlot.at.moreTraffic + 16 * (worker - NEAR_WORKERS);
+}
 
 /** Where an SPI's probe begins in an index of `mask + 1` entries. */
 export function spiHash(spi: number, mask: number): number {
@@ -166,5 +222,5 @@ export function spiHash(spi: number, mask: number): number {
 
 /** The reference for other programs that read the SAD. */
 export function describeSad(): string {
-  return [sadHeader, spiEntry, saSlot, selectorEntry].map(describeStruct).join("\n");
+  return [sadHeader, spiEntry, saSlot, saExtension, selectorEntry].map(describeStruct).join("\n");
 }

@@ -5,7 +5,7 @@
 // of the index and marks it dying, `reclaim` zeroes it and makes it free once every worker has passed that moment.
 
 import { randomBytes } from "node:crypto";
-import { type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
+import { HUGE_PAGE, type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
 import {
   MAX_WORKERS,
   SAD_MAGIC,
@@ -37,8 +37,11 @@ export class Sad {
   readonly indexMask: number;
   /** Whose expanded keys the slots hold; see sadHeader.engine. */
   readonly engine: number;
-  private searchFrom = 0;
-  private readonly dying = new Set<number>();
+  /** Slots that were used and are free again; only the writer needs to know them. */
+  private readonly free: number[] = [];
+  /** Dying slots in the order of their epochs; those before `dyingFrom` are free already. */
+  private dying: number[] = [];
+  private dyingFrom = 0;
 
   private constructor(region: Region, path: string) {
     const { words } = region;
@@ -57,8 +60,9 @@ export class Sad {
     this.engine = words[h.engine >>> 2];
     if (region.size < this.slotsOffset + this.slotCount * saSlot.size)
       throw new Error(`${path} is truncated`);
-    for (let slot = 0; slot < this.slotCount; slot++)
-      if (this.state(slot) === SaState.dying) this.dying.add(slot);
+    for (let slot = this.used - 1; slot >= 0; slot--) {
+      if (this.state(slot) === SaState.free) this.free.push(slot);
+    }
   }
 
   /** Makes a new SAD file. @throws when the file exists. */
@@ -106,16 +110,40 @@ export class Sad {
     return this.words[(this.offset(slot) + s.spi) >>> 2];
   }
 
-  /** A free, zeroed slot, or -1 when the SAD is full. It stays free until its state is set. */
+  /** Slots from this number on were never used, and take no memory. */
+  get used(): number {
+    return this.words[h.used >>> 2];
+  }
+
+  /** Slots that `allocate` has to give. */
+  get available(): number {
+    return this.free.length + this.slotCount - this.used;
+  }
+
+  /** A free, zeroed slot, or -1 when the SAD is full. It stays free until its state is set, or it is given back. */
   allocate(): number {
-    for (let i = 0; i < this.slotCount; i++) {
-      const slot = (this.searchFrom + i) % this.slotCount;
-      if (this.state(slot) === SaState.free) {
-        this.searchFrom = slot + 1;
-        return slot;
-      }
-    }
-    return -1;
+    const slot = this.free.pop();
+    if (slot !== undefined) return slot;
+    const { used } = this;
+    if (used === this.slotCount) return -1;
+    this.words[h.used >>> 2] = used + 1;
+    this.touch(this.offset(used));
+    return used;
+  }
+
+  /** Thousands of SAs on small pages would cost the workers a look-up in page tables for each packet. */
+  private touch(offset: number): void {
+    const end = offset + SLOT_SIZE;
+    if ((this.words[h.slotsOffset >>> 2] === offset || (offset ^ end) >= HUGE_PAGE) && end < this.region.size)
+      this.region.collapse(end);
+  }
+
+  /** Gives a slot a second one for what has no room in it. There must be an available one. */
+  extend(slot: number): number {
+    const extension = this.allocate();
+    this.words[(this.offset(slot) + s.extension) >>> 2] = extension + 1;
+    this.publish(extension, SaState.extension);
+    return extension;
   }
 
   /** Publishes a filled slot: everything stored before is visible to whoever sees the state. */
@@ -132,6 +160,11 @@ export class Sad {
       if (slot !== DELETED && this.words[base + 2 * i] === spi) return slot - 1;
     }
     return -1;
+  }
+
+  /** Reads where `lookup` will begin. @returns nothing of interest */
+  foreseeIndex(spi: number): number {
+    return this.words[(this.indexOffset >>> 2) + 2 * hash(spi, this.indexMask)];
   }
 
   /** Enters an inbound SPI. It must not be there yet. The index has twice as many entries as there are slots. */
@@ -179,7 +212,7 @@ export class Sad {
   private retire(slot: number): void {
     const epoch = (Atomics.add(this.atomics, h.epoch >>> 2, 1) + 1) & 0x7fffffff;
     this.atomics[(this.offset(slot) + s.freeEpoch) >>> 2] = epoch;
-    this.dying.add(slot);
+    this.dying.push(slot);
   }
 
   /**
@@ -187,16 +220,37 @@ export class Sad {
    * @returns how many slots still wait
    */
   reclaim(): number {
-    for (const slot of this.dying) {
+    for (; this.dyingFrom < this.dying.length; this.dyingFrom++) {
+      const slot = this.dying[this.dyingFrom];
       const base = this.offset(slot);
-      if (!this.passed(this.atomics[(base + s.freeEpoch) >>> 2])) continue;
-      const generation = this.words[(base + s.generation) >>> 2];
-      this.region.bytes.fill(0, base + 4, base + saSlot.size);
-      this.words[(base + s.generation) >>> 2] = generation + 1;
-      this.publish(slot, SaState.free);
-      this.dying.delete(slot);
+      // Those behind it have begun to die later.
+      if (!this.passed(this.atomics[(base + s.freeEpoch) >>> 2])) break;
+      const extension = this.words[(base + s.extension) >>> 2] - 1;
+      if (extension >= 0) this.clear(extension);
+      this.clear(slot);
     }
-    return this.dying.size;
+    if (this.dyingFrom === this.dying.length) {
+      this.dying = [];
+      this.dyingFrom = 0;
+    }
+    return this.dying.length - this.dyingFrom;
+  }
+
+  /** Zeroes a slot and frees it. */
+  private clear(slot: number): void {
+    this.empty(slot);
+    this.publish(slot, SaState.free);
+    this.free.push(slot);
+  }
+
+  /** Zeroes a slot but for what counts on from life to life. */
+  private empty(slot: number): void {
+    const base = this.offset(slot);
+    const generation = this.words[(base + s.generation) >>> 2];
+    const version = this.words[(base + s.version) >>> 2];
+    this.region.bytes.fill(0, base + 4, base + saSlot.size);
+    this.words[(base + s.generation) >>> 2] = generation + 1;
+    this.words[(base + s.version) >>> 2] = version + 2;
   }
 
   /**
@@ -205,9 +259,13 @@ export class Sad {
    */
   adopt(): number[] {
     const cutOff: number[] = [];
-    for (let slot = 0; slot < this.slotCount; slot++) {
+    const extensions = new Set<number>();
+    for (let slot = 0; slot < this.used; slot++) {
       const base = this.offset(slot) >>> 2;
       const state = this.state(slot);
+      // A slot that was being filled is free, and may have been given an extension.
+      if (state !== SaState.free && state !== SaState.extension)
+        extensions.add(this.words[base + (s.extension >>> 2)] - 1);
       if (state === SaState.dying) {
         // It may have been lingering.
         if (this.flags(slot) & SaFlag.inbound && this.lookup(this.spi(slot)) === slot)
@@ -215,10 +273,7 @@ export class Sad {
         this.retire(slot);
       }
       // Filled, but not published: it may hold a key.
-      if (state === SaState.free && this.spi(slot) !== 0) {
-        const start = this.offset(slot);
-        this.region.bytes.fill(0, start + s.spi, start + saSlot.size);
-      }
+      if (state === SaState.free && this.spi(slot) !== 0) this.empty(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
       const isInbound = (this.flags(slot) & SaFlag.inbound) !== 0;
       if (isInbound && this.lookup(this.spi(slot)) !== slot) this.indexInsert(this.spi(slot), slot);
@@ -226,6 +281,8 @@ export class Sad {
       Atomics.add(this.atomics, base + (s.version >>> 2), 1);
       cutOff.push(slot);
     }
+    for (let slot = 0; slot < this.used; slot++)
+      if (this.state(slot) === SaState.extension && !extensions.has(slot)) this.clear(slot);
     return cutOff;
   }
 
@@ -261,6 +318,11 @@ export class Sad {
   /** A worker says that it sleeps and holds no slot; or the supervisor says that it died. */
   leave(worker: number): void {
     Atomics.store(this.atomics, (h.workerEpoch >>> 2) + worker, -1);
+  }
+
+  /** Zeroes everything that was ever written, keys above all. The SAD is of no use afterwards. */
+  wipe(): void {
+    this.region.bytes.fill(0, 0, this.offset(this.used));
   }
 
   close(): void {

@@ -14,9 +14,8 @@ const holds6 = containsIpv6;
 const matches = matchesTransport;
 
 const FLAGS = saSlot.at.flags >>> 2;
-const SRC_COUNT = saSlot.at.srcSelectors >>> 2;
-const DST_COUNT = saSlot.at.dstSelectors >>> 2;
-const SELECTORS = saSlot.at.selectors >>> 2;
+const COUNTS = saSlot.at.selectorCounts >>> 2;
+const SELECTORS_AT = saSlot.at.selectorsAt >>> 2;
 
 const ICMP = 1;
 const TCP = 6;
@@ -48,19 +47,11 @@ export function admits(
   offset: number,
   inner: InnerPacket,
 ): boolean {
-  const sources = words[slot + SRC_COUNT];
-  const first = slot + SELECTORS;
+  const counts = words[slot + COUNTS];
+  const sources = counts & 0xffff;
+  const first = words[slot + SELECTORS_AT];
   if (!admitsSide(words, slot, first, sources, view, offset, inner, 0)) return false;
-  return admitsSide(
-    words,
-    slot,
-    first + sources * ENTRY_WORDS,
-    words[slot + DST_COUNT],
-    view,
-    offset,
-    inner,
-    1,
-  );
+  return admitsSide(words, slot, first + sources * ENTRY_WORDS, counts >>> 16, view, offset, inner, 1);
 }
 
 /** Side 0: source address and port; side 1: destination. */

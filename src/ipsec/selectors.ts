@@ -8,6 +8,9 @@ import { SELECTOR_SIZE, selectorEntry } from "./sad-layout.js";
 const at = selectorEntry.at;
 const FROM = at.from >>> 2;
 const TO = at.to >>> 2;
+/** The rest of an address is three words, of which word 1 to 3 of the address are counted from here. */
+const FROM_REST = (at.fromRest >>> 2) - 1;
+const TO_REST = (at.toRest >>> 2) - 1;
 
 /** Port of a packet whose transport header is not there: a later fragment (RFC 4301: OPAQUE). */
 export const OPAQUE = NONE;
@@ -26,22 +29,27 @@ export function writeSelector(region: Region, offset: number, selector: Selector
   view.setUint16(offset + at.protocol, selector.protocol, true);
   view.setUint16(offset + at.fromPort, selector.fromPort, true);
   view.setUint16(offset + at.toPort, selector.toPort, true);
-  words.set(addressWords(selector.from), (offset + at.from) >>> 2);
-  words.set(addressWords(selector.to), (offset + at.to) >>> 2);
+  const [from, ...fromRest] = addressWords(selector.from);
+  const [to, ...toRest] = addressWords(selector.to);
+  words[(offset + at.from) >>> 2] = from;
+  words[(offset + at.to) >>> 2] = to;
+  words.set(fromRest, (offset + at.fromRest) >>> 2);
+  words.set(toRest, (offset + at.toRest) >>> 2);
 }
 
 export function readSelector(region: Region, offset: number): Selector {
   const { view } = region;
   const length = view.getUint16(offset + at.family, true) === 4 ? 4 : 16;
-  const address = (start: number) => {
+  const address = (start: number, rest: number) => {
     const bytes = new Uint8Array(16);
     const target = new DataView(bytes.buffer);
-    for (let i = 0; i < 4; i++) target.setUint32(4 * i, view.getUint32(start + 4 * i, true));
+    target.setUint32(0, view.getUint32(offset + start, true));
+    for (let i = 0; i < 3; i++) target.setUint32(4 + 4 * i, view.getUint32(offset + rest + 4 * i, true));
     return bytes.slice(0, length);
   };
   return {
-    from: address(offset + at.from),
-    to: address(offset + at.to),
+    from: address(at.from, at.fromRest),
+    to: address(at.to, at.toRest),
     protocol: view.getUint16(offset + at.protocol, true),
     fromPort: view.getUint16(offset + at.fromPort, true),
     toPort: view.getUint16(offset + at.toPort, true),
@@ -62,14 +70,21 @@ export function containsIpv4(words: Uint32Array, entry: number, address: number)
 export function containsIpv6(words: Uint32Array, entry: number, view: DataView, offset: number): boolean {
   if ((words[entry] & 0xffff) !== 6) return false;
   return (
-    compareIpv6(words, entry + FROM, view, offset) <= 0 && compareIpv6(words, entry + TO, view, offset) >= 0
+    compareIpv6(words, entry + FROM, entry + FROM_REST, view, offset) <= 0 &&
+    compareIpv6(words, entry + TO, entry + TO_REST, view, offset) >= 0
   );
 }
 
-/** Compares the four words at `index` with an IPv6 address: negative when the words are the lower ones. */
-function compareIpv6(words: Uint32Array, index: number, view: DataView, offset: number): number {
+/** Compares the word at `first` and three behind `rest` with an IPv6 address: negative when the words are the lower ones. */
+function compareIpv6(
+  words: Uint32Array,
+  first: number,
+  rest: number,
+  view: DataView,
+  offset: number,
+): number {
   for (let i = 0; i < 4; i++) {
-    const mine = words[index + i];
+    const mine = words[i === 0 ? first : rest + i];
     const other = view.getUint32(offset + 4 * i);
     if (mine !== other) return mine < other ? -1 : 1;
   }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -72,6 +72,7 @@ test("three processes that are killed again and again never get the same number"
     sad.atomics[(sad.offset(0) + at.sequenceLow) >>> 2] = 0x7fff8000;
     const folder = fileURLToPath(new URL(".", import.meta.url));
     const outputs: string[] = [];
+    const outputOf = new Map<ChildProcess, string>();
     const start = () => {
       const path = join(directory, `numbers-${outputs.length}`);
       outputs.push(path);
@@ -83,13 +84,17 @@ test("three processes that are killed again and again never get the same number"
       );
       closeSync(output);
       children.add(child);
+      outputOf.set(child, path);
       child.once("exit", () => children.delete(child));
       return child;
     };
     for (let i = 0; i < 3; i++) start();
     for (let kill = 0; kill < 6; kill++) {
-      await sleep(150);
       const [victim] = children;
+      // Not before it has begun, however busy the machine is.
+      const output = outputOf.get(victim)!;
+      for (let waited = 0; statSync(output).size === 0 && waited < 10_000; waited += 20) await sleep(20);
+      await sleep(100);
       victim.kill("SIGKILL");
       start();
     }

@@ -10,11 +10,11 @@ import { NO_MATCH } from "../net/lpm.js";
 import { MODE_TRANSPORT } from "./add-sa.js";
 import { Domains } from "./binding.js";
 import type { InnerPacket } from "./inner.js";
-import { PolicyTries } from "./policy-tries.js";
+import { PolicyTries, SEVERAL } from "./policy-tries.js";
 import { transportPort } from "./selector-check.js";
 import { containsIpv4, containsIpv6, hasTransport, matchesTransport, SELECTOR_WORDS } from "./selectors.js";
 import type { Spd } from "./spd.js";
-import { PolicyDirection, PolicyType, policyEntry } from "./spd-layout.js";
+import { CHANGE_LOG, PolicyDirection, PolicyType, policyEntry } from "./spd-layout.js";
 
 const at = policyEntry.at;
 
@@ -24,21 +24,24 @@ const holds4 = containsIpv4;
 const holds6 = containsIpv6;
 const portOf = transportPort;
 const matches = matchesTransport;
+const MANY = SEVERAL;
 
-/** Words of an entry in the private copy: source selector, destination selector, type, SA, flags, reqid. */
-const SRC = 0;
-const DST = SELECTOR_WORDS;
-const TYPE = 2 * SELECTOR_WORDS;
-const SA = TYPE + 1;
-const TRANSPORT = TYPE + 2;
-const REQID = TYPE + 3;
-const ENTRY_WORDS = 24;
+/**
+ * Words of an entry in the private copy: type, SA, flags, reqid, source selector, destination selector. All that most
+ * packets need is in the first of two cache lines.
+ */
+const TYPE = 0;
+const SA = 1;
+const TRANSPORT = 2;
+const REQID = 3;
+const SRC = 4;
+const DST = 16;
+const ENTRY_WORDS = 32;
 
 /** Looks at an SPD that goes on changing; the next breath goes on with that. */
 const ATTEMPTS = 8;
 
 interface Indexed {
-  version: number;
   prefixes: Prefix[];
   /** Domains that it is for, as bits. */
   domains: number;
@@ -53,11 +56,16 @@ export class SpdIndex {
   private readonly domains: Domains;
   private readonly copy: Uint32Array;
   private readonly copySigned: Int32Array;
-  private readonly indexed: (Indexed | undefined)[] = [];
+  /** Versions of the entries that were taken over; of `out` entries what else is known. */
+  private readonly versions: Int32Array;
+  private readonly indexed = new Map<number, Indexed>();
   /** By domain: all entries, and those in transport mode alone. */
   private readonly tries: readonly PolicyTries[];
   private readonly transportTries: readonly PolicyTries[];
-  private generation = -1;
+  /** Selectors of the entry that is being taken over: source, destination. */
+  private readonly incoming = new Uint32Array(2 * SELECTOR_WORDS);
+  private generation = 0;
+  private isNew = true;
   /** Counts the calls of `refresh` that found something new. */
   changes = 0;
 
@@ -65,6 +73,7 @@ export class SpdIndex {
     this.spd = spd;
     this.domains = domains;
     this.copy = new Uint32Array(spd.capacity * ENTRY_WORDS);
+    this.versions = new Int32Array(spd.capacity);
     this.copySigned = new Int32Array(this.copy.buffer);
     this.tries = domains.bindings.map(() => new PolicyTries(this.indexed));
     this.transportTries = domains.bindings.map(() => new PolicyTries(this.indexed));
@@ -76,75 +85,93 @@ export class SpdIndex {
     return this.spd.generation !== this.generation;
   }
 
-  /** Takes over what has changed in the SPD since the last call. Cheap when nothing has. */
+  /**
+   * Takes over what has changed in the SPD since the last call. An entry that is being changed right now is left: its
+   * change will be the next one.
+   */
   refresh(): void {
     if (this.spd.generation === this.generation) return;
     this.changes = (this.changes + 1) | 0;
     // What changes meanwhile asks for another look, before any packet: an entry that came behind this one's back may be
     // the successor of one that was just seen to be gone.
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const { generation, used } = this.spd;
-      let torn = false;
-      for (let entry = 0; entry < used; entry++) if (!this.refreshEntry(entry)) torn = true;
-      this.generation = torn ? generation - 1 : generation;
+      const { generation } = this.spd;
+      const behind = (generation - this.generation) | 0;
+      if (this.isNew || behind < 0 || behind > CHANGE_LOG / 2) this.refreshAll();
+      else {
+        for (let i = 0; i < behind; i++) this.refreshEntry(this.spd.changed(this.generation + i));
+        // The log may have gone round meanwhile.
+        if (((this.spd.generation - this.generation) | 0) > CHANGE_LOG) this.refreshAll();
+      }
+      this.isNew = false;
+      this.generation = generation;
       if (this.spd.generation === generation) return;
     }
   }
 
-  private refreshEntry(entry: number): boolean {
+  private refreshAll(): void {
+    const { used } = this.spd;
+    for (let entry = 0; entry < used; entry++) this.refreshEntry(entry);
+  }
+
+  private refreshEntry(entry: number): void {
     const { atomics, words, view } = this.spd;
     const offset = this.spd.offset(entry);
     const version = Atomics.load(atomics, (offset + at.version) >>> 2);
-    const known = this.indexed[entry];
-    if (known?.version === version || (!known && version === 0)) return true;
-    if ((version & 1) !== 0) return false;
+    if (this.versions[entry] === version) return;
+    const known = this.indexed.get(entry);
+    if ((version & 1) !== 0) return;
     const isOut =
       words[(offset + at.present) >>> 2] !== 0 &&
       words[(offset + at.direction) >>> 2] === PolicyDirection.out;
     const rank = view.getFloat64(offset + at.rank, true);
     const order = view.getFloat64(offset + at.order, true);
-    const mine = words.slice((offset + at.src) >>> 2, (offset + at.dst + SELECTOR_WORDS * 4) >>> 2);
+    const { incoming } = this;
+    for (let i = 0; i < SELECTOR_WORDS; i++) {
+      incoming[i] = words[((offset + at.src) >>> 2) + i];
+      incoming[SELECTOR_WORDS + i] = words[((offset + at.dst) >>> 2) + i];
+    }
     const type = words[(offset + at.type) >>> 2];
     const sa = atomics[(offset + at.sa) >>> 2];
     const reqid = words[(offset + at.reqid) >>> 2];
     const request = isOut ? this.spd.read(entry) : undefined;
-    if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return false;
+    if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return;
 
+    this.versions[entry] = version;
     const copy = entry * ENTRY_WORDS;
     const sameSelectors =
       known !== undefined &&
-      known.prefixes.length > 0 &&
       isOut &&
       known.order === order &&
       known.rank === rank &&
-      mine.every((word, i) => word === this.copy[copy + i]);
+      this.isIncoming(0, copy + SRC) &&
+      this.isIncoming(SELECTOR_WORDS, copy + DST);
     if (!sameSelectors && known) this.remove(entry, known);
-    this.copy.set(mine, copy + SRC);
+    for (let i = 0; i < SELECTOR_WORDS; i++) {
+      this.copy[copy + SRC + i] = incoming[i];
+      this.copy[copy + DST + i] = incoming[SELECTOR_WORDS + i];
+    }
     this.copy[copy + TYPE] = type;
     this.copySigned[copy + SA] = sa;
     this.copy[copy + REQID] = reqid;
-    if (sameSelectors) {
-      known.version = version;
-      return true;
-    }
-    this.copy[copy + TRANSPORT] =
-      request && (hasTransport(request.id.srcSelector) || hasTransport(request.id.dstSelector)) ? 1 : 0;
+    if (sameSelectors || !request) return;
+    const { srcSelector, dstSelector } = request.id;
+    this.copy[copy + TRANSPORT] = hasTransport(srcSelector) || hasTransport(dstSelector) ? 1 : 0;
     const indexed = {
-      version,
-      prefixes: request ? rangeToPrefixes(request.id.dstSelector.from, request.id.dstSelector.to) : [],
-      domains: request ? this.domains.matching(request.id) : 0,
-      isTransportMode: request?.type === PolicyType.ipsec && request.mode === MODE_TRANSPORT,
+      // Copied, because an array that was grown has room for more.
+      prefixes: [...rangeToPrefixes(dstSelector.from, dstSelector.to)],
+      domains: this.domains.matching(request.id),
+      isTransportMode: request.type === PolicyType.ipsec && request.mode === MODE_TRANSPORT,
       rank,
       order,
     };
-    this.indexed[entry] = indexed;
+    this.indexed.set(entry, indexed);
     this.eachTries(indexed, (tries) => tries.add(entry, indexed.prefixes));
-    return true;
   }
 
   private remove(entry: number, indexed: Indexed): void {
     this.eachTries(indexed, (tries) => tries.remove(entry, indexed.prefixes));
-    this.indexed[entry] = undefined;
+    this.indexed.delete(entry);
   }
 
   private eachTries({ domains, isTransportMode }: Indexed, change: (tries: PolicyTries) => void): void {
@@ -155,34 +182,57 @@ export class SpdIndex {
     }
   }
 
+  /** Is the selector that was just read the one that the copy has? */
+  private isIncoming(from: number, at: number): boolean {
+    for (let i = 0; i < SELECTOR_WORDS; i++) if (this.incoming[from + i] !== this.copy[at + i]) return false;
+    return true;
+  }
+
   /** First entry that the packet at `offset`, which came from a port of the domain, matches, or NO_MATCH — data path. */
   lookup(view: DataView, offset: number, packet: InnerPacket, domain: number): number {
-    const candidates = this.tries[domain].candidates(view, offset, packet.isIpv4);
-    const copy = this.copy;
-    for (let i = 0; i < candidates.length; i++) {
-      const entry = candidates[i];
-      const base = entry * ENTRY_WORDS;
-      if (
-        packet.isIpv4
-          ? !holds4(copy, base + SRC, view.getUint32(offset + 12))
-          : !holds6(copy, base + SRC, view, offset + 8)
-      )
-        continue;
-      if (copy[base + TRANSPORT] !== 0) {
-        const end = offset + packet.length;
-        const src = portOf(view, packet, 0, end);
-        const dst = portOf(view, packet, 2, end);
-        if (!matches(copy, base + SRC, packet.protocol, src)) continue;
-        if (!matches(copy, base + DST, packet.protocol, dst)) continue;
-      }
-      return entry;
-    }
+    const tries = this.tries[domain];
+    const list = tries.list(view, offset, packet.isIpv4);
+    if (list === NOTHING) return NOTHING;
+    const only = tries.only[list];
+    if (only !== MANY) return this.admits(only, view, offset, packet) ? only : NOTHING;
+    const candidates = tries.lists[list];
+    for (let i = 0; i < candidates.length; i++)
+      if (this.admits(candidates[i], view, offset, packet)) return candidates[i];
     return NOTHING;
   }
 
   /** Does some policy of the domain want packets to this packet's destination in transport mode? */
   wantsTransport(view: DataView, offset: number, isIpv4: boolean, domain: number): boolean {
-    return this.transportTries[domain].candidates(view, offset, isIpv4).length > 0;
+    return this.transportTries[domain].list(view, offset, isIpv4) !== NOTHING;
+  }
+
+  /** Does the packet match an entry whose destination covers the packet's? */
+  private admits(entry: number, view: DataView, offset: number, packet: InnerPacket): boolean {
+    const copy = this.copy;
+    const base = entry * ENTRY_WORDS;
+    if (
+      packet.isIpv4
+        ? !holds4(copy, base + SRC, view.getUint32(offset + 12))
+        : !holds6(copy, base + SRC, view, offset + 8)
+    )
+      return false;
+    if (copy[base + TRANSPORT] === 0) return true;
+    const end = offset + packet.length;
+    const src = portOf(view, packet, 0, end);
+    const dst = portOf(view, packet, 2, end);
+    return matches(copy, base + SRC, packet.protocol, src) && matches(copy, base + DST, packet.protocol, dst);
+  }
+
+  /**
+   * The only candidate for a packet from a port of the domain, NO_MATCH where there is none or more than one. A guess, to
+   * read ahead what most packets will need — data path.
+   */
+  guess(view: DataView, offset: number, domain: number): number {
+    const tries = this.tries[domain];
+    const list = tries.list(view, offset, view.getUint8(offset) >>> 4 === 4);
+    if (list === NOTHING) return NOTHING;
+    const only = tries.only[list];
+    return only >= 0 ? only : NOTHING;
   }
 
   /** 1 protect, 2 pass, 3 drop. */

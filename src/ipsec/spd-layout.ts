@@ -1,11 +1,13 @@
 // The security policy database in shared memory: the entries, in no order. The supervisor writes them; each worker keeps
-// an index of its own (spd-index.ts) and brings it up to date when `generation` has changed, by the entries' versions.
+// an index of its own (spd-index.ts) and brings it up to date when `generation` has changed, with the entries that `log` names.
 
 import { bytes, describeStruct, f64, i32, struct, u16, u32, u64 } from "../memory/layout.js";
 import { SELECTOR_SIZE } from "./sad-layout.js";
 
 export const SPD_MAGIC = 0x50544956; // "VITP"
-export const SPD_VERSION = 1;
+export const SPD_VERSION = 2;
+/** Changes that the header remembers; who is further behind looks at every entry. A power of two. */
+export const CHANGE_LOG = 8192;
 
 export const PolicyDirection = { in: 0, out: 1, forward: 2 } as const;
 export const PolicyType = { ipsec: 1, pass: 2, drop: 3 } as const;
@@ -24,6 +26,7 @@ export const spdHeader = struct(
     entriesOffset: u32("bytes from the start of the file to entry 0"),
     used: u32("entries from this number on were never used"),
     generation: i32("counts changes"),
+    log: u32(`entry that the change with number n changed, at n mod ${CHANGE_LOG}`, CHANGE_LOG),
   },
   4096,
 );

@@ -3,7 +3,7 @@
 import { type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
 import type { PolicyRequest, Selector } from "./kernel.js";
 import { readSelector, writeSelector } from "./selectors.js";
-import { PriorityClass, policyEntry, SPD_MAGIC, SPD_VERSION, spdHeader } from "./spd-layout.js";
+import { CHANGE_LOG, PriorityClass, policyEntry, SPD_MAGIC, SPD_VERSION, spdHeader } from "./spd-layout.js";
 
 const h = spdHeader.at;
 const e = policyEntry.at;
@@ -70,18 +70,31 @@ export class Spd {
     Atomics.add(this.atomics, (offset + e.version) >>> 2, 1);
     write(offset);
     Atomics.add(this.atomics, (offset + e.version) >>> 2, 1);
+    this.#note(entry);
+  }
+
+  /** Tells the workers that an entry has changed. */
+  #note(entry: number): void {
+    this.words[(h.log >>> 2) + (this.generation & (CHANGE_LOG - 1))] = entry;
     Atomics.add(this.atomics, h.generation >>> 2, 1);
     this.onChange?.();
   }
 
+  /** Entry that a change changed, one of the last CHANGE_LOG ones. @param generation before the change */
+  changed(generation: number): number {
+    return this.words[(h.log >>> 2) + (generation & (CHANGE_LOG - 1))];
+  }
+
   /** Ends the changes that a supervisor which was killed had begun. An entry half written is not present. */
   adopt(): void {
-    for (let entry = 0; entry < this.capacity; entry++) {
+    // Entries are used one after the other: of those that were never used only the first can have been begun.
+    const end = Math.min(this.used + 1, this.capacity);
+    for (let entry = 0; entry < end; entry++) {
       const version = (this.offset(entry) + e.version) >>> 2;
       if ((Atomics.load(this.atomics, version) & 1) === 0) continue;
       if (this.present(entry)) this.words[h.used >>> 2] = Math.max(this.used, entry + 1);
       Atomics.add(this.atomics, version, 1);
-      Atomics.add(this.atomics, h.generation >>> 2, 1);
+      this.#note(entry);
     }
   }
 

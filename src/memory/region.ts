@@ -7,15 +7,24 @@
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync } from "node:fs";
 import {
+  MADV_COLLAPSE,
   MADV_DONTDUMP,
   MADV_HUGEPAGE,
+  MAP_FIXED,
   MAP_PRIVATE_ANONYMOUS,
   MAP_SHARED,
   madvise,
   mmap,
   munmap,
+  PROT_READ_WRITE,
   window,
 } from "../native/libc.js";
+
+const PAGE = 4096;
+const PROT_NONE = 0;
+const PROT_READ = 1;
+/** Bytes of the kernel's huge pages. */
+export const HUGE_PAGE = 2 << 20;
 
 export class Region {
   readonly address: bigint;
@@ -39,13 +48,22 @@ export class Region {
     this.words = new Uint32Array(buffer);
   }
 
+  /**
+   * Puts the huge page around a byte offset into one piece, what was never touched of it included. Only advice: where the
+   * kernel does not know how (before Linux 6.1) or has no huge page, the memory stays as it is.
+   */
+  collapse(offset: number): void {
+    const start = offset & ~(HUGE_PAGE - 1);
+    // A huge page of which nothing was ever touched is not put together.
+    this.bytes[start] |= 0;
+    if (start + HUGE_PAGE <= this.size) madvise(this.address + BigInt(start), HUGE_PAGE, MADV_COLLAPSE);
+  }
+
   /** Gives the memory back. Nothing may touch the region's views afterwards. */
   unmap(): void {
     munmap(this.address, this.size);
   }
 }
-
-const HUGE_PAGE = 2 << 20;
 
 /** Maps again while the mapping crosses a 4 GiB boundary; the ones that did are given back at the end. */
 function mapRegion(size: number, map: () => bigint): Region {
@@ -62,6 +80,15 @@ function mapRegion(size: number, map: () => bigint): Region {
   }
 }
 
+/** Address space of `size` bytes that begins at a huge page; nothing is behind it. */
+function reserve(size: number): bigint {
+  const whole = mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
+  const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
+  if (skip > 0) munmap(whole, skip);
+  munmap(whole + BigInt(skip + size), HUGE_PAGE - skip);
+  return whole + BigInt(skip);
+}
+
 /**
  * Zeroed memory of this process alone, on huge pages where the kernel has some.
  * @param size bytes, rounded up to whole huge pages; at most 2 GiB
@@ -70,11 +97,8 @@ function mapRegion(size: number, map: () => bigint): Region {
 export function allocateRegion(size: number): Region {
   const rounded = Math.ceil(size / HUGE_PAGE) * HUGE_PAGE;
   const region = mapRegion(rounded, () => {
-    const whole = mmap(rounded + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS);
-    const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
-    if (skip > 0) munmap(whole, skip);
-    munmap(whole + BigInt(skip + rounded), HUGE_PAGE - skip);
-    return whole + BigInt(skip);
+    const address = reserve(rounded);
+    return mmap(rounded, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address);
   });
   madvise(region.address, rounded, MADV_HUGEPAGE);
   return region;
@@ -95,8 +119,12 @@ export function openSharedRegion(path: string, mode: OpenMode, size = 0): Region
     if (mode === "create") ftruncateSync(fd, size);
     const length = fstatSync(fd).size;
     if (length === 0) throw new Error(`${path} is empty`);
-    const PROT_READ = 1;
-    const region = mapRegion(length, () => mmap(length, MAP_SHARED, fd, 0, mode === "read" ? PROT_READ : 3));
+    const protection = mode === "read" ? PROT_READ : PROT_READ_WRITE;
+    // At a huge page's boundary, so that huge pages of the file can be mapped as such; whole pages, as the kernel maps them.
+    const pages = Math.ceil(length / PAGE) * PAGE;
+    const region = mapRegion(length, () =>
+      mmap(length, MAP_SHARED | MAP_FIXED, fd, 0, protection, reserve(pages)),
+    );
     madvise(region.address, length, MADV_DONTDUMP);
     return region;
   } finally {

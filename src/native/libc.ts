@@ -49,13 +49,16 @@ export function check(result: number | bigint, call: string): number {
 
 export const PROT_READ_WRITE = 3;
 export const MAP_SHARED = 1;
+export const MAP_FIXED = 0x10;
 export const MAP_PRIVATE_ANONYMOUS = 0x22;
 export const MAP_POPULATE = 0x8000;
 export const MADV_HUGEPAGE = 14;
 export const MADV_DONTDUMP = 16;
+/** Linux 6.1. */
+export const MADV_COLLAPSE = 25;
 
 const c = {
-  mmap: libc.func("uintptr_t mmap(void *addr, size_t len, int prot, int flags, int fd, int64_t offset)"),
+  mmap: libc.func("uintptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t offset)"),
   munmap: libc.func("int munmap(void *addr, size_t len)"),
   madvise: libc.func("int madvise(void *addr, size_t len, int advice)"),
   mlock: libc.func("int mlock(void *addr, size_t len)"),
@@ -79,10 +82,18 @@ const c = {
 
 /**
  * Maps `length` bytes and returns their address.
+ * @param at where, with MAP_FIXED
  * @throws SystemError
  */
-export function mmap(length: number, flags: number, fd = -1, offset = 0, prot = PROT_READ_WRITE): bigint {
-  const address = BigInt(c.mmap(null, length, prot, flags, fd, offset));
+export function mmap(
+  length: number,
+  flags: number,
+  fd = -1,
+  offset = 0,
+  prot = PROT_READ_WRITE,
+  at = 0n,
+): bigint {
+  const address = BigInt(c.mmap(at, length, prot, flags, fd, offset));
   if (address === 0xffffffffffffffffn) throw new SystemError("mmap", koffi.errno());
   return address;
 }

@@ -87,6 +87,8 @@ export function compareAddresses(a: IpAddress, b: IpAddress): number {
 
 /** The fewest prefixes that cover exactly the addresses `from` to `to` (inclusive, of one family). */
 export function rangeToPrefixes(from: IpAddress, to: IpAddress): Prefix[] {
+  const whole = wholePrefix(from, to);
+  if (whole >= 0) return [{ address: from.slice(), length: whole }];
   const bits = from.length * 8;
   const toNumber = (address: IpAddress) => address.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   const toAddress = (value: bigint) =>
@@ -105,4 +107,16 @@ export function rangeToPrefixes(from: IpAddress, to: IpAddress): Prefix[] {
     start += 1n << hostBits;
   }
   return prefixes;
+}
+
+/** Length of the prefix that the range is, or -1 when it is none. */
+function wholePrefix(from: IpAddress, to: IpAddress): number {
+  let i = 0;
+  while (i < from.length && from[i] === to[i]) i++;
+  if (i === from.length) return 8 * i;
+  const hostBits = 32 - Math.clz32(from[i] ^ to[i]);
+  const mask = (1 << hostBits) - 1;
+  if ((from[i] & mask) !== 0 || (to[i] & mask) !== mask) return -1;
+  for (let j = i + 1; j < from.length; j++) if (from[j] !== 0 || to[j] !== 0xff) return -1;
+  return 8 * i + 8 - hostBits;
 }

@@ -129,11 +129,8 @@ export class Lpm {
   }
 }
 
+/** One flat string of characters that are bytes; concatenation would leave a rope of them behind each key. */
 function key(address: IpAddress, length: number): string {
-  let text = `${length}/`;
-  for (let i = 0; i < address.length; i++) {
-    const byte = address[i] & (0xff00 >>> Math.min(8, Math.max(0, length - 8 * i)));
-    text += String.fromCharCode(byte & 0xff);
-  }
-  return text;
+  const bytes = address.map((byte, i) => byte & (0xff00 >>> Math.min(8, Math.max(0, length - 8 * i))));
+  return String.fromCharCode(length, ...bytes);
 }
