@@ -21,6 +21,7 @@ export const debianPackages = [
   "nftables",
   "procps",
   "iputils-ping",
+  "fping",
   "iperf3",
   "tcpdump",
   "tshark",

@@ -18,7 +18,7 @@ import {
   type SitesOptions,
   startGateway,
 } from "../src/lab/sites.js";
-import { Flow, ping } from "../src/lab/traffic.js";
+import { Flow, ping, pingFrom } from "../src/lab/traffic.js";
 
 const RATE = 500;
 
@@ -155,7 +155,7 @@ for (const family of [4, 6] as const)
         await ip("b", "neighbour", "add", ...router, "lladdr", "02:00:00:00:00:01", "nud", "permanent");
         await ip("b", "route", "add", "default", "via", ...router);
       }
-      const fromHost = all && ping(gateways.b, sides.a.host, 2000, 0.003, sides.b.gateway);
+      const fromHost = all && pingFrom(gateways.b, sides.b.gateway, sides.a.host, 2000, 0.003);
       for (const { to, udp, go } of moves) {
         await go();
         const end = udp ? `${to} in UDP` : to;
@@ -184,7 +184,7 @@ for (const family of [4, 6] as const)
         assert.ok(received > 0 && received < sent, `${received} of ${sent} pings of the host came back`);
       }
       assert.equal(clear.count, 0, "packets left in the clear");
-      await ping(gateways.b, nat.outside, 1, 0.1, "wan0");
+      await pingFrom(gateways.b, "wan0", nat.outside, 1, 0.1);
       if (family === 4) await until("the capture to see what is in the clear", () => clear.count > 0, 2000);
       const after = await a.charon.installed();
       assert.deepEqual(
