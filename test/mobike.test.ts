@@ -156,6 +156,8 @@ for (const family of [4, 6] as const)
         await ip("b", "route", "add", "default", "via", ...router);
       }
       const fromHost = all && pingFrom(gateways.b, sides.b.gateway, sides.a.host, 2000, 0.003);
+      // What else fails ends the ping as well, and is what shall be told.
+      if (fromHost) fromHost.catch(() => {});
       for (const { to, udp, go } of moves) {
         await go();
         const end = udp ? `${to} in UDP` : to;
@@ -163,7 +165,7 @@ for (const family of [4, 6] as const)
         await sleep(1500);
         if (all) {
           const { stdout } = await ip("b", "route", "show", "table", "221");
-          assert.match(stdout, new RegExp(`^default dev vita0.*\nthrow ${to} *\n$`));
+          assert.match(stdout, new RegExp(`^default dev vita0.*\nthrow ${to} proto static *\n$`));
         }
         const now = missing();
         const times = now.map((count, i) => ((count - lost[i]) / RATE) * 1000);

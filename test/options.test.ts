@@ -116,8 +116,12 @@ test("options that touch the kernel", async (t) => {
         await load(sites, options);
         const marks = sites.marks();
         await a.charon.initiate();
-        await look(marks);
-        await end(sites);
+        // A failure of one option is none of the next one's.
+        try {
+          await look(marks);
+        } finally {
+          await end(sites);
+        }
       });
 
     const pass = async () => assert.deepEqual(await both(sites), [3, 3]);
