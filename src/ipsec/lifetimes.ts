@@ -11,7 +11,7 @@
 
 import type { IpAddress } from "../net/address.js";
 import { readEndPoints } from "./outer-header.js";
-import { saTotals } from "./pseudo-kernel.js";
+import { saTotals } from "./sa-usage.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 

@@ -1,6 +1,7 @@
 // When a trap counts as narrowed: its reqid has an outbound SA, and what meets the trap all the same is not covered by it.
 // charon installs an SA before its policies, and those one by one; so the SA must have been there for a while.
 
+import { sessionOf } from "./sa-identity.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, saSlot } from "./sad-layout.js";
 
@@ -18,7 +19,7 @@ export const NARROWED_SECONDS = 2;
 export function hasGrownSa(sad: Sad, slots: Iterable<number>, session: bigint, now: number): boolean {
   for (const slot of slots) {
     if (sad.flags(slot) & SaFlag.inbound || age(sad, slot, now) < NARROWED_SECONDS) continue;
-    if (sad.view.getBigUint64(sad.offset(slot) + at.session, true) === session) return true;
+    if (sessionOf(sad, slot) === session) return true;
   }
   return false;
 }

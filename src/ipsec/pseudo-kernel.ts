@@ -1,19 +1,12 @@
 // The pseudo-kernel: charon's calls, carried out on the SAD and the SPD in shared memory. When a call returns, the workers
-// see its effect with their next packet; nothing has to be sent to them.
-//
-// Policies and SAs meet by SPI: an `out` entry names the SPI of the SA that shall protect its packets, and is pointed at
-// that SA's slot whenever one of the two comes, moves or goes (contract §4.2 with POLICY_SPI). A trap names none, and has
-// packets ask for an SA; once there is one for its reqid, what still meets the trap lies outside of what the peer agreed
-// to, and no further SA would be had for it: the entry is marked as narrowed while that lasts (contract §4.6).
+// see its effect with their next packet; nothing has to be sent to them. The SA directory and the policy table know what is where.
 //
 // All state is in shared memory. A supervisor that starts again finds it there, with the sessions it belongs to.
 
 import { randomInt } from "node:crypto";
-import { NONE } from "../memory/frames.js";
-import { formatAddress, type IpAddress } from "../net/address.js";
+import { formatAddress } from "../net/address.js";
 import { fillSlot, needsExtension, refuseInterface, refuseMode, refuseProtocol, refuseSa } from "./add-sa.js";
 import type { AeadEngine } from "./aead.js";
-import { hasMark } from "./binding.js";
 import {
   type AddSaRequest,
   type Answer,
@@ -27,15 +20,15 @@ import {
   type UpdateSaRequest,
 } from "./kernel.js";
 import type { Lingering } from "./lingering.js";
-import { MultiMap } from "./multi-map.js";
-import { areGrown, hasGrownSa } from "./narrowed-traps.js";
-import { moveEndPoints, readEndPoints } from "./outer-header.js";
-import { PolicyEntries } from "./policy-entries.js";
-import { saIdentity, sameMark, setPolicyMark } from "./sa-identity.js";
+import { moveEndPoints } from "./outer-header.js";
+import { PolicyTable } from "./policy-table.js";
+import { SaDirectory } from "./sa-directory.js";
+import { reqidOf, saIdentity, sessionOf, setPolicyMark } from "./sa-identity.js";
+import { saIdle, saTotals } from "./sa-usage.js";
 import type { Sad } from "./sad.js";
-import { MAX_WORKERS, SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
+import { SaFlag, SaState, saSlot } from "./sad-layout.js";
 import type { Spd } from "./spd.js";
-import { NARROWED, PolicyDirection, PolicyType } from "./spd-layout.js";
+import { PolicyDirection, PolicyType } from "./spd-layout.js";
 
 const at = saSlot.at;
 
@@ -92,22 +85,13 @@ export class PseudoKernel implements Kernel {
   readonly #random: (limit: number) => number;
   readonly #hasHost: boolean;
   readonly #saChanged: ((slot: number, present: boolean) => void) | undefined;
-  readonly #policyChanged: ((request: PolicyRequest, present: boolean) => void) | undefined;
   readonly #lingering: Lingering | undefined;
   readonly #interfaces: readonly string[];
   #order = 0;
-  /** Outbound SAs by SPI and destination; those under one key differ in mark or interface id. */
-  readonly #outbound = new MultiMap<string>();
+  readonly #sas: SaDirectory;
+  readonly #policies: PolicyTable;
   /** Inbound larval SPIs. */
   readonly #larval = new Set<number>();
-  /** Active SAs, both directions, by reqid. */
-  readonly #byReqid = new MultiMap<number>();
-  readonly #entries: PolicyEntries;
-  /** Reqids that have a young outbound SA. */
-  readonly #young = new Set<number>();
-  readonly #freeEntries: number[] = [];
-  /** Entries from this number on were never used. */
-  #unusedEntry = 0;
   /** Sessions of key managers: when they went away, or undefined while they are here. */
   readonly #sessions = new Map<bigint, number | undefined>();
 
@@ -115,13 +99,19 @@ export class PseudoKernel implements Kernel {
     this.#sad = parts.sad;
     this.#spd = parts.spd;
     this.#engine = parts.engine;
-    this.#entries = new PolicyEntries(parts.spd);
     this.#now = parts.now;
+    this.#sas = new SaDirectory(parts.sad);
+    this.#policies = new PolicyTable({
+      sad: parts.sad,
+      spd: parts.spd,
+      sas: this.#sas,
+      now: parts.now,
+      policyChanged: parts.policyChanged?.bind(parts),
+    });
     this.#orphanSeconds = parts.orphanSeconds ?? ORPHAN_SECONDS;
     this.#random = parts.random ?? ((limit) => randomInt(limit));
     this.#hasHost = parts.hasHost ?? false;
     this.#saChanged = parts.saChanged?.bind(parts);
-    this.#policyChanged = parts.policyChanged?.bind(parts);
     this.#interfaces = parts.interfaces ?? [];
     this.#lingering = parts.lingering;
     this.#adopt();
@@ -137,29 +127,19 @@ export class PseudoKernel implements Kernel {
       const state = sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
       this.#order = Math.max(this.#order, sad.view.getFloat64(sad.offset(slot) + at.order, true));
-      this.#sessionClosed(sad.view.getBigUint64(sad.offset(slot) + at.session, true));
+      this.sessionClosed(sessionOf(sad, slot));
       if (state === SaState.larval) {
         this.#larval.add(slot);
         continue;
       }
-      this.#byReqid.add(this.#reqid(slot), slot);
-      if (sad.flags(slot) & SaFlag.inbound) continue;
-      this.#outbound.add(this.#outboundKey(slot), slot);
-      this.#young.add(this.#reqid(slot));
+      this.#sas.add(slot);
+      if (!this.#isInbound(slot)) this.#policies.sawOutbound(reqidOf(sad, slot));
     }
     // Nobody knows to where these were being moved.
     for (const slot of cutOff) this.#release(slot);
-    this.#unusedEntry = spd.used;
-    for (let entry = spd.used - 1; entry >= 0; entry--) {
-      if (!spd.present(entry)) {
-        this.#freeEntries.push(entry);
-        continue;
-      }
+    for (const entry of this.#policies.adopt()) {
       this.#order = Math.max(this.#order, spd.order(entry));
-      this.#sessionClosed(spd.session(entry));
-      const request = spd.read(entry);
-      this.#enter(entry, request);
-      spd.setSa(entry, this.#saOf(request, spd.session(entry)));
+      this.sessionClosed(spd.session(entry));
     }
   }
 
@@ -218,7 +198,7 @@ export class PseudoKernel implements Kernel {
   }
 
   #addOutbound(request: AddSaRequest, session: bigint): Answer {
-    const other = this.#findOutbound(request.id);
+    const other = this.#sas.findOutbound(request.id);
     // One that a key manager has left behind is in nobody's way.
     if (other !== undefined && this.#isOrphan(other)) this.#release(other);
     else if (other !== undefined)
@@ -228,8 +208,7 @@ export class PseudoKernel implements Kernel {
     if (this.#sad.available < (needsExtension(request) ? 2 : 1)) return failed(this.#sadFull());
     const slot = this.#sad.allocate();
     this.#install(slot, request, session);
-    this.#outbound.add(outboundKey(request.id.spi, request.id.dst.address), slot);
-    this.#pointEntries(request.id.spi);
+    this.#policies.pointEntries(request.id.spi);
     return success;
   }
 
@@ -239,8 +218,8 @@ export class PseudoKernel implements Kernel {
     if (request.inbound) this.#inheritMark(slot, request.reqid);
     this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
     this.#sad.publish(slot, SaState.active);
-    this.#byReqid.add(request.reqid, slot);
-    if (!request.inbound) this.#young.add(request.reqid);
+    this.#sas.add(slot);
+    if (!request.inbound) this.#policies.sawOutbound(request.reqid);
     this.#saChanged?.(slot, true);
   }
 
@@ -248,56 +227,22 @@ export class PseudoKernel implements Kernel {
     return `the SAD is full: ${this.#sad.slotCount} SAs (raise /limits/sas)`;
   }
 
-  /** Slot of the outbound SA that the id names: its SPI is unique with destination, mark and interface id. */
-  #findOutbound({ spi, dst, mark, interfaceId }: SaId): number | undefined {
-    for (const slot of this.#outbound.get(outboundKey(spi, dst.address))) {
-      const mine = saIdentity(this.#sad, slot);
-      if (mine.interfaceId === interfaceId && sameMark(mine.mark, mark)) return slot;
-    }
-    return undefined;
-  }
-
-  /** Slot of the SA that the id names, or -1. Inbound SPIs are unique. */
-  #find(id: SaId): number {
-    const slot = this.#findOutbound(id) ?? this.#findInbound(id);
-    const protocol = slot < 0 ? 0 : this.#sad.words[(this.#sad.offset(slot) + at.protocol) >>> 2];
-    return protocol === id.protocol ? slot : -1;
-  }
-
-  #findInbound(id: SaId): number {
-    const slot = this.#sad.lookup(id.spi);
-    if (slot < 0) return -1;
-    const state = this.#sad.state(slot);
-    if (state === SaState.dying) return -1;
-    if (state === SaState.larval) return slot;
-    const { dst } = readEndPoints(this.#sad, slot);
-    return formatAddress(dst.address) === formatAddress(id.dst.address) ? slot : -1;
-  }
-
   #isOrphan(slot: number): boolean {
-    return this.#sessions.get(this.#sessionOf(slot)) !== undefined;
-  }
-
-  #sessionOf(slot: number): bigint {
-    return this.#sad.view.getBigUint64(this.#sad.offset(slot) + at.session, true);
+    return this.#sessions.get(sessionOf(this.#sad, slot)) !== undefined;
   }
 
   /** What belongs to another key manager is not this one's to change. */
   #owns(session: bigint | undefined, slot: number): boolean {
-    return session === undefined || this.#sessionOf(slot) === session;
+    return session === undefined || sessionOf(this.#sad, slot) === session;
   }
 
-  #reqid(slot: number): number {
-    return this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2];
-  }
-
-  #outboundKey(slot: number): string {
-    return outboundKey(this.#sad.spi(slot), readEndPoints(this.#sad, slot).dst.address);
+  #isInbound(slot: number): boolean {
+    return (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
   }
 
   updateSa(request: UpdateSaRequest, session?: bigint): Answer {
     const { id, newSrc, newDst } = request;
-    const slot = this.#find(id);
+    const slot = this.#sas.find(id);
     if (slot < 0 || this.#sad.state(slot) !== SaState.active)
       return {
         status: Status.notFound,
@@ -306,29 +251,25 @@ export class PseudoKernel implements Kernel {
     if (!this.#owns(session, slot)) return failed(foreign(id));
     if (newSrc.address.length !== newDst.address.length)
       return failed("new tunnel end points are of unlike address families");
-    const isOutbound = !(this.#sad.flags(slot) & SaFlag.inbound);
-    if (isOutbound) {
-      const other = this.#findOutbound({ ...id, dst: newDst });
-      if (other !== undefined && other !== slot)
-        return failed(`outbound SPI ${hex(id.spi)} to ${formatAddress(newDst.address)} is in use`);
-      this.#outbound.delete(this.#outboundKey(slot), slot);
-      this.#outbound.add(outboundKey(id.spi, newDst.address), slot);
-    }
+    const isOutbound = !this.#isInbound(slot);
+    const other = isOutbound ? this.#sas.findOutbound({ ...id, dst: newDst }) : undefined;
+    if (other !== undefined && other !== slot)
+      return failed(`outbound SPI ${hex(id.spi)} to ${formatAddress(newDst.address)} is in use`);
+    const oldReqid = reqidOf(this.#sad, slot);
+    this.#sas.delete(slot);
     moveEndPoints(this.#sad, slot, newSrc, newDst, request.newUdpEncapsulation);
+    if (request.newReqid !== 0) this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
+    this.#sas.add(slot);
     if (request.newReqid !== 0) {
-      const oldReqid = this.#reqid(slot);
-      this.#byReqid.delete(oldReqid, slot);
-      this.#byReqid.add(request.newReqid, slot);
-      this.#sad.words[(this.#sad.offset(slot) + at.reqid) >>> 2] = request.newReqid;
-      this.#pointTraps(oldReqid);
-      if (isOutbound) this.#young.add(request.newReqid);
+      this.#policies.pointTraps(oldReqid);
+      if (isOutbound) this.#policies.sawOutbound(request.newReqid);
     }
-    if (isOutbound) this.#pointEntries(id.spi);
+    if (isOutbound) this.#policies.pointEntries(id.spi);
     return success;
   }
 
   querySa(id: SaId): Answer & { usage?: SaUsage } {
-    const slot = this.#find(id);
+    const slot = this.#sas.find(id);
     if (slot < 0) return { status: Status.notFound };
     return { status: Status.success, usage: this.usage(slot) };
   }
@@ -336,16 +277,12 @@ export class PseudoKernel implements Kernel {
   /** What an SA has carried, over all workers. */
   usage(slot: number): SaUsage {
     const { packets, bytes } = saTotals(this.#sad, slot);
-    return { packets: BigInt(packets), bytes: BigInt(bytes), idleSeconds: this.#idle(slot) };
-  }
-
-  #idle(slot: number): number | undefined {
-    const lastUse = this.#sad.words[(this.#sad.offset(slot) + at.lastUse) >>> 2];
-    return lastUse === 0 ? undefined : Math.max(0, this.#now() - lastUse);
+    const idleSeconds = saIdle(this.#sad, slot, this.#now());
+    return { packets: BigInt(packets), bytes: BigInt(bytes), idleSeconds };
   }
 
   deleteSa(id: SaId, session?: bigint): Answer {
-    const slot = this.#find(id);
+    const slot = this.#sas.find(id);
     if (slot < 0) return { status: Status.notFound };
     if (!this.#owns(session, slot)) return failed(foreign(id));
     this.#release(slot);
@@ -353,21 +290,18 @@ export class PseudoKernel implements Kernel {
   }
 
   #release(slot: number): void {
-    const spi = this.#sad.spi(slot);
-    const inbound = (this.#sad.flags(slot) & SaFlag.inbound) !== 0;
+    const inbound = this.#isInbound(slot);
     const wasActive = this.#sad.state(slot) === SaState.active;
     this.#saChanged?.(slot, false);
     this.#larval.delete(slot);
-    const reqid = this.#reqid(slot);
-    this.#byReqid.delete(reqid, slot);
+    this.#sas.delete(slot);
     if (inbound && wasActive && this.#lingering) {
       this.#lingering.add(slot);
       return;
     }
     if (!inbound) {
-      this.#outbound.delete(this.#outboundKey(slot), slot);
-      this.#pointEntries(spi);
-      this.#pointTraps(reqid);
+      this.#policies.pointEntries(this.#sad.spi(slot));
+      this.#policies.pointTraps(reqidOf(this.#sad, slot));
     }
     this.#sad.release(slot);
     this.#sad.reclaim();
@@ -388,16 +322,11 @@ export class PseudoKernel implements Kernel {
     const refusal =
       refusePolicy(request, this.#hasHost) ?? refuseInterface(request.id.interface, this.#interfaces);
     if (refusal) return failed(refusal);
-    const sa = this.#saOf(request, session);
+    const sa = this.#policies.saOf(request, session);
     if (sa >= 0 && !this.#owns(session, sa))
       return failed(`outbound SPI ${hex(request.espSpi)} belongs to another key manager`);
-    const entry = this.#freeEntries.pop() ?? this.#unusedEntry++;
-    if (entry >= this.#spd.capacity) {
-      this.#unusedEntry = this.#spd.capacity;
+    if (!this.#policies.add(request, sa, ++this.#order, session))
       return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
-    }
-    this.#spd.write(entry, request, ++this.#order, sa, session);
-    this.#enter(entry, request);
     this.#markInbound(request);
     return success;
   }
@@ -406,7 +335,7 @@ export class PseudoKernel implements Kernel {
   #inheritMark(slot: number, reqid: number): void {
     if (reqid === 0 || (this.#sad.flags(slot) & SaFlag.markKnown) !== 0) return;
     const known = SaFlag.inbound | SaFlag.markKnown;
-    for (const other of this.#byReqid.get(reqid))
+    for (const other of this.#sas.ofReqid(reqid))
       if ((this.#sad.flags(other) & known) === known)
         return setPolicyMark(this.#sad, slot, saIdentity(this.#sad, other).mark);
   }
@@ -419,49 +348,11 @@ export class PseudoKernel implements Kernel {
     if ((this.#sad.flags(slot) & SaFlag.markKnown) === 0) setPolicyMark(this.#sad, slot, id.mark);
   }
 
-  #enter(entry: number, request: PolicyRequest): void {
-    this.#policyChanged?.(request, true);
-    this.#entries.add(entry, request);
-  }
-
-  /** What stands behind an entry: a slot, NONE or NARROWED. */
-  #saOf(request: PolicyRequest, session: bigint): number {
-    if (request.id.direction !== PolicyDirection.out || request.type !== PolicyType.ipsec) return NONE;
-    if (request.espSpi === 0) {
-      const isNarrowed = hasGrownSa(this.#sad, this.#byReqid.get(request.reqid), session, this.#now());
-      return isNarrowed ? NARROWED : NONE;
-    }
-    const { mark, interfaceId } = request.id;
-    let other = NONE;
-    for (const slot of this.#outbound.get(outboundKey(request.espSpi, request.dst.address))) {
-      const sa = saIdentity(this.#sad, slot);
-      if (sa.interfaceId !== interfaceId) continue;
-      if (sameMark(sa.mark, mark)) return slot;
-      // As Linux does: an SA without a mark serves policies with any.
-      if (hasMark(mark.value & mark.mask, sa.mark)) other = slot;
-    }
-    return other;
-  }
-
-  /** Points the `out` entries that name an SPI at the SA that has it now, or at none. */
-  #pointEntries(spi: number): void {
-    for (const entry of this.#entries.withSpi(spi)) this.#point(entry);
-  }
-
-  /** Marks the traps of a reqid as narrowed, or as ready to ask. */
-  #pointTraps(reqid: number): void {
-    for (const entry of this.#entries.trapsOf(reqid)) this.#point(entry);
-  }
-
-  #point(entry: number): void {
-    this.#spd.setSa(entry, this.#saOf(this.#spd.read(entry), this.#spd.session(entry)));
-  }
-
   queryPolicy(id: PolicyId): Answer & { idleSeconds?: number | undefined } {
-    const entries = this.#entries.withSelectors(id);
+    const entries = this.#policies.under(id);
     if (entries.length === 0) return { status: Status.notFound };
     let idleSeconds: number | undefined;
-    for (const reqid of new Set(entries.map((entry) => this.#spd.read(entry).reqid))) {
+    for (const reqid of new Set(entries.map((entry) => entry.reqid))) {
       const idle = this.#reqidIdle(reqid, id.direction === PolicyDirection.out);
       if (idle !== undefined) idleSeconds = Math.min(idle, idleSeconds ?? idle);
     }
@@ -472,32 +363,23 @@ export class PseudoKernel implements Kernel {
   #reqidIdle(reqid: number, outbound: boolean): number | undefined {
     let idle: number | undefined;
     if (reqid === 0) return undefined;
-    for (const slot of this.#byReqid.get(reqid)) {
-      if (((this.#sad.flags(slot) & SaFlag.inbound) === 0) !== outbound) continue;
-      const mine = this.#idle(slot);
+    for (const slot of this.#sas.ofReqid(reqid)) {
+      if (this.#isInbound(slot) === outbound) continue;
+      const mine = saIdle(this.#sad, slot, this.#now());
       if (mine !== undefined) idle = Math.min(mine, idle ?? mine);
     }
     return idle;
   }
 
   deletePolicy(request: PolicyRequest, session?: bigint): Answer {
-    const entry = this.#entries.find(request, session);
+    const entry = this.#policies.find(request, session);
     if (entry === undefined) return { status: Status.notFound };
-    this.#removeEntry(entry, request);
+    this.#policies.remove(entry);
     return success;
   }
 
-  #removeEntry(entry: number, request: PolicyRequest): void {
-    this.#entries.delete(entry, request);
-    this.#spd.remove(entry);
-    this.#policyChanged?.(request, false);
-    this.#freeEntries.push(entry);
-  }
-
   flushPolicies(session?: bigint): Answer {
-    for (const entry of this.#entries.all())
-      if (session === undefined || this.#spd.session(entry) === session)
-        this.#removeEntry(entry, this.#spd.read(entry));
+    for (const entry of this.#policies.ofSession(session)) this.#policies.remove(entry);
     return success;
   }
 
@@ -508,10 +390,6 @@ export class PseudoKernel implements Kernel {
   }
 
   sessionClosed(session: bigint): void {
-    this.#sessionClosed(session);
-  }
-
-  #sessionClosed(session: bigint): void {
     if (session !== 0n) this.#sessions.set(session, this.#now());
   }
 
@@ -521,11 +399,7 @@ export class PseudoKernel implements Kernel {
     for (const slot of this.#larval)
       if (now - this.#sad.words[(this.#sad.offset(slot) + at.added) >>> 2] >= LARVAL_SECONDS)
         this.#release(slot);
-    for (const reqid of this.#young) {
-      if (!areGrown(this.#sad, this.#byReqid.get(reqid), now)) continue;
-      this.#young.delete(reqid);
-      this.#pointTraps(reqid);
-    }
+    this.#policies.sweep();
     for (const [session, since] of this.#sessions) {
       if (since === undefined || now - since < this.#orphanSeconds) continue;
       if (this.#dropSession(session)) this.#sessions.delete(session);
@@ -539,32 +413,19 @@ export class PseudoKernel implements Kernel {
    */
   #dropSession(session: bigint): boolean {
     let left = SWEEP_STEP;
-    for (const entry of this.#entries.all()) {
-      if (this.#spd.session(entry) !== session) continue;
+    for (const entry of this.#policies.ofSession(session)) {
       if (left-- === 0) return false;
-      this.#removeEntry(entry, this.#spd.read(entry));
+      this.#policies.remove(entry);
     }
     for (let slot = 0; slot < this.#sad.used; slot++) {
       const state = this.#sad.state(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
-      if (this.#sessionOf(slot) !== session) continue;
+      if (!this.#owns(session, slot)) continue;
       if (left-- === 0) return false;
       this.#release(slot);
     }
     return true;
   }
-}
-
-/** Packets and bytes that an SA has carried, over all workers. */
-export function saTotals(sad: Sad, slot: number): { packets: number; bytes: number } {
-  const base = sad.offset(slot);
-  let packets = 0;
-  let bytes = 0;
-  for (let i = 0; i < MAX_WORKERS; i++) {
-    packets += sad.view.getFloat64(base + trafficOf(i), true);
-    bytes += sad.view.getFloat64(base + trafficOf(i) + 8, true);
-  }
-  return { packets, bytes };
 }
 
 function refusePolicy(request: PolicyRequest, hasHost: boolean): string | undefined {
@@ -575,10 +436,6 @@ function refusePolicy(request: PolicyRequest, hasHost: boolean): string | undefi
   if (request.type !== PolicyType.ipsec) return undefined;
   if (request.usesAh || request.ipcomp !== 0) return "policies can only ask for ESP";
   return refuseMode(request.mode, hasHost);
-}
-
-function outboundKey(spi: number, dst: IpAddress): string {
-  return `${spi} ${formatAddress(dst)}`;
 }
 
 function foreign(id: SaId): string {

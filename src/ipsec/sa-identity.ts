@@ -1,4 +1,4 @@
-// Mark and interface id of an SA, in its slot of the SAD.
+// What says which SA one is, and whose, in its slot of the SAD: mark and interface id, reqid, and session of the key manager.
 
 import type { Mark } from "./kernel.js";
 import type { Sad } from "./sad.js";
@@ -14,6 +14,14 @@ export function saIdentity(sad: Sad, slot: number): { mark: Mark; interfaceId: n
     mark: { value: word(at.markValue), mask: word(at.markMask) },
     interfaceId: word(at.interfaceId),
   };
+}
+
+export function reqidOf(sad: Sad, slot: number): number {
+  return sad.words[(sad.offset(slot) + at.reqid) >>> 2];
+}
+
+export function sessionOf(sad: Sad, slot: number): bigint {
+  return sad.view.getBigUint64(sad.offset(slot) + at.session, true);
 }
 
 export function sameMark(a: Mark, b: Mark): boolean {

@@ -1,7 +1,7 @@
 // The replay window as an outsider sees it, and sequence numbers beyond 2^32 both ways.
 
 import assert from "node:assert/strict";
-import { saTotals } from "../../src/ipsec/pseudo-kernel.js";
+import { saTotals } from "../../src/ipsec/sa-usage.js";
 import { saSlot } from "../../src/ipsec/sad-layout.js";
 import type { TestGateway } from "./gateway.js";
 import type { Scapy, ScapySa } from "./scapy.js";
