@@ -1,171 +1,30 @@
 // charon's calls in the sequences that it makes (contract §4), on real shared memory.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
-import { NodeEngine } from "./aead-node.js";
-import { type AddSaRequest, type PolicyRequest, type Selector, Status } from "./kernel.js";
-import { Lingering } from "./lingering.js";
+import { type AddSaRequest, type PolicyRequest, Status } from "./kernel.js";
 import { NARROWED_SECONDS } from "./narrowed-traps.js";
 import { readEndPoints } from "./outer-header.js";
-import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
+import { LARVAL_SECONDS, ORPHAN_SECONDS } from "./pseudo-kernel.js";
 import { saIdentity } from "./sa-identity.js";
-import { Sad } from "./sad.js";
 import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
 import { readSelector } from "./selectors.js";
-import { Spd } from "./spd.js";
 import { NARROWED } from "./spd-layout.js";
+import {
+  addSa,
+  inId,
+  key,
+  moved,
+  net,
+  outId,
+  peer,
+  policy,
+  session,
+  us,
+  withRig,
+} from "./testing/kernel-rig.js";
 
-const session = 7n;
 const none = { value: 0, mask: 0 };
-const us = { address: Uint8Array.of(192, 0, 2, 1), port: 4500 };
-const peer = { address: Uint8Array.of(192, 0, 2, 2), port: 4500 };
-const moved = { address: Uint8Array.of(198, 51, 100, 9), port: 4500 };
-const key = Uint8Array.from({ length: 20 }, (_, i) => 0xa0 + i);
-
-function net(second: number): Selector {
-  return {
-    from: Uint8Array.of(10, second, 0, 0),
-    to: Uint8Array.of(10, second, 0, 255),
-    protocol: 0,
-    fromPort: 0,
-    toPort: 0xffff,
-  };
-}
-
-function addSa(spi: number, inbound: boolean, change: Partial<AddSaRequest> = {}): AddSaRequest {
-  const [src, dst] = inbound ? [peer, us] : [us, peer];
-  return {
-    id: { src, dst, spi, protocol: 50, mark: none, interfaceId: 0 },
-    inbound,
-    update: inbound,
-    initiator: true,
-    reqid: 1,
-    mode: 2,
-    srcSelectors: [net(inbound ? 2 : 1)],
-    dstSelectors: [net(inbound ? 1 : 2)],
-    encryption: 20,
-    encryptionKey: key,
-    integrity: 1024,
-    integrityKey: new Uint8Array(0),
-    extendedSequenceNumbers: true,
-    replayWindow: 32,
-    udpEncapsulation: false,
-    lifetime: {
-      time: { rekey: 0n, life: 0n },
-      bytes: { rekey: 0n, life: 0n },
-      packets: { rekey: 0n, life: 0n },
-    },
-    tfc: 0,
-    ipcomp: 0,
-    cpi: 0,
-    copyDf: true,
-    copyEcn: true,
-    copyDscp: 0,
-    hardwareOffload: "no",
-    setMark: none,
-    interface: "",
-    labelled: false,
-    ...change,
-  };
-}
-
-function policy(direction: number, espSpi: number, change: Partial<PolicyRequest> = {}): PolicyRequest {
-  const out = direction === 1;
-  return {
-    id: {
-      direction,
-      srcSelector: net(out ? 1 : 2),
-      dstSelector: net(out ? 2 : 1),
-      mark: none,
-      interfaceId: 0,
-      interface: "",
-      labelled: false,
-    },
-    type: 1,
-    priorityClass: 1,
-    manualPriority: 0,
-    src: out ? us : peer,
-    dst: out ? peer : us,
-    mode: 2,
-    reqid: 1,
-    espSpi,
-    usesEsp: true,
-    usesAh: false,
-    ipcomp: 0,
-    ...change,
-  };
-}
-
-class Rig {
-  constructor(private readonly slots: number) {}
-
-  readonly directory = mkdtempSync("/dev/shm/vita-kernel-");
-  readonly sad = Sad.create(join(this.directory, "sad"), this.slots, NodeEngine.id);
-  readonly spd = Spd.create(join(this.directory, "spd"), 16);
-  now = 1000;
-  kernel = this.restart();
-
-  restart(linger = false): PseudoKernel {
-    const engine = new NodeEngine(this.sad);
-    this.kernel = new PseudoKernel({
-      sad: this.sad,
-      spd: this.spd,
-      engine,
-      now: () => this.now,
-      interfaces: ["wan0"],
-      ...(linger && { lingering: new Lingering(this.sad) }),
-    });
-    return this.kernel;
-  }
-
-  /** get_spi and both SAs of a CHILD_SA; returns our SPI. */
-  establish(peerSpi: number): number {
-    const { spi } = this.kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session);
-    assert.ok(spi);
-    this.ok(this.kernel.addSa(addSa(spi, true), session));
-    this.ok(this.kernel.addSa(addSa(peerSpi, false), session));
-    for (const direction of [0, 2, 1])
-      this.ok(this.kernel.addPolicy(policy(direction, direction === 1 ? peerSpi : spi), session));
-    return spi;
-  }
-
-  ok(answer: { status: number; reason?: string }): void {
-    assert.equal(answer.status, Status.success, answer.reason);
-  }
-
-  /** SPI of the SA behind the first `out` entry of all. */
-  protectedBy(): number | undefined {
-    const entries = Array.from({ length: this.spd.used }, (_, i) => i)
-      .filter((i) => this.spd.present(i) && this.spd.read(i).id.direction === 1)
-      .sort((a, b) => this.spd.rank(a) - this.spd.rank(b) || this.spd.order(b) - this.spd.order(a));
-    if (entries.length === 0 || this.spd.read(entries[0]).type !== 1) return undefined;
-    const sa = this.spd.sa(entries[0]);
-    return sa < 0 ? undefined : this.sad.spi(sa);
-  }
-
-  count(state: number): number {
-    return Array.from({ length: this.sad.slotCount }, (_, i) => this.sad.state(i)).filter((s) => s === state)
-      .length;
-  }
-}
-
-function withRig(use: (rig: Rig) => void, slots = 16): () => void {
-  return () => {
-    const rig = new Rig(slots);
-    try {
-      use(rig);
-    } finally {
-      rig.sad.close();
-      rig.spd.close();
-      rmSync(rig.directory, { recursive: true, force: true });
-    }
-  };
-}
-
-const outId = (spi: number) => addSa(spi, false).id;
-const inId = (spi: number) => addSa(spi, true).id;
 
 test(
   "SPIs below 256 are refused",
