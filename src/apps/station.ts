@@ -1,10 +1,10 @@
 // Who Vita is on a link that it owns: an Ethernet address, and the IP addresses that it answers for. The link-local
 // address follows from the Ethernet address.
 
-import type { InterfaceAddress } from "../config/owned-settings.js";
 import { compareAddresses, type IpAddress, maskAddress } from "../net/address.js";
+import type { InterfaceAddress } from "../net/interface-address.js";
 import { ALL_NODES, isLinkLocal6, linkLocal, solicitedNode } from "../net/ipv6.js";
-import { LocalAddresses } from "../ports/local-addresses.js";
+import { LocalAddresses } from "../net/local-addresses.js";
 
 export class Station {
   /** 6 bytes; zeros before the device is known. */

@@ -58,7 +58,6 @@ export type Call = keyof typeof CallType;
 
 /** Events: daemon to plugin, not answered. */
 export const EventType = { expire: 0x4001, acquire: 0x4002, mapping: 0x4003 } as const;
-export type EventName = keyof typeof EventType;
 
 /** strongSwan's `status_t`, under the names of the C header. */
 export const WireStatus = {

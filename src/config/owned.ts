@@ -9,16 +9,10 @@ import {
   maskAddress,
   parseAddress,
 } from "../net/address.js";
+import { type InterfaceAddress, isUnicast, parseInterfaceAddress } from "../net/interface-address.js";
 import { isLinkLocal6 } from "../net/ipv6.js";
 import { count, interfaceName } from "./leaves.js";
-import {
-  defaultPunt,
-  type InterfaceAddress,
-  isUnicast,
-  type OwnedLeaves,
-  ownedSettings,
-  parseInterfaceAddress,
-} from "./owned-settings.js";
+import { defaultPunt, type OwnedLeaves, ownedSettings } from "./owned-settings.js";
 
 export const ownedLeaves = {
   /** `owned` only: the interface's addresses with their prefix lengths. */

@@ -3,12 +3,9 @@
 
 import type { Frames } from "../memory/frames.js";
 
-// Not exported itself: V8 compiles a module's own constants in, and looks exported ones up at each use.
+/** Packets that a link holds, a power of two. */
 const CAPACITY = 1024;
 const MASK = CAPACITY - 1;
-
-/** Packets that a link holds. Power of two. */
-export const LINK_CAPACITY = CAPACITY;
 
 export class Link {
   /** Packets dropped because the link was full. */

@@ -10,8 +10,9 @@
 // over as it is, and changes only what differs, so that charon does not see its addresses go.
 
 import { execFileSync } from "node:child_process";
-import type { InterfaceAddress, OwnedSettings } from "../config/owned-settings.js";
+import type { OwnedSettings } from "../config/owned-settings.js";
 import { formatAddress, formatPrefix, maskAddress } from "../net/address.js";
+import type { InterfaceAddress } from "../net/interface-address.js";
 import { createTun, deleteTun, TUN_LARGEST } from "../ports/tun.js";
 import { type Logger, messageOf } from "./log.js";
 

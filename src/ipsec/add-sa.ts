@@ -23,9 +23,9 @@ import { encryptionName } from "./transforms.js";
 const at = saSlot.at;
 const ESP = 50;
 export const MODE_TRANSPORT = 1;
-export const MODE_TUNNEL = 2;
+const MODE_TUNNEL = 2;
 /** Why there is no transport mode without a host that it could be for. */
-export const NO_HOST =
+const NO_HOST =
   'transport mode protects this host\'s own traffic, which Vita sees through a TUN device only: add { "name": "vita0", "driver": "tun" } to /private-interface';
 const AES_GCM_16 = 20;
 const ONLY_ESP = "AH is not supported: use esp_proposals, not ah_proposals";

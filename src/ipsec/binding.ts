@@ -19,7 +19,7 @@ export interface Binding {
 export const UNBOUND: Binding = { interfaceId: 0, mark: 0, interfaceIdIn: 0, markIn: 0 };
 
 /** Domains that there can be: they are bits of a number. */
-export const MAX_DOMAINS = 31;
+const MAX_DOMAINS = 31;
 
 function sameBinding(a: Binding, b: Binding): boolean {
   return (

@@ -61,7 +61,6 @@ const c = {
   mmap: libc.func("uintptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t offset)"),
   munmap: libc.func("int munmap(void *addr, size_t len)"),
   madvise: libc.func("int madvise(void *addr, size_t len, int advice)"),
-  mlock: libc.func("int mlock(void *addr, size_t len)"),
   socket: libc.func("int socket(int domain, int type, int protocol)"),
   bind: libc.func("int bind(int fd, void *addr, uint32_t len)"),
   connect: libc.func("int connect(int fd, void *addr, uint32_t len)"),
@@ -73,7 +72,6 @@ const c = {
   syscall: libc.func("int64_t syscall(int64_t number, int64_t a, void *b, uint64_t c)"),
   ioctl: libc.func("int ioctl(int fd, uint64_t request, void *argument)"),
   close: libc.func("int close(int fd)"),
-  fcntl: libc.func("int fcntl(int fd, int command, int64_t argument)"),
   eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
   mkfifo: libc.func("int mkfifo(const char *path, uint32_t mode)"),
   flock: libc.func("int flock(int fd, int operation)"),
@@ -112,11 +110,6 @@ export function madvise(address: bigint, length: number, advice: number): boolea
   return c.madvise(address, length, advice) === 0;
 }
 
-/** False when the limit on locked memory did not allow it. */
-export function mlock(address: bigint, length: number): boolean {
-  return c.mlock(address, length) === 0;
-}
-
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
@@ -127,7 +120,7 @@ export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = 0o4000;
-export const SOCK_CLOEXEC = 0o2000000;
+const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_PEERCRED = 17;
 /** recv() returns the length of the whole datagram, also when it was cut to fit. */
@@ -136,8 +129,6 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const POLLIN = 1;
 export const POLLOUT = 4;
-export const POLLERR = 8;
-export const POLLHUP = 16;
 
 export function socket(domain: number, type: number, protocol: number, what = "socket"): number {
   return check(c.socket(domain, type | SOCK_CLOEXEC, protocol), what);
@@ -212,13 +203,6 @@ export function tryLock(fd: number): boolean {
 /** Makes a named pipe. @throws SystemError EEXIST when something of that name is there */
 export function mkfifo(path: string, mode: number): void {
   check(c.mkfifo(path, mode), `mkfifo ${path}`);
-}
-
-export function setNonBlocking(fd: number): void {
-  const F_GETFL = 3;
-  const F_SETFL = 4;
-  const flags = check(c.fcntl(fd, F_GETFL, 0), "fcntl");
-  check(c.fcntl(fd, F_SETFL, flags | SOCK_NONBLOCK), "fcntl");
 }
 
 /** bpf(2): `attribute` is the union that the command wants. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { finishChecksum, fold, pseudoHeader4, pseudoHeader6, sum16, update16, update32 } from "./checksum.js";
+import { finishChecksum, fold, pseudoHeader4, pseudoHeader6, sum16, update16 } from "./checksum.js";
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
@@ -55,19 +55,14 @@ test("an incremental update gives what counting anew gives", () => {
       fc.uint8Array({ minLength: 20, maxLength: 20 }),
       fc.nat(4),
       fc.nat(0xffff),
-      fc.nat(0xffffffff),
-      (bytes, word, short, long) => {
+      (bytes, word, short) => {
         bytes[0] = 0x45; // a header is never all zero, the one case in which the two differ (RFC 1624 §3)
         const view = viewOf(bytes);
         const before = fold(sum16(view, 0, 20, 0));
         const at = 4 + 2 * word;
         const oldShort = view.getUint16(at);
         view.setUint16(at, short);
-        const after = fold(sum16(view, 0, 20, 0));
-        assert.equal(update16(before, oldShort, short), after);
-        const oldLong = view.getUint32(16);
-        view.setUint32(16, long);
-        assert.equal(update32(after, oldLong, long), fold(sum16(view, 0, 20, 0)));
+        assert.equal(update16(before, oldShort, short), fold(sum16(view, 0, 20, 0)));
       },
     ),
   );

@@ -48,11 +48,6 @@ export function update16(checksum: number, before: number, after: number): numbe
   return ~sum & 0xffff;
 }
 
-/** The same for a 32-bit word on an even offset, an IPv4 address for example. */
-export function update32(checksum: number, before: number, after: number): number {
-  return update16(update16(checksum, before >>> 16, after >>> 16), before & 0xffff, after & 0xffff);
-}
-
 /**
  * Unfolded sum of the IPv4 pseudo-header, addresses taken from the IPv4 header at `ip`.
  * @param length bytes of the upper-layer header and its data

@@ -24,7 +24,6 @@ export const HELPER_REDIRECT_MAP = 51;
 
 export const XDP_DROP = 1;
 export const XDP_PASS = 2;
-export const XDP_REDIRECT = 4;
 
 export const XDP_GENERIC = 2;
 export const XDP_NATIVE = 4;

@@ -36,8 +36,8 @@ import {
 } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { finishChecksum } from "../net/checksum.js";
+import { LocalAddresses } from "../net/local-addresses.js";
 import { joinAllGroups } from "./all-multicast.js";
-import { LocalAddresses } from "./local-addresses.js";
 import { MessageBatch } from "./message-batch.js";
 import { attachFilter, deafFilter, packetFilter } from "./packet-filter.js";
 import {

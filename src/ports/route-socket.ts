@@ -43,7 +43,7 @@ export interface KernelRoute {
 }
 
 /** The message that adds (or replaces) or removes a route. */
-export function routeRequest(route: KernelRoute, present: boolean, sequence: number): Uint8Array {
+function routeRequest(route: KernelRoute, present: boolean, sequence: number): Uint8Array {
   const { prefix, table, interfaceIndex, source } = route;
   const bytes = new Uint8Array(128);
   const view = new DataView(bytes.buffer);

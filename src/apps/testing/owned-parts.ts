@@ -2,7 +2,6 @@
 // packets can be looked at. `done` sees to it that no frame is lost.
 
 import assert from "node:assert/strict";
-import { parseInterfaceAddress } from "../../config/owned-settings.js";
 import type { AppContext, CounterTexts } from "../../engine/app.js";
 import { Link } from "../../engine/link.js";
 import { Spd } from "../../ipsec/spd.js";
@@ -12,6 +11,7 @@ import { Frames, NONE } from "../../memory/frames.js";
 import { makeScratch } from "../../memory/testing/scratch.js";
 import { type IpAddress, parseAddress } from "../../net/address.js";
 import { fold, pseudoHeader4, pseudoHeader6, sum16 } from "../../net/checksum.js";
+import { parseInterfaceAddress } from "../../net/interface-address.js";
 import { Station } from "../station.js";
 
 export const MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);

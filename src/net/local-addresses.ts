@@ -1,6 +1,6 @@
 // A set of IP addresses that is asked once a packet: no allocation, whatever the answer.
 
-import type { IpAddress } from "../net/address.js";
+import type { IpAddress } from "./address.js";
 
 export class LocalAddresses {
   /** IPv4 addresses as signed 32-bit numbers. */
