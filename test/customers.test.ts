@@ -12,9 +12,11 @@ import {
   type Gateway,
   ikeProposals,
   type Network,
+  otherSide,
   type Side,
   startGateway,
 } from "../src/lab/sites.js";
+import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow, ping } from "../src/lab/traffic.js";
 import type { VitaConfiguration } from "../src/lab/vita.js";
 import { addCustomer } from "../src/lab/vlan.js";
@@ -27,49 +29,36 @@ const inside: Record<Side, { host: string; gateway: string }> = {
   a: { host: "10.50.0.2", gateway: "10.50.0.1" },
   b: { host: "10.60.0.2", gateway: "10.60.0.1" },
 };
-const other = { a: "b", b: "a" } as const;
 const wan: Record<Side, string> = { a: "192.0.2.1", b: "192.0.2.2" };
 const secret = "each to his own";
 
 /** swanctl.conf of a side: a connection for each customer, and one for the LANs, which are bound to nothing. */
-function swanctl(side: Side, extra: Record<Name, string>): string {
-  const connection = (name: string, local: string, remote: string, child: string) => `
-  ${name} {
-    version = 2
-    local_addrs = ${wan[side]}
-    remote_addrs = ${wan[other[side]]}
-    proposals = ${ikeProposals}
-    rekey_time = 0
-    mobike = no
-    local {
-      auth = psk
-      id = ${name}-${side}
-    }
-    remote {
-      auth = psk
-      id = ${name}-${other[side]}
-    }
-    children {
-      ${name} {
-        local_ts = ${local}
-        remote_ts = ${remote}
-        esp_proposals = aes128gcm16-x25519-esn
-        rekey_time = 0
-        ${child}
-      }
-    }
-  }`;
+function swanctl(side: Side, extra: Record<Name, readonly string[]>): string {
+  const connection = (name: string, local: string, remote: string, child: readonly string[]) =>
+    connectionSection({
+      name,
+      local: { address: wan[side], id: `${name}-${side}` },
+      remote: { address: wan[otherSide[side]], id: `${name}-${otherSide[side]}` },
+      proposals: ikeProposals,
+      lines: ["rekey_time = 0", "mobike = no"],
+      children: {
+        [name]: [
+          `local_ts = ${local}`,
+          `remote_ts = ${remote}`,
+          "esp_proposals = aes128gcm16-x25519-esn",
+          "rekey_time = 0",
+          ...child,
+        ],
+      },
+    });
   const lans = { a: "10.1.0.0/24", b: "10.2.0.0/24" };
-  return `connections {
-  ${names.map((name) => connection(name, "0.0.0.0/0", "0.0.0.0/0", extra[name])).join("\n")}
-  ${connection("plain", lans[side], lans[other[side]], "")}
-}
-secrets {
-  ike-all {
-    secret = "${secret}"
-  }
-}
-`;
+  return swanctlFile(
+    [
+      ...names.map((name) => connection(name, "0.0.0.0/0", "0.0.0.0/0", extra[name])),
+      connection("plain", lans[side], lans[otherSide[side]], []),
+    ],
+    secret,
+  );
 }
 
 interface Customers {
@@ -100,9 +89,9 @@ async function withCustomers(use: (customers: Customers) => Promise<void>): Prom
       }
     }
     const fixed = {
-      red: "if_id_in = 1\n        if_id_out = 1",
-      green: "if_id_in = 2\n        if_id_out = 2",
-      blue: "mark_in = 1\n        mark_out = 1",
+      red: ["if_id_in = 1", "if_id_out = 1"],
+      green: ["if_id_in = 2", "if_id_out = 2"],
+      blue: ["mark_in = 1", "mark_out = 1"],
     };
     const start = (side: Side) =>
       startGateway(lab, network, side, {
@@ -154,8 +143,8 @@ async function sendAll({ lab, gateways, hosts }: Customers, round: string): Prom
         flow: await Flow.start(lab, {
           name: `${round}-${name}-${side}`,
           from: hosts[name][side],
-          to: hosts[name][other[side]],
-          address: inside[other[side]].host,
+          to: hosts[name][otherSide[side]],
+          address: inside[otherSide[side]].host,
           port: port(name),
           rate: 150,
         }),
@@ -210,9 +199,9 @@ test("customers with the same networks, told apart by interface ids and marks", 
     for (const name of names) await gateways.a.charon.swanctl("--terminate", ["--ike", name]);
     assert.equal((await ping(hosts.blue.b, inside.a.host, 1, 0.1)).received, 0);
     const unique = {
-      red: "if_id_in = %unique\n        if_id_out = %unique",
-      green: "if_id_in = %unique\n        if_id_out = %unique",
-      blue: "mark_in = %unique\n        mark_out = %unique\n        mark_in_sa = yes",
+      red: ["if_id_in = %unique", "if_id_out = %unique"],
+      green: ["if_id_in = %unique", "if_id_out = %unique"],
+      blue: ["mark_in = %unique", "mark_out = %unique", "mark_in_sa = yes"],
     };
     for (const side of ["a", "b"] as const) await gateways[side].charon.load(swanctl(side, unique));
     await initiate(customers);

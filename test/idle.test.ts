@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sleep, until } from "../src/lab/command.js";
 import { ikeProposals, otherSide, type Side } from "../src/lab/sites.js";
+import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { type Sites, withSites } from "./lifecycle/sites.js";
 
 const wan = { a: "192.0.2.1", b: "192.0.2.2" };
@@ -15,40 +16,24 @@ const settings = ["retransmit_timeout = 1", "retransmit_tries = 1"];
 /** Two children on one IKE_SA: the hosts of the lab, and two neighbours of theirs that never say anything. */
 function swanctl(side: Side, connection: string[], child: string[]): string {
   const lan = { a: "10.1.0", b: "10.2.0" };
-  const children = [2, 3].map(
-    (host) => `      host-${host} {
-        local_ts = ${lan[side]}.${host}/32
-        remote_ts = ${lan[otherSide[side]]}.${host}/32
-        esp_proposals = aes128gcm16-x25519-esn
-        ${["rekey_time = 0", "life_time = 0", ...child].join("\n        ")}
-      }`,
-  );
-  return `connections {
-  site {
-    version = 2
-    local_addrs = ${wan[side]}
-    remote_addrs = ${wan[otherSide[side]]}
-    proposals = ${ikeProposals}
-    ${["mobike = no", "rekey_time = 0", ...connection].join("\n    ")}
-    local {
-      auth = psk
-      id = gw-${side}
-    }
-    remote {
-      auth = psk
-      id = gw-${otherSide[side]}
-    }
-    children {
-${children.join("\n")}
-    }
-  }
-}
-secrets {
-  ike-site {
-    secret = "who asks is told"
-  }
-}
-`;
+  const there = otherSide[side];
+  const lines = (host: number) => [
+    `local_ts = ${lan[side]}.${host}/32`,
+    `remote_ts = ${lan[there]}.${host}/32`,
+    "esp_proposals = aes128gcm16-x25519-esn",
+    "rekey_time = 0",
+    "life_time = 0",
+    ...child,
+  ];
+  const site = connectionSection({
+    name: "site",
+    local: { address: wan[side], id: `gw-${side}` },
+    remote: { address: wan[there], id: `gw-${there}` },
+    proposals: ikeProposals,
+    lines: ["mobike = no", "rekey_time = 0", ...connection],
+    children: { "host-2": lines(2), "host-3": lines(3) },
+  });
+  return swanctlFile([site], "who asks is told");
 }
 
 async function child(sites: Sites, side: Side, name: string) {

@@ -4,64 +4,53 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Charon } from "../src/lab/charon.js";
-import { run, sleep } from "../src/lab/command.js";
+import { sleep } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
-import { addAddress, addRoute, createLink, setSysctls } from "../src/lab/netns.js";
+import { Nat } from "../src/lab/nat.js";
+import { addAddress, createBridge, createLink } from "../src/lab/netns.js";
 import { ikeProposals } from "../src/lab/sites.js";
+import { connectionSection, type SwanctlEnd, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
 import { addCustomer } from "../src/lab/vlan.js";
 
-const GATEWAY = "198.51.100.1";
-const NAT = "198.51.100.254";
+const GATEWAY = "192.0.2.1";
 const HOST = "10.50.0.2";
 const CLIENT = "10.60.0.2";
 const clients = [1, 2] as const;
+const behind = (client: number) => `192.168.77.${client + 1}`;
 
+interface End extends SwanctlEnd {
+  selector: string;
+}
+
+/** A connection with one child, which has the selectors of the ends. */
 function connection(
   name: string,
-  here: { address: string; id: string; selector: string },
-  there: { address: string; id: string; selector: string },
-  child = "",
+  here: End,
+  there: End,
+  child: readonly string[] = [],
   childName = "net",
 ): string {
-  return `
-  ${name} {
-    version = 2
-    local_addrs = ${here.address}
-    remote_addrs = ${there.address}
-    proposals = ${ikeProposals}
-    rekey_time = 0
-    mobike = no
-    local {
-      auth = psk
-      id = ${here.id}
-    }
-    remote {
-      auth = psk
-      id = ${there.id}
-    }
-    children {
-      ${childName} {
-        local_ts = ${here.selector}
-        remote_ts = ${there.selector}
-        esp_proposals = aes128gcm16-x25519-esn
-        rekey_time = 0
-        ${child}
-      }
-    }
-  }`;
+  return connectionSection({
+    name,
+    local: here,
+    remote: there,
+    proposals: ikeProposals,
+    lines: ["rekey_time = 0", "mobike = no"],
+    children: {
+      [childName]: [
+        `local_ts = ${here.selector}`,
+        `remote_ts = ${there.selector}`,
+        "esp_proposals = aes128gcm16-x25519-esn",
+        "rekey_time = 0",
+        ...child,
+      ],
+    },
+  });
 }
 
-const conf = (...connections: string[]) => `connections {
-  ${connections.join("\n")}
-}
-secrets {
-  ike-all {
-    secret = "behind one address"
-  }
-}
-`;
+const conf = (...connections: string[]) => swanctlFile(connections, "behind one address");
 const gatewayEnd = (address: string) => ({ address, id: "gateway", selector: "10.50.0.0/24" });
 const clientEnd = (client: number, address: string) => ({
   address,
@@ -70,27 +59,23 @@ const clientEnd = (client: number, address: string) => ({
 });
 
 const hostEnd = (id: string, address: string) => ({ address, id, selector: "dynamic" });
-const transport = ["mode = transport", "host"] as const;
+const transport = [["mode = transport"], "host"] as const;
 
 test("two clients behind one NAT with the same inner network, told apart by interface ids", async () => {
   await withLab("clients", async (lab) => {
     const gateway = await lab.namespace("gw");
     const hub = await lab.namespace("hub");
-    const nat = await lab.namespace("nat");
+    const wan = await lab.namespace("wan");
     await createLink(
       { namespace: gateway, device: "lan0", addresses: ["172.21.0.1/24"] },
       { namespace: hub, device: "lan0", addresses: ["172.21.0.2/24"] },
     );
     await createLink(
       { namespace: gateway, device: "wan0", addresses: [`${GATEWAY}/24`] },
-      { namespace: nat, device: "out0", addresses: [`${NAT}/24`] },
+      { namespace: wan, device: "to-gw" },
     );
-    await setSysctls(nat, { "net.ipv4.ip_forward": 1 });
-    await run("nft", ["-f", "-"], {
-      namespace: nat,
-      input:
-        'table ip nat { chain out { type nat hook postrouting priority srcnat; oifname "out0" masquerade; }; }',
-    });
+    await createBridge(wan, "switch", ["to-gw"]);
+    const nat = await Nat.create(lab, { family: 4, wan, ports: [30_000, 30_999] });
     const hosts: string[] = [];
     const ends: string[] = [];
     for (const client of clients) {
@@ -105,11 +90,7 @@ test("two clients behind one NAT with the same inner network, told apart by inte
       );
       const end = await lab.namespace(`client-${client}`);
       ends.push(end);
-      await createLink(
-        { namespace: end, device: "wan0", addresses: [`172.20.${client}.2/24`] },
-        { namespace: nat, device: `in${client}`, addresses: [`172.20.${client}.1/24`] },
-      );
-      await addRoute(end, "default", `172.20.${client}.1`);
+      await nat.connect({ namespace: end, device: "wan0", address: behind(client) });
       await addAddress(end, "lo", `${CLIENT}/32`);
     }
 
@@ -133,7 +114,7 @@ test("two clients behind one NAT with the same inner network, told apart by inte
       });
       return { vita, charon };
     };
-    const unique = "if_id_in = %unique\n        if_id_out = %unique";
+    const unique = ["if_id_in = %unique", "if_id_out = %unique"];
     const { vita, charon: responder } = await start(
       "gateway",
       gateway,
@@ -152,10 +133,10 @@ test("two clients behind one NAT with the same inner network, told apart by inte
         ends[client - 1],
         [{ name: "vita0", driver: "tun" }],
         conf(
-          connection("gateway", clientEnd(client, `172.20.${client}.2`), gatewayEnd(GATEWAY)),
+          connection("gateway", clientEnd(client, behind(client)), gatewayEnd(GATEWAY)),
           connection(
             "host",
-            hostEnd("client-host", `172.20.${client}.2`),
+            hostEnd("client-host", behind(client)),
             hostEnd("gateway-host", GATEWAY),
             ...transport,
           ),
@@ -170,7 +151,7 @@ test("two clients behind one NAT with the same inner network, told apart by inte
       sas.map(({ ifId }) => ifId),
       [1, 2],
     );
-    assert.ok(sas.every(({ src, udpEncapsulation }) => src.startsWith(NAT) && udpEncapsulation));
+    assert.ok(sas.every(({ src, udpEncapsulation }) => src.startsWith(nat.outside) && udpEncapsulation));
     assert.notEqual(sas[0].src, sas[1].src, "the same port");
 
     const before = vita.drops();

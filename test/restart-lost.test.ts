@@ -11,10 +11,12 @@ import {
   createNetwork,
   type Gateway,
   ikeProposals,
+  otherSide,
   type Side,
   startCharon,
   startGateway,
 } from "../src/lab/sites.js";
+import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { pingOnce } from "../src/lab/traffic.js";
 import {
   activeSas,
@@ -27,67 +29,47 @@ import {
   withSites,
 } from "./restart-sites.js";
 
+const esp = "esp_proposals = aes128gcm16-x25519-esn";
+
+/** The connection of a side, with these lines and children. */
+function site(side: Side, lines: string[], children: Record<string, string[]>): string {
+  const there = otherSide[side];
+  const wan = { a: "192.0.2.1", b: "192.0.2.2" };
+  return connectionSection({
+    name: "site",
+    local: { address: wan[side], id: `gw-${side}` },
+    remote: { address: wan[there], id: `gw-${there}` },
+    proposals: ikeProposals,
+    lines: ["rekey_time = 0", ...lines],
+    children,
+  });
+}
+
 /** The tunnel from LAN to LAN, a trap for hosts further away, and shunts. */
 function swanctl(side: Side): string {
   const [us, them] = side === "a" ? [1, 2] : [2, 1];
-  const other = side === "a" ? "b" : "a";
-  return `connections {
-  site {
-    version = 2
-    local_addrs = 192.0.2.${us}
-    remote_addrs = 192.0.2.${them}
-    proposals = ${ikeProposals}
-    mobike = no
-    rekey_time = 0
-    local {
-      auth = psk
-      id = gw-${side}
+  const ends = (net: string) => [`local_ts = 10.${us}.${net}`, `remote_ts = 10.${them}.${net}`, esp];
+  const tunnels = site(side, ["mobike = no"], {
+    net: [...ends("0.0/24"), "rekey_time = 0", "life_time = 0"],
+    far: [...ends("7.0/24"), "start_action = trap"],
+  });
+  const shunts = `shunts {
+  children {
+    let {
+      local_ts = 10.${us}.0.0/24
+      remote_ts = 203.0.113.0/24
+      mode = pass
+      start_action = trap
     }
-    remote {
-      auth = psk
-      id = gw-${other}
-    }
-    children {
-      net {
-        local_ts = 10.${us}.0.0/24
-        remote_ts = 10.${them}.0.0/24
-        esp_proposals = aes128gcm16-x25519-esn
-        rekey_time = 0
-        life_time = 0
-      }
-      far {
-        local_ts = 10.${us}.7.0/24
-        remote_ts = 10.${them}.7.0/24
-        esp_proposals = aes128gcm16-x25519-esn
-        start_action = trap
-      }
+    forbid {
+      local_ts = 10.${us}.0.0/24
+      remote_ts = 198.51.100.0/24
+      mode = drop
+      start_action = trap
     }
   }
-  shunts {
-    children {
-      let {
-        local_ts = 10.${us}.0.0/24
-        remote_ts = 203.0.113.0/24
-        mode = pass
-        start_action = trap
-      }
-      forbid {
-        local_ts = 10.${us}.0.0/24
-        remote_ts = 198.51.100.0/24
-        mode = drop
-        start_action = trap
-      }
-    }
-  }
-}
-secrets {
-  ike-site {
-    id-a = gw-a
-    id-b = gw-b
-    secret = "gone and back"
-  }
-}
-`;
+}`;
+  return swanctlFile([tunnels, shunts], "gone and back");
 }
 
 const configuration = { swanctl: { a: swanctl("a"), b: swanctl("b") } };
@@ -184,46 +166,17 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
 
 /** Gateway A is a roaming client that gets its inner address from gateway B; its first host has that address. */
 function roaming(side: Side): string {
-  const [us, them, other] = side === "a" ? [1, 2, "b"] : [2, 1, "a"];
-  return `connections {
-  site {
-    version = 2
-    local_addrs = 192.0.2.${us}
-    remote_addrs = 192.0.2.${them}
-    proposals = ${ikeProposals}
-    rekey_time = 0
-    ${side === "a" ? "vips = 0.0.0.0" : "pools = inner"}
-    local {
-      auth = psk
-      id = gw-${side}
-    }
-    remote {
-      auth = psk
-      id = gw-${other}
-    }
-    children {
-      net {
-        ${side === "a" ? "remote_ts" : "local_ts"} = 10.2.0.0/24
-        esp_proposals = aes128gcm16-x25519-esn
-        rekey_time = 0
-        life_time = 0
-      }
-    }
-  }
-}
-pools {
+  const isClient = side === "a";
+  const connection = site(side, [isClient ? "vips = 0.0.0.0" : "pools = inner"], {
+    net: [`${isClient ? "remote_ts" : "local_ts"} = 10.2.0.0/24`, esp, "rekey_time = 0", "life_time = 0"],
+  });
+  const pools = `pools {
   inner {
     addrs = 10.3.0.0/24
   }
 }
-secrets {
-  ike-site {
-    id-a = gw-a
-    id-b = gw-b
-    secret = "on the road"
-  }
-}
 `;
+  return swanctlFile([connection], "on the road") + pools;
 }
 
 test("a gateway that lost its SAD calls its clients, which keep their virtual addresses", async (t) => {

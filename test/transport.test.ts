@@ -7,11 +7,11 @@ import { Capture } from "../src/lab/capture.js";
 import { run, sleep } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { addAddress } from "../src/lab/netns.js";
-import { createNetwork, ikeProposals, type Side, startGateway } from "../src/lab/sites.js";
+import { createNetwork, ikeProposals, otherSide, type Side, startGateway } from "../src/lab/sites.js";
+import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow, ping, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
 
-const other = { a: "b", b: "a" } as const;
 const addresses = {
   four: { a: "192.0.2.1", b: "192.0.2.2" },
   six: { a: "2001:db8:ffff::1", b: "2001:db8:ffff::2" },
@@ -19,43 +19,25 @@ const addresses = {
 
 /** A connection for each family, in UDP for IPv6; `local` and `remote` are the brackets of the selectors. */
 function swanctl(side: Side, local = "", remote = ""): string {
-  const connection = (name: "four" | "six") => `
-  ${name} {
-    version = 2
-    local_addrs = ${addresses[name][side]}
-    remote_addrs = ${addresses[name][other[side]]}
-    proposals = ${ikeProposals}
-    rekey_time = 0
-    mobike = no
-    encap = ${name === "six" ? "yes" : "no"}
-    local {
-      auth = psk
-      id = ${name}-${side}
-    }
-    remote {
-      auth = psk
-      id = ${name}-${other[side]}
-    }
-    children {
-      ${name} {
-        mode = transport
-        local_ts = dynamic${local}
-        remote_ts = dynamic${remote}
-        esp_proposals = aes128gcm16-x25519-esn
-        rekey_time = 0
-      }
-    }
-  }`;
-  return `connections {
-  ${connection("four")}
-  ${connection("six")}
-}
-secrets {
-  ike-all {
-    secret = "host to host"
-  }
-}
-`;
+  const there = otherSide[side];
+  const connection = (name: "four" | "six") =>
+    connectionSection({
+      name,
+      local: { address: addresses[name][side], id: `${name}-${side}` },
+      remote: { address: addresses[name][there], id: `${name}-${there}` },
+      proposals: ikeProposals,
+      lines: ["rekey_time = 0", "mobike = no", `encap = ${name === "six" ? "yes" : "no"}`],
+      children: {
+        [name]: [
+          "mode = transport",
+          `local_ts = dynamic${local}`,
+          `remote_ts = dynamic${remote}`,
+          "esp_proposals = aes128gcm16-x25519-esn",
+          "rekey_time = 0",
+        ],
+      },
+    });
+  return swanctlFile([connection("four"), connection("six")], "host to host");
 }
 
 test("two hosts in transport mode: pings, TCP and UDP, rekeyed under traffic; then one port alone", async () => {

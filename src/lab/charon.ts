@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { run, until } from "./command.js";
 import type { Lab } from "./lab.js";
 import type { Child } from "./process.js";
+import { connectionSection, swanctlFile } from "./swanctl.js";
 import { parseViciText, section, text } from "./vici-text.js";
 
 export type System = "vita" | "libipsec";
@@ -133,40 +134,22 @@ function strongswanConf(options: CharonOptions, viciUri: string): string {
 
 /** A whole swanctl.conf with this one connection. */
 export function swanctlConf(c: Connection): string {
-  return `connections {
-  ${connectionName} {
-    version = 2
-    local_addrs = ${c.localAddress}
-    remote_addrs = ${c.remoteAddress}
-    proposals = ${c.ikeProposals}
-    encap = ${c.encapsulate ? "yes" : "no"}
-    ${(c.extra ?? []).join("\n    ")}
-    local {
-      auth = psk
-      id = ${c.localId}
-    }
-    remote {
-      auth = psk
-      id = ${c.remoteId}
-    }
-    children {
-      ${childName} {
-        local_ts = ${c.localSelectors.join(",")}
-        remote_ts = ${c.remoteSelectors.join(",")}
-        esp_proposals = ${c.espProposals}
-        ${(c.childExtra ?? []).join("\n        ")}
-      }
-    }
-  }
-}
-secrets {
-  ike-site {
-    id-local = ${c.localId}
-    id-remote = ${c.remoteId}
-    secret = "${c.preSharedKey}"
-  }
-}
-`;
+  const connection = connectionSection({
+    name: connectionName,
+    local: { address: c.localAddress, id: c.localId },
+    remote: { address: c.remoteAddress, id: c.remoteId },
+    proposals: c.ikeProposals,
+    lines: [`encap = ${c.encapsulate ? "yes" : "no"}`, ...(c.extra ?? [])],
+    children: {
+      [childName]: [
+        `local_ts = ${c.localSelectors.join(",")}`,
+        `remote_ts = ${c.remoteSelectors.join(",")}`,
+        `esp_proposals = ${c.espProposals}`,
+        ...(c.childExtra ?? []),
+      ],
+    },
+  });
+  return swanctlFile([connection], c.preSharedKey, [c.localId, c.remoteId]);
 }
 
 function textOf(connection: Connection | string): string {
