@@ -4,11 +4,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { classifyCounters } from "../src/apps/classify.js";
-import { fibCounters } from "../src/apps/fib.js";
 import { fragmentCounters } from "../src/apps/fragment.js";
 import { holdCounters } from "../src/apps/hold-queue.js";
 import { icmpErrorCounters } from "../src/apps/icmp-errors.js";
 import { ipInputCounters } from "../src/apps/ip-input.js";
+import { nextHopCounters } from "../src/apps/next-hops.js";
 import { protectCounters } from "../src/apps/protect.js";
 import { routeCounters } from "../src/apps/route.js";
 import { transmitCounters } from "../src/apps/transmit.js";
@@ -58,7 +58,7 @@ test("every packet that can end in these apps did, once at least, in some test a
     classify: classifyCounters,
     decapsulate: decapsulateCounters,
     encapsulate: encapsulateCounters,
-    fib: fibCounters,
+    fib: nextHopCounters,
     fragment: fragmentCounters,
     hold: holdCounters,
     "icmp-errors": icmpErrorCounters,

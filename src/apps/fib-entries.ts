@@ -2,16 +2,11 @@
 
 import { NONE } from "../memory/frames.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
+import { isLinkLocal6 } from "../net/ipv6.js";
 import type { RouteChange } from "../net/kernel-network.js";
 
-export function neighbourKey(index: number, address: IpAddress): string {
-  return `${index} ${formatAddress(address)}`;
-}
-
 export function isLinkLocal(address: IpAddress): boolean {
-  return address.length === 4
-    ? address[0] === 169 && address[1] === 254
-    : address[0] === 0xfe && (address[1] & 0xc0) === 0x80;
+  return address.length === 4 ? address[0] === 169 && address[1] === 254 : isLinkLocal6(address);
 }
 
 export function sameRoute(a: RouteChange, b: RouteChange): boolean {

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { address } from "../ipsec/testing/requests.js";
 import { formatAddress, parsePrefix } from "../net/address.js";
-import { Fib, fibCounters, LOCAL, UNREACHABLE } from "./fib.js";
+import { Fib, LOCAL, UNREACHABLE } from "./fib.js";
+import { nextHopCounters } from "./next-hops.js";
 
 const bound = (interfaceId: number) => ({ interfaceId, mark: 0, interfaceIdIn: interfaceId, markIn: 0 });
 const ports = [
@@ -17,7 +18,7 @@ const ports = [
 const [WAN, LAN, RED, BLUE, BLUE2] = [10, 11, 12, 13, 14];
 
 function makeFib() {
-  const fib = new Fib(ports, new Float64Array(Object.keys(fibCounters).length), 64);
+  const fib = new Fib(ports, new Float64Array(Object.keys(nextHopCounters).length), 64);
   const local: string[] = [];
   fib.onLocal = (address, present, domain) =>
     local.push(`${present ? "+" : "-"}${formatAddress(address)} ${domain}`);

@@ -2,15 +2,14 @@
 // data path can ask, kept up to date by a stream of changes (net/kernel-network.ts), or filled by hand where there is no
 // kernel (benchmarks, pcap runs).
 //
-// A look-up goes in two steps: the longest matching route, then its next hop: the route's gateway, or the destination
-// itself where the route is on the link. Next hops are entries of a fixed table, made when the first packet asks for
-// them, resolved when the kernel knows the neighbour's Ethernet address.
+// A look-up goes in two steps: the longest matching route, then its next hop (next-hops.ts): the route's gateway, or the
+// destination itself where the route is on the link.
 //
 // Every domain of ports (ipsec/binding.ts) has routes of its own: those that lead through its ports, from whatever table
 // of the kernel has them, so that customers whose networks have the same addresses are kept apart. The domain of the ports
 // without a binding, number 0, follows the kernel's main table.
 
-import { type Counters, counterIndex } from "../engine/app.js";
+import type { Counters } from "../engine/app.js";
 import { type Binding, Domains } from "../ipsec/binding.js";
 import { NONE } from "../memory/frames.js";
 import { formatAddress, formatPrefix, type IpAddress, type Prefix } from "../net/address.js";
@@ -22,21 +21,13 @@ import {
   TABLE_MAIN,
 } from "../net/kernel-network.js";
 import { Lpm, NO_MATCH } from "../net/lpm.js";
-import { grow, isLinkLocal, neighbourKey, sameRoute } from "./fib-entries.js";
-
-export const fibCounters = {
-  next_hops: "next hops in the table now",
-  "drop.next_hops_full": "the table of next hops is full",
-} as const;
-const COUNT = counterIndex(fibCounters);
+import { grow, isLinkLocal, sameRoute } from "./fib-entries.js";
+import { type NeighbourPort, NextHops } from "./next-hops.js";
 
 /** A port as the FIB sees it. */
-export interface FibPort {
+export interface FibPort extends NeighbourPort {
   readonly name: string;
-  readonly kind: "ethernet" | "ip";
   readonly side: "public" | "private";
-  /** Does Vita itself look for the neighbours behind it? Otherwise the kernel does. */
-  readonly owned?: boolean;
   /** What a private port is bound to; nothing when it is left out. */
   readonly binding?: Binding | undefined;
 }
@@ -45,14 +36,6 @@ export interface FibPort {
 export const UNREACHABLE = NO_MATCH;
 /** The destination is an address of this machine. */
 export const LOCAL = 0;
-
-interface Route {
-  id: number;
-  port: number;
-  /** Next hop of a route with a gateway; NONE on the link. */
-  gateway: IpAddress | undefined;
-  gatewayHop: number;
-}
 
 /** The trie of each family, in one domain. */
 interface Tries {
@@ -67,20 +50,11 @@ interface Told {
   domains: number;
 }
 
-interface Interface {
-  name: string;
-  mac: Uint8Array | undefined;
-  mtu: number;
-  port: number;
-}
-
-const MAX_PROBES = 16;
-
 export class Fib implements NetworkListener {
   private readonly ports: readonly FibPort[];
-  private readonly counters: Counters;
-  private readonly interfaces = new Map<number, Interface>();
-  private readonly portInterface: Int32Array;
+  readonly hops: NextHops;
+  /** Ports by interface index; NONE for interfaces that are no ports. */
+  private readonly interfaces = new Map<number, number>();
   /** MTU by port, bytes of IP packet. */
   readonly mtu: Int32Array;
   readonly domains: Domains;
@@ -89,27 +63,13 @@ export class Fib implements NetworkListener {
   private readonly main: Tries;
   /** All that the kernel told, by prefix, in its order: the one with the lowest metric is in the trie. */
   private readonly told = new Map<string, Told>();
-  private readonly routes: (Route | undefined)[] = [];
   private readonly freeRoutes: number[] = [];
-  /** Port of a route by its id; NONE for LOCAL. */
+  /** Ids from this one on were never used; the first one is LOCAL's. */
+  private unusedRoute = LOCAL + 1;
+  /** Port of a route by its id, NONE for LOCAL; and next hop of one with a gateway, NONE on the link. */
   private routePorts = new Int32Array(64).fill(NONE);
   private routeGateways = new Int32Array(64).fill(NONE);
-  private readonly neighbours = new Map<string, Uint8Array>();
   private readonly addresses = new Map<string, { index: number; address: IpAddress; prefixLength: number }>();
-
-  /** Next hops: a hash table by port and address. */
-  private readonly hopMask: number;
-  readonly hopPort: Int32Array;
-  readonly hopResolved: Uint8Array;
-  private readonly hopAddress: Uint32Array;
-  private readonly hopFamily: Uint8Array;
-  /** Destination and source Ethernet address as the words of memory that they are: three an entry, from 4 × hop on. */
-  readonly hopHeader: Int32Array;
-  /** Set by the data path when a hop carried a packet; cleared by `refreshUsed`. */
-  readonly hopUsed: Uint8Array;
-  private hops = 0;
-  private readonly unresolved = new Uint32Array(256);
-  private unresolvedCount = 0;
 
   /** Counts changes after which what was looked up before may be wrong. */
   generation = 0;
@@ -121,20 +81,11 @@ export class Fib implements NetworkListener {
   /** @param capacity next hops, a power of two */
   constructor(ports: readonly FibPort[], counters: Counters, capacity = 16384) {
     this.ports = ports;
-    this.counters = counters;
+    this.hops = new NextHops(ports, counters, capacity);
     this.domains = new Domains(ports);
     this.tries = this.domains.bindings.map(() => ({ 4: new Lpm(), 6: new Lpm() }));
     this.main = this.tries[0];
-    this.portInterface = new Int32Array(ports.length).fill(NONE);
     this.mtu = new Int32Array(ports.length).fill(1500);
-    this.hopMask = capacity - 1;
-    this.hopPort = new Int32Array(capacity).fill(NONE);
-    this.hopResolved = new Uint8Array(capacity);
-    this.hopUsed = new Uint8Array(capacity);
-    this.hopFamily = new Uint8Array(capacity);
-    this.hopAddress = new Uint32Array(4 * capacity);
-    this.hopHeader = new Int32Array(4 * capacity);
-    this.routes[LOCAL] = { id: LOCAL, port: NONE, gateway: undefined, gatewayHop: NONE };
   }
 
   // ---- data path ---------------------------------------------------------------------------------------------------
@@ -168,14 +119,14 @@ export class Fib implements NetworkListener {
   /** Next hop on `route` towards an IPv4 address, or NONE when the table is full. */
   hop4(route: number, address: number): number {
     const gateway = this.routeGateways[route];
-    return gateway !== NONE ? gateway : this.hop(this.routePorts[route], 4, address, 0, 0, 0);
+    return gateway !== NONE ? gateway : this.hops.find(this.routePorts[route], 4, address, 0, 0, 0);
   }
 
   /** Next hop on `route` towards the IPv6 address at `offset`, or NONE when the table is full. */
   hop6(route: number, view: DataView, offset: number): number {
     const gateway = this.routeGateways[route];
     if (gateway !== NONE) return gateway;
-    return this.hop(
+    return this.hops.find(
       this.routePorts[route],
       6,
       view.getUint32(offset),
@@ -185,141 +136,15 @@ export class Fib implements NetworkListener {
     );
   }
 
-  /** The one next hop of a port without Ethernet: the device itself. */
-  deviceHop(port: number): number {
-    return this.hop(port, 0, 0, 0, 0, 0);
-  }
-
-  private hop(port: number, family: number, a: number, b: number, c: number, d: number): number {
-    const addresses = this.hopAddress;
-    let hash = Math.imul(
-      a ^ Math.imul(b ^ Math.imul(c ^ Math.imul(d, 0x85ebca6b), 0xc2b2ae35), 0x27d4eb2f),
-      0x9e3779b1,
-    );
-    hash ^= hash >>> 15;
-    for (let i = 0; i < MAX_PROBES; i++) {
-      const hop = (hash + i) & this.hopMask;
-      if (this.hopPort[hop] === NONE) return this.createHop(hop, port, family, a, b, c, d);
-      const at = 4 * hop;
-      if (
-        this.hopPort[hop] === port &&
-        addresses[at] === a >>> 0 &&
-        addresses[at + 1] === b >>> 0 &&
-        addresses[at + 2] === c >>> 0 &&
-        addresses[at + 3] === d >>> 0 &&
-        this.hopFamily[hop] === family
-      )
-        return hop;
-    }
-    this.counters[COUNT["drop.next_hops_full"]]++;
-    return NONE;
-  }
-
-  /** Notes that packets wait for this hop's Ethernet address. `takeUnresolved` hands it to whoever asks the kernel. */
-  wantHop(hop: number): void {
-    if (this.ports[this.hopPort[hop]].owned) return;
-    for (let i = 0; i < this.unresolvedCount; i++) if (this.unresolved[i] === hop) return;
-    if (this.unresolvedCount < this.unresolved.length) this.unresolved[this.unresolvedCount++] = hop;
-  }
-
   // ---- slow path ---------------------------------------------------------------------------------------------------
-
-  /** First packet to a next hop: takes the entry into use. */
-  private createHop(
-    hop: number,
-    port: number,
-    family: number,
-    a: number,
-    b: number,
-    c: number,
-    d: number,
-  ): number {
-    this.hopPort[hop] = port;
-    this.hopFamily[hop] = family;
-    this.hopAddress.set([a, b, c, d], 4 * hop);
-    this.hops++;
-    this.counters[COUNT.next_hops] = this.hops;
-    this.resolve(hop);
-    return hop;
-  }
-
-  /** Next hop to a neighbour behind a port, or NONE when the table is full. */
-  hopTo(port: number, neighbour: IpAddress): number {
-    const view = new DataView(neighbour.buffer, neighbour.byteOffset, neighbour.byteLength);
-    const word = (i: number) => (4 * i < view.byteLength ? view.getUint32(4 * i) : 0);
-    return this.hop(port, neighbour.length === 4 ? 4 : 6, word(0), word(1), word(2), word(3));
-  }
-
-  /** Whether more than half of the table of next hops is free: then strangers may have entries too. */
-  get roomy(): boolean {
-    return 2 * this.hops <= this.hopMask;
-  }
-
-  hopAddressOf(hop: number): IpAddress {
-    const bytes = new Uint8Array(16);
-    const view = new DataView(bytes.buffer);
-    for (let i = 0; i < 4; i++) view.setUint32(4 * i, this.hopAddress[4 * hop + i]);
-    return this.hopFamily[hop] === 4 ? bytes.slice(0, 4) : bytes;
-  }
-
-  /** Interface index of the kernel for a port; NONE before it is known. */
-  interfaceOf(port: number): number {
-    return this.portInterface[port];
-  }
-
-  private resolve(hop: number): void {
-    const port = this.hopPort[hop];
-    this.hopResolved[hop] = 0;
-    if (this.ports[port].kind === "ip") {
-      this.hopResolved[hop] = 1;
-      return;
-    }
-    const index = this.portInterface[port];
-    const mac = this.neighbours.get(neighbourKey(index, this.hopAddressOf(hop)));
-    const own = this.interfaces.get(index)?.mac;
-    if (!mac || !own) return;
-    const header = new Uint8Array(this.hopHeader.buffer, 16 * hop, 12);
-    header.set(mac, 0);
-    header.set(own, 6);
-    this.hopResolved[hop] = 1;
-  }
-
-  private resolveAll(matches: (hop: number) => boolean): void {
-    for (let hop = 0; hop <= this.hopMask; hop++)
-      if (this.hopPort[hop] !== NONE && matches(hop)) this.resolve(hop);
-  }
-
-  /** Calls `ask` for each hop that a packet waited for since the last call. */
-  takeUnresolved(ask: (index: number, address: IpAddress) => void): void {
-    for (let i = 0; i < this.unresolvedCount; i++) {
-      const hop = this.unresolved[i];
-      if (this.hopResolved[hop] === 0) ask(this.portInterface[this.hopPort[hop]], this.hopAddressOf(hop));
-    }
-    this.unresolvedCount = 0;
-  }
-
-  /**
-   * Calls `ask` for each Ethernet hop that carried packets since the last call: whoever keeps the neighbour shall see
-   * that it is in use.
-   * @param owned whether for the hops whose neighbours Vita itself looks for, or for the kernel's
-   */
-  refreshUsed(owned: boolean, ask: (port: number, address: IpAddress) => void): void {
-    for (let hop = 0; hop <= this.hopMask; hop++) {
-      if (this.hopUsed[hop] === 0) continue;
-      const port = this.hopPort[hop];
-      if ((this.ports[port].owned ?? false) !== owned) continue;
-      this.hopUsed[hop] = 0;
-      if (this.ports[port].kind === "ethernet") ask(port, this.hopAddressOf(hop));
-    }
-  }
 
   /** An address of this machine to speak from on a port: of that port if it has one, else of another of its domain. */
   localAddress(port: number, family: 4 | 6): IpAddress | undefined {
     let fallback: IpAddress | undefined;
     for (const { index, address } of this.addresses.values()) {
       if (address.length !== (family === 4 ? 4 : 16) || isLinkLocal(address)) continue;
-      if (index === this.portInterface[port]) return address;
-      const other = this.interfaces.get(index)?.port ?? NONE;
+      if (index === this.hops.interfaceOf(port)) return address;
+      const other = this.interfaces.get(index) ?? NONE;
       if (other !== NONE && this.domains.ofPort[other] === this.domains.ofPort[port]) fallback ??= address;
     }
     return fallback;
@@ -335,7 +160,7 @@ export class Fib implements NetworkListener {
 
   /** Domain of an interface; those that are no ports are in domain 0. */
   private domainOf(index: number): number {
-    const port = this.interfaces.get(index)?.port ?? NONE;
+    const port = this.interfaces.get(index) ?? NONE;
     return port === NONE ? 0 : this.domains.ofPort[port];
   }
 
@@ -344,31 +169,23 @@ export class Fib implements NetworkListener {
   reset(): void {
     for (const told of this.told.values()) this.remove(told);
     this.told.clear();
-    this.neighbours.clear();
     for (const { index, address } of this.addresses.values())
       this.onLocal?.(address, false, this.domainOf(index));
     this.addresses.clear();
     this.interfaces.clear();
-    this.portInterface.fill(NONE);
+    this.hops.reset();
     this.generation++;
   }
 
   link(change: LinkChange, present: boolean): void {
     const port = this.ports.findIndex(({ name }) => name === change.name);
-    if (present) {
-      this.interfaces.set(change.index, { name: change.name, mac: change.mac, mtu: change.mtu, port });
-      if (port !== NONE) {
-        this.portInterface[port] = change.index;
-        this.mtu[port] = change.mtu;
-      }
-    } else {
-      this.interfaces.delete(change.index);
-      if (port !== NONE) this.portInterface[port] = NONE;
-    }
+    if (present) this.interfaces.set(change.index, port);
+    else this.interfaces.delete(change.index);
     if (port === NONE) return;
+    if (present) this.mtu[port] = change.mtu;
+    this.hops.setInterface(port, present ? change.index : NONE, present ? change.mac : undefined);
     this.onPort?.(port, present ? change.mac : undefined);
     for (const told of this.told.values()) this.select(told);
-    this.resolveAll((hop) => this.hopPort[hop] === port);
     this.generation++;
   }
 
@@ -422,21 +239,18 @@ export class Fib implements NetworkListener {
     }
     const usable = candidates
       .filter(({ type }) => type === "unicast")
-      .map((change) => ({ change, port: this.interfaces.get(change.index)?.port ?? NONE }))
+      .map((change) => ({ change, port: this.interfaces.get(change.index) ?? NONE }))
       .filter(({ port }) => port !== NONE)
       .sort((a, b) => a.change.metric - b.change.metric);
     if (usable.length === 0) return;
     const { change, port } = usable[0];
-    const id = this.freeRoutes.pop() ?? this.routes.length;
-    const route: Route = { id, port, gateway: change.gateway, gatewayHop: NONE };
-    this.routes[id] = route;
+    const id = this.freeRoutes.pop() ?? this.unusedRoute++;
     if (id >= this.routePorts.length) {
       this.routePorts = grow(this.routePorts);
       this.routeGateways = grow(this.routeGateways);
     }
     this.routePorts[id] = port;
-    if (change.gateway) route.gatewayHop = this.hopTo(port, change.gateway);
-    this.routeGateways[id] = route.gatewayHop;
+    this.routeGateways[id] = change.gateway ? this.hops.to(port, change.gateway) : NONE;
     trie.set(prefix, id);
   }
 
@@ -456,20 +270,12 @@ export class Fib implements NetworkListener {
     if (id === NO_MATCH) return;
     trie.delete(prefix);
     if (id === LOCAL) return;
-    this.routes[id] = undefined;
     this.routePorts[id] = NONE;
     this.routeGateways[id] = NONE;
     this.freeRoutes.push(id);
   }
 
   neighbour(index: number, address: IpAddress, mac: Uint8Array | undefined): void {
-    const key = neighbourKey(index, address);
-    if (mac) this.neighbours.set(key, mac);
-    else this.neighbours.delete(key);
-    const text = formatAddress(address);
-    this.resolveAll(
-      (hop) =>
-        this.portInterface[this.hopPort[hop]] === index && formatAddress(this.hopAddressOf(hop)) === text,
-    );
+    this.hops.neighbour(index, address, mac);
   }
 }

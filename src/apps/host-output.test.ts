@@ -65,7 +65,7 @@ class World {
       if (this.output.readable === 0) continue;
       const sent = this.output.receive();
       const hop = this.parts.frames.nextHop[sent];
-      hops.push(`${this.fib.hopPort[hop]} ${this.fib.hopAddressOf(hop)}`);
+      hops.push(`${this.fib.hops.port[hop]} ${this.fib.hops.addressOf(hop)}`);
       this.parts.frames.free(sent);
     }
     this.parts.done();
@@ -102,8 +102,8 @@ test("IKE leaves for a neighbour, and for what lies beyond by the gateway", () =
   assert.deepEqual(world.send(packet("192.0.2.2", undefined, keepalive)), [`0 ${PEER4}`]);
   world.ends("drop.no_route", packet("198.51.100.1"), packet("2001:db8:9::1"));
   const gateway = address("192.0.2.254");
-  world.app.setGateway(4, world.fib.hopTo(0, gateway));
-  world.app.setGateway(6, world.fib.hopTo(0, PEER6));
+  world.app.setGateway(4, world.fib.hops.to(0, gateway));
+  world.app.setGateway(6, world.fib.hops.to(0, PEER6));
   // By this link also where a route leads by another public one: the kernel chose this address.
   assert.deepEqual(world.send(packet("198.51.100.1"), packet("203.0.113.9"), packet("2001:db8:9::1")), [
     `0 ${gateway}`,
@@ -181,7 +181,7 @@ test("malformed packets, and those that are longer than the link carries", () =>
 
 test("strangers on the link find half of the table of next hops, and gateways find theirs", () => {
   const world = new World(true, 64);
-  const gateway = world.fib.hopTo(0, address("192.0.2.254"));
+  const gateway = world.fib.hops.to(0, address("192.0.2.254"));
   world.app.setGateway(4, gateway);
   const strangers = Array.from({ length: 200 }, (_, i) => packet(`192.0.2.${i + 2}`));
   const sent = world.send(...strangers).length;

@@ -10,6 +10,7 @@ import type { Link } from "../engine/link.js";
 import { FRAME_SHIFT, type Frames, NONE } from "../memory/frames.js";
 import { fold, pseudoHeader6, sum16 } from "../net/checksum.js";
 import type { Fib } from "./fib.js";
+import { TokenBucket } from "./token-bucket.js";
 
 export const icmpErrorCounters = {
   time_exceeded: "ICMP time exceeded sent",
@@ -37,7 +38,7 @@ export class IcmpErrors {
   private readonly view: DataView;
   private readonly fib: Fib;
   private readonly output: Link;
-  private tokens = BURST;
+  private readonly bucket = new TokenBucket(RATE, BURST);
 
   /** @param output where the errors go: IP packets that have yet to be routed */
   constructor(context: AppContext, fib: Fib, output: Link) {
@@ -50,7 +51,7 @@ export class IcmpErrors {
 
   /** Lets more errors out; to be called now and then. */
   refill(milliseconds: number): void {
-    this.tokens = Math.min(BURST, this.tokens + (RATE * milliseconds) / 1000);
+    this.bucket.refill(milliseconds);
   }
 
   /** Turns the packet, whose TTL is used up, into the error. Owns the frame. */
@@ -83,10 +84,10 @@ export class IcmpErrors {
     const headroom = ip - (frame << FRAME_SHIFT);
     if (headroom < 64 || (isIpv4 ? this.silent4(ip) : this.silent6(ip)))
       return this.drop(frame, COUNT["drop.silent"]);
-    if (this.tokens < 1) return this.drop(frame, COUNT["drop.rate"]);
+    if (this.bucket.isEmpty) return this.drop(frame, COUNT["drop.rate"]);
     const source = this.fib.localAddress(this.frames.port[frame], isIpv4 ? 4 : 6);
     if (!source) return this.drop(frame, COUNT["drop.no_address"]);
-    this.tokens--;
+    this.bucket.take();
     this.counters[counter]++;
     // The error goes where the packet came from, and belongs to no SA yet.
     this.frames.sa[frame] = NONE;

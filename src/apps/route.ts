@@ -161,7 +161,7 @@ export class Route implements App {
         if (this.hop === NOWHERE) return COUNT["drop.no_route"];
       }
     }
-    if (this.hop === NOWHERE) this.hop = fib.deviceHop(this.port);
+    if (this.hop === NOWHERE) this.hop = fib.hops.device(this.port);
     return 0;
   }
 

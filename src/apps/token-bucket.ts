@@ -10,9 +10,13 @@ export class TokenBucket {
     this.tokens = burst;
   }
 
+  get isEmpty(): boolean {
+    return this.tokens < 1;
+  }
+
   /** False when there have been too many. */
   take(): boolean {
-    if (this.tokens < 1) return false;
+    if (this.isEmpty) return false;
     this.tokens--;
     return true;
   }

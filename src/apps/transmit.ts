@@ -6,6 +6,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import type { Fib } from "./fib.js";
+import type { NextHops } from "./next-hops.js";
 import type { SaRoutes } from "./sa-routes.js";
 
 export const transmitCounters = {
@@ -33,7 +34,7 @@ export class Transmit implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
-  private readonly fib: Fib;
+  private readonly hops: NextHops;
   private readonly routes: SaRoutes;
   private readonly slowPaths: readonly (SlowPath | undefined)[];
   private readonly outputs: readonly Link[];
@@ -65,7 +66,7 @@ export class Transmit implements App {
     this.counters = context.counters("transmit", transmitCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
-    this.fib = parts.fib;
+    this.hops = parts.fib.hops;
     this.routes = parts.routes;
     this.slowPaths = parts.slowPaths;
     this.outputs = outputs;
@@ -104,15 +105,15 @@ export class Transmit implements App {
 
   /** Makes `hop` the one that the next packets take. */
   private openHop(hop: number): void {
-    const { fib } = this;
+    const { hops } = this;
     this.hop = hop;
-    this.port = fib.hopPort[hop];
+    this.port = hops.port[hop];
     this.output = this.outputs[this.port];
-    this.isResolved = fib.hopResolved[hop];
-    this.header0 = fib.hopHeader[4 * hop];
-    this.header1 = fib.hopHeader[4 * hop + 1];
-    this.header2 = fib.hopHeader[4 * hop + 2];
-    fib.hopUsed[hop] = this.isResolved;
+    this.isResolved = hops.resolved[hop];
+    this.header0 = hops.header[4 * hop];
+    this.header1 = hops.header[4 * hop + 1];
+    this.header2 = hops.header[4 * hop + 2];
+    hops.used[hop] = this.isResolved;
   }
 
   /** @returns packets handed to a port: 1, or 0 when it took another way */
@@ -136,7 +137,7 @@ export class Transmit implements App {
 
   private slow(frame: number, hop: number, port: number): number {
     const frames = this.frames;
-    this.fib.wantHop(hop);
+    this.hops.want(hop);
     const sent = this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame], hop) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);

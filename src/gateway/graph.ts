@@ -9,11 +9,12 @@
 
 import { Bindings } from "../apps/bindings.js";
 import { Classify } from "../apps/classify.js";
-import { Fib, type FibPort, fibCounters } from "../apps/fib.js";
+import { Fib, type FibPort } from "../apps/fib.js";
 import { Fragmenter } from "../apps/fragment.js";
 import { HoldQueue, type Milliseconds } from "../apps/hold-queue.js";
 import { IcmpErrors } from "../apps/icmp-errors.js";
 import { IpInput } from "../apps/ip-input.js";
+import { nextHopCounters } from "../apps/next-hops.js";
 import { Protect } from "../apps/protect.js";
 import { Route } from "../apps/route.js";
 import { SaDomains } from "../apps/sa-domains.js";
@@ -85,7 +86,7 @@ export class Graph {
       return made;
     };
     this.#linkCounters = context.counters("link", linkCounters);
-    this.fib = new Fib(plans, context.counters("fib", fibCounters));
+    this.fib = new Fib(plans, context.counters("fib", nextHopCounters));
     this.index = new SpdIndex(spd, this.fib.domains);
     const saDomains = new SaDomains(sad, this.fib.domains);
     this.queue = new HoldQueue(context, clock, notifier, spd.capacity);

@@ -162,8 +162,8 @@ test("charon's packets wait for the neighbour and the neighbour's go to charon; 
     { prefix: parsePrefix("192.0.2.0/24")!, gateway: undefined, index: 1, metric: -1, type: "unicast" },
     true,
   );
-  const hop = world.fib.hopTo(0, PEER4);
-  assert.equal(world.fib.hopResolved[hop], 0);
+  const hop = world.fib.hops.to(0, PEER4);
+  assert.equal(world.fib.hops.resolved[hop], 0);
   const out = ipOf(ipFrame({ to: PEER4, from: OURS4, protocol: 17, payload: udp(500, 500, [1, 2, 3]) }));
   world.kernel.receive(out);
   world.receive(arpReply(GATEWAY, PEER));
@@ -173,12 +173,12 @@ test("charon's packets wait for the neighbour and the neighbour's go to charon; 
   assert.equal(frames.nextHop[frame], hop);
   world.link.neighbours.send(frames.offset[frame], frames.length[frame], hop);
   frames.free(frame);
-  world.fib.wantHop(hop);
-  world.fib.takeUnresolved(() => assert.fail("the kernel must not be asked"));
+  world.fib.hops.want(hop);
+  world.fib.hops.takeUnresolved(() => assert.fail("the kernel must not be asked"));
   world.receive(arpReply(PEER4, PEER));
   assert.deepEqual(world.parts.take(world.routed), [out]);
-  assert.equal(world.fib.hopResolved[hop], 1);
-  const header = new Uint8Array(world.fib.hopHeader.buffer, 16 * hop, 12);
+  assert.equal(world.fib.hops.resolved[hop], 1);
+  const header = new Uint8Array(world.fib.hops.header.buffer, 16 * hop, 12);
   assert.deepEqual(header, Uint8Array.from([...PEER, ...MAC]));
 
   const answer = ipFrame({ protocol: 17, payload: udp(500, 500, [4, 5, 6]) });
@@ -187,10 +187,10 @@ test("charon's packets wait for the neighbour and the neighbour's go to charon; 
 
   world.pass(50_000);
   assert.equal(world.link.neighbours.stateOf(PEER4), "stale");
-  world.fib.hopUsed[hop] = 1;
-  world.fib.refreshUsed(false, () => assert.fail("not the kernel's"));
+  world.fib.hops.used[hop] = 1;
+  world.fib.hops.refreshUsed(false, () => assert.fail("not the kernel's"));
   world.pass(1010);
   assert.equal(world.link.neighbours.stateOf(PEER4), "delay");
   world.pass(9000);
-  assert.equal(world.fib.hopResolved[hop], 0, "it did not answer any more");
+  assert.equal(world.fib.hops.resolved[hop], 0, "it did not answer any more");
 });

@@ -100,8 +100,8 @@ export class OwnedLink {
     const solicit = (address: IpAddress, at: Uint8Array | undefined) =>
       (address.length === 4 ? this.arp : this.discovery).solicit(address, at);
     const changed = (address: IpAddress, mac: Uint8Array | undefined) =>
-      fib.neighbour(fib.interfaceOf(number), address, mac);
-    const addressOf = (hop: number) => fib.hopAddressOf(hop);
+      fib.neighbour(fib.hops.interfaceOf(number), address, mac);
+    const addressOf = (hop: number) => fib.hops.addressOf(hop);
     this.neighbours = new Neighbours(context, { solicit, changed, addressOf }, routed);
     const linkParts: LinkParts = {
       station,
@@ -127,7 +127,7 @@ export class OwnedLink {
       routed,
     );
     for (const gateway of settings.gateways)
-      hostOutput.setGateway(gateway.length === 4 ? 4 : 6, fib.hopTo(number, gateway));
+      hostOutput.setGateway(gateway.length === 4 ? 4 : 6, fib.hops.to(number, gateway));
     this.timed = [this.neighbours, this.arp, this.discovery, echo, punt];
     this.apps = [
       { name: "classify", app: new Classify(context, received, toDecapsulate, rest) },
@@ -197,7 +197,7 @@ export class OwnedLink {
     while (this.agenda.length > 0 && this.now >= this.agenda[0].at) this.agenda.shift()?.act();
     if (this.now < this.refreshAt) return;
     this.refreshAt = this.now + REFRESH;
-    this.fib.refreshUsed(true, this.use);
+    this.fib.hops.refreshUsed(true, this.use);
   }
 
   private readonly use = (port: number, address: IpAddress): void => {

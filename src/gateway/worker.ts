@@ -164,7 +164,7 @@ class Worker {
       graph.index.refresh();
       const moved = engine.breathe();
       if (((clock.milliseconds - this.lastTick) & 0x7fffffff) >= TICK) this.tick();
-      graph.fib.takeUnresolved(this.use);
+      graph.fib.hops.takeUnresolved(this.use);
       if (moved > 0 || graph.pending) idle = 0;
       else if (++idle > PATIENCE) {
         this.sleep();
@@ -186,8 +186,8 @@ class Worker {
     this.sad.signOfLife(this.index);
     if (((now - this.lastRefresh) & 0x7fffffff) >= REFRESH) {
       this.lastRefresh = now;
-      this.graph.fib.refreshUsed(false, (port, address) =>
-        this.monitor.use(this.graph.fib.interfaceOf(port), address),
+      this.graph.fib.hops.refreshUsed(false, (port, address) =>
+        this.monitor.use(this.graph.fib.hops.interfaceOf(port), address),
       );
     }
     if (this.gone !== undefined) throw new Error(`the interface ${this.gone} is gone`);

@@ -153,7 +153,7 @@ export function plumbing({ test, scapy }: Suite): void {
       assert.deepEqual(gateway.send("private", [packet]).drops, { "transmit.drop.unresolved": 1 });
       assert.equal(taken.length, 2);
       const asked: string[] = [];
-      gateway.graph.fib.takeUnresolved((index, address) => asked.push(`${index} ${address.join(".")}`));
+      gateway.graph.fib.hops.takeUnresolved((index, address) => asked.push(`${index} ${address.join(".")}`));
       assert.deepEqual(asked, ["2 192.0.2.2"]);
       gateway.graph.fib.neighbour(2, Uint8Array.of(192, 0, 2, 2), Uint8Array.of(2, 0, 0, 0, 0, 4));
       assert.equal(gateway.send("private", [packet]).public.length, 1);
