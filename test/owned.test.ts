@@ -49,17 +49,15 @@ s.send(bytes.fromhex(sys.argv[2]))`;
   await run("/usr/bin/python3", ["-c", program, device, Buffer.from(frame).toString("hex")], { namespace });
 }
 
+/** What `ip` knows of a device. */
+async function linkOf(namespace: string, device: string): Promise<{ address: string; allmulti: number }> {
+  const show = ["-d", "-n", namespace, "-j", "link", "show", "dev", device];
+  const [link] = await runJson<{ address: string; allmulti: number }[]>("ip", show);
+  return link;
+}
+
 async function macOf(namespace: string, device: string): Promise<string> {
-  const [link] = await runJson<{ address: string }[]>("ip", [
-    "-n",
-    namespace,
-    "-j",
-    "link",
-    "show",
-    "dev",
-    device,
-  ]);
-  return link.address;
+  return (await linkOf(namespace, device)).address;
 }
 
 const macBytes = (text: string) => Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
@@ -176,16 +174,7 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
       // The kernel has the address too, for those on the private side: its answers go back there.
       assert.deepEqual(await ping(hosts.a, A4, 2, 0.05), { sent: 2, received: 2 });
       assert.equal(counter(a, "icmp-echo.answered"), 6);
-      const [{ allmulti }] = await runJson<{ allmulti: number }[]>("ip", [
-        "-d",
-        "-n",
-        gateways.a,
-        "-j",
-        "link",
-        "show",
-        "dev",
-        "wan0",
-      ]);
+      const { allmulti } = await linkOf(gateways.a, "wan0");
       assert.equal(allmulti, 1, "groups of neighbour discovery must get in");
     });
 
@@ -318,16 +307,7 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
       await a.vita?.process.stop();
       assert.equal(await indexOf(gateways.a, DEVICE), undefined);
       assert.equal(await traces(gateways.a), "");
-      const [{ allmulti }] = await runJson<{ allmulti: number }[]>("ip", [
-        "-d",
-        "-n",
-        gateways.a,
-        "-j",
-        "link",
-        "show",
-        "dev",
-        "wan0",
-      ]);
+      const { allmulti } = await linkOf(gateways.a, "wan0");
       assert.equal(allmulti, 0);
     });
   });

@@ -76,6 +76,36 @@ export function extended(
   return ipv6([...chain, ...payload], { next: headers[0][0] });
 }
 
+/** Extension headers that stand in front of ESP, and as many as nobody looks through. */
+const chains: [number, number][][] = [
+  [[0, 8]],
+  [[60, 24]],
+  [[43, 1024]],
+  [
+    [0, 8],
+    [60, 16],
+    [43, 24],
+  ],
+];
+const tooMany: [number, number][] = [
+  [0, 8],
+  [60, 8],
+  [60, 8],
+  [60, 8],
+];
+
+/** IPv6 packets with extension headers: whether they are ESP for Vita, and what they are. */
+export function* extendedPackets(): Generator<{ packet: Uint8Array; isOurs: boolean; what: string }> {
+  for (const headers of chains) {
+    yield { packet: extended(headers, 50, esp), isOurs: true, what: `${headers}` };
+    yield { packet: extended(headers, 17, udp(esp)), isOurs: true, what: `${headers}, in UDP` };
+    yield { packet: extended(headers, 17, udp(marked)), isOurs: false, what: `${headers}, IKE` };
+    yield { packet: extended(headers, 44, esp), isOurs: false, what: `${headers}, a fragment` };
+    yield { packet: extended(headers, 6, esp), isOurs: false, what: `${headers}, TCP` };
+  }
+  yield { packet: extended(tooMany, 50, esp), isOurs: false, what: "too many" };
+}
+
 export const udp = (payload: readonly number[], { port = 4500, length = 8 + payload.length } = {}) => [
   ...[0x30, 0x39, ...u16(port), ...u16(length), 0, 0],
   ...payload,

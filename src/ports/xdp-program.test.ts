@@ -12,6 +12,7 @@ import {
   esp,
   ethernet,
   extended,
+  extendedPackets,
   ipv4,
   ipv6,
   LOCAL4,
@@ -73,38 +74,9 @@ test("public: passes IKE, short and foreign payloads, and other protocols and po
 
 test("public: looks through IPv6 extension headers in front of ESP", { skip }, () => {
   const run = load("public");
-  for (const headers of [
-    [[0, 8]],
-    [[60, 24]],
-    [[43, 2048]],
-    [
-      [0, 8],
-      [60, 16],
-      [43, 24],
-    ],
-  ] as [number, number][][]) {
-    assert.equal(run(extended(headers, 50, esp)), TAKEN, `${headers}`);
-    assert.equal(run(extended(headers, 17, udp(esp))), TAKEN, `${headers}, in UDP`);
-    assert.equal(run(extended(headers, 17, udp(marked))), PASS, `${headers}, IKE`);
-    assert.equal(run(extended(headers, 44, esp)), PASS, `${headers}, a fragment`);
-    assert.equal(run(extended(headers, 6, esp)), PASS, `${headers}, TCP`);
-  }
-  assert.equal(
-    run(
-      extended(
-        [
-          [0, 8],
-          [60, 8],
-          [60, 8],
-          [60, 8],
-        ],
-        50,
-        esp,
-      ),
-    ),
-    PASS,
-    "too many",
-  );
+  for (const { packet, isOurs, what } of extendedPackets())
+    assert.equal(run(packet), isOurs ? TAKEN : PASS, what);
+  assert.equal(run(extended([[43, 2048]], 50, esp)), TAKEN, "as long as one can be");
   const beyond = extended([[0, 8]], 50, esp);
   beyond[14 + 40 + 1] = 200;
   assert.equal(run(beyond), PASS, "a header beyond the packet");
