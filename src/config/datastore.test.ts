@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bindingOf } from "../gateway/binding.js";
 import { formatAddress } from "../net/address.js";
+import { bindingOf } from "./binding.js";
 import { ConfigurationError, parseConfiguration } from "./datastore.js";
 import { ownedSettings } from "./owned-settings.js";
 

@@ -1,6 +1,7 @@
 // From the configuration's interfaces to ports.
 
 import type { SlowPath } from "../apps/transmit.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
@@ -14,7 +15,6 @@ import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
 import { TUN_LARGEST, TunPort } from "../ports/tun.js";
 import { rehearseXdp, XdpPort } from "../ports/xdp.js";
-import { bindingOf } from "./binding.js";
 import type { PortPlan } from "./graph.js";
 import type { Logger } from "./log.js";
 import type { Ownership } from "./owned-link.js";

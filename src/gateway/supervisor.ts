@@ -4,6 +4,7 @@
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
+import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
@@ -13,7 +14,6 @@ import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { close, tryLock, write } from "../native/libc.js";
-import { bindingOf } from "./binding.js";
 import { ClearGuard } from "./clear-guard.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";

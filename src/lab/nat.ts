@@ -26,13 +26,9 @@ export const natAddresses: Record<4 | 6, NatAddresses> = {
 };
 
 export interface NatOptions {
-  /** Short name of its namespace; one lab may have several. */
-  name?: string;
   family: 4 | 6;
-  /** Namespace and device of the switch on the WAN. */
+  /** Namespace on the WAN, whose switch is called `switch`. */
   wan: string;
-  wanSwitch?: string;
-  addresses?: NatAddresses;
   /** Source ports that it gives out, first and last. */
   ports: [number, number];
 }
@@ -60,15 +56,15 @@ export class Nat {
   }
 
   static async create(lab: Lab, options: NatOptions): Promise<Nat> {
-    const { name = "nat", family, wan, wanSwitch = "switch", ports } = options;
-    const addresses = options.addresses ?? natAddresses[family];
-    const namespace = await lab.namespace(name);
+    const { family, wan, ports } = options;
+    const addresses = natAddresses[family];
+    const namespace = await lab.namespace("nat");
     const { outside, inside, outsideBits, insideBits } = addresses;
     await createLink(
       { namespace, device: "outside", addresses: [`${outside}/${outsideBits}`] },
-      { namespace: wan, device: `to-${name}` },
+      { namespace: wan, device: "to-nat" },
     );
-    await run("ip", ["-n", wan, "link", "set", `to-${name}`, "master", wanSwitch]);
+    await run("ip", ["-n", wan, "link", "set", "to-nat", "master", "switch"]);
     await createBridge(namespace, "inside", []);
     await addAddress(namespace, "inside", `${inside}/${insideBits}`);
     await setSysctls(namespace, { "net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1 });
