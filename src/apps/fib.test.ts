@@ -1,8 +1,10 @@
-// Routes of domains: each has those through its own ports, from whatever table; the one without a binding has the main table.
+// Next hops of routes; and routes of domains: each has those through its own ports, from whatever table, and the one
+// without a binding has the main table.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { address } from "../ipsec/testing/requests.js";
+import { NONE } from "../memory/frames.js";
 import { formatAddress, parsePrefix } from "../net/address.js";
 import { Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import { nextHopCounters } from "./next-hops.js";
@@ -114,4 +116,41 @@ test("addresses belong to the domain of their interface", () => {
   assert.equal(fib.localAddress(1, 4), undefined, "of no other domain");
   fib.address(RED, address("10.0.0.1"), 24, false);
   assert.equal(local.at(-1), "-10.0.0.1 1");
+});
+
+const numberOf = (text: string) => new DataView(Uint8Array.from(address(text)).buffer).getInt32(0);
+
+/** Next hop towards an IPv4 address, as the address that it has, or undefined. */
+function hopTowards(fib: Fib, text: string): string | undefined {
+  const number = numberOf(text);
+  const route = fib.route4(number);
+  const hop = route === UNREACHABLE || route === LOCAL ? NONE : fib.hop4(route, number);
+  return hop === NONE ? undefined : formatAddress(fib.hops.addressOf(hop));
+}
+
+test("packets go to the gateway of their route, or to where they are going on the link", () => {
+  const { fib, route } = makeFib();
+  route("198.51.100.0/24", WAN);
+  route("0.0.0.0/0", WAN, { gateway: address("198.51.100.1") });
+  assert.equal(hopTowards(fib, "198.51.100.7"), "198.51.100.7");
+  assert.equal(hopTowards(fib, "203.0.113.9"), "198.51.100.1");
+  assert.deepEqual(
+    ["198.51.100.7", "203.0.113.9"].map((text) => fib.isGateway(fib.route4(numberOf(text)))),
+    [false, true],
+  );
+  route("203.0.113.0/24", WAN, { gateway: address("198.51.100.2") });
+  assert.equal(hopTowards(fib, "203.0.113.9"), "198.51.100.2");
+  route("203.0.113.0/24", WAN, { gateway: address("198.51.100.2") }, false);
+  assert.equal(hopTowards(fib, "203.0.113.9"), "198.51.100.1");
+  const { generation } = fib;
+  fib.link({ index: WAN, name: "wan0", mac: undefined, mtu: 1500, up: false }, false);
+  assert.ok(fib.generation > generation, "what was looked up before is wrong now");
+  assert.equal(hopTowards(fib, "203.0.113.9"), undefined, "the interface is gone");
+});
+
+test("a gateway for which the table has no room is no reason to look for its packets on the link", () => {
+  const { fib, route } = makeFib();
+  for (let i = 0; i < 1000; i++) fib.hops.to(0, Uint8Array.of(10, 9, i >> 8, i & 0xff));
+  route("0.0.0.0/0", WAN, { gateway: address("198.51.100.1") });
+  assert.equal(hopTowards(fib, "10.9.0.5"), undefined);
 });

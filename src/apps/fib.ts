@@ -37,6 +37,9 @@ export const UNREACHABLE = NO_MATCH;
 /** The destination is an address of this machine. */
 export const LOCAL = 0;
 
+/** In place of a gateway's next hop: the table of next hops was full when the route came. */
+const NO_HOP = -2;
+
 /** The trie of each family, in one domain. */
 interface Tries {
   readonly 4: Lpm;
@@ -119,13 +122,14 @@ export class Fib implements NetworkListener {
   /** Next hop on `route` towards an IPv4 address, or NONE when the table is full. */
   hop4(route: number, address: number): number {
     const gateway = this.routeGateways[route];
-    return gateway !== NONE ? gateway : this.hops.find(this.routePorts[route], 4, address, 0, 0, 0);
+    if (gateway !== NONE) return gateway === NO_HOP ? NONE : gateway;
+    return this.hops.find(this.routePorts[route], 4, address, 0, 0, 0);
   }
 
   /** Next hop on `route` towards the IPv6 address at `offset`, or NONE when the table is full. */
   hop6(route: number, view: DataView, offset: number): number {
     const gateway = this.routeGateways[route];
-    if (gateway !== NONE) return gateway;
+    if (gateway !== NONE) return gateway === NO_HOP ? NONE : gateway;
     return this.hops.find(
       this.routePorts[route],
       6,
@@ -250,7 +254,8 @@ export class Fib implements NetworkListener {
       this.routeGateways = grow(this.routeGateways);
     }
     this.routePorts[id] = port;
-    this.routeGateways[id] = change.gateway ? this.hops.to(port, change.gateway) : NONE;
+    const hop = change.gateway ? this.hops.to(port, change.gateway) : NONE;
+    this.routeGateways[id] = change.gateway && hop === NONE ? NO_HOP : hop;
     trie.set(prefix, id);
   }
 
