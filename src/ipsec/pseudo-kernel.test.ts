@@ -2,10 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { NodeEngine } from "./aead-node.js";
 import { type AddSaRequest, type PolicyRequest, Status } from "./kernel.js";
 import { NARROWED_SECONDS } from "./narrowed-traps.js";
 import { readEndPoints } from "./outer-header.js";
-import { LARVAL_SECONDS, ORPHAN_SECONDS } from "./pseudo-kernel.js";
+import { LARVAL_SECONDS, ORPHAN_SECONDS, PseudoKernel } from "./pseudo-kernel.js";
 import { saIdentity } from "./sa-identity.js";
 import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "./sad-layout.js";
 import { readSelector } from "./selectors.js";
@@ -93,6 +94,18 @@ test(
     assert.equal(rig.count(SaState.larval), 0);
     rig.ok(rig.kernel.addSa(addSa(spi, true), session));
     assert.equal(rig.sad.state(rig.sad.lookup(spi)), SaState.active);
+  }),
+);
+
+test(
+  "an SPI that is in use is not given out again",
+  withRig(({ sad, spd }) => {
+    const drawn = [5, 5, 5, 6];
+    const random = () => drawn.shift() ?? 0;
+    const kernel = new PseudoKernel({ sad, spd, engine: new NodeEngine(sad), now: () => 1000, random });
+    const reserve = () => kernel.getSpi({ src: peer, dst: us, protocol: 50 }, session).spi;
+    assert.deepEqual([reserve(), reserve()], [0xc0000005, 0xc0000006]);
+    assert.deepEqual(drawn, []);
   }),
 );
 
