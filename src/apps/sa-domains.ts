@@ -8,29 +8,30 @@ import { NONE } from "../memory/frames.js";
 
 const at = saSlot.at;
 const VERSION = at.version >>> 2;
-const GENERATION = at.generation >>> 2;
 
 export class SaDomains {
   private readonly sad: Sad;
   private readonly domains: Domains;
-  /** What the entry was worked out for: mixes slot life and version. NONE for never. */
-  private readonly stamp: Int32Array;
-  private readonly bits: Int32Array;
+  /**
+   * Two numbers a slot, on one cache line: the version for which the domains were worked out, NONE for never; the domains.
+   * A version counts on from life to life of its slot, and stands where all the data path reads; anything else that
+   * tells lives apart would be a cache line more for each packet.
+   */
+  private readonly entries: Int32Array;
 
   constructor(sad: Sad, domains: Domains) {
     this.sad = sad;
     this.domains = domains;
-    this.stamp = new Int32Array(sad.slotCount).fill(NONE);
-    this.bits = new Int32Array(sad.slotCount);
+    this.entries = new Int32Array(2 * sad.slotCount).fill(NONE);
   }
 
   /** The domains as bits; 0 when no port is bound to what the SA is for. */
   of(sa: number): number {
     const words = this.sad.words;
     const slot = this.sad.offset(sa) >>> 2;
-    const stamp = ((words[slot + GENERATION] << 12) ^ words[slot + VERSION]) & 0x7fffffff;
-    if (this.stamp[sa] !== stamp) this.resolve(sa, slot, stamp);
-    return this.bits[sa];
+    const stamp = words[slot + VERSION] & 0x7fffffff;
+    if (this.entries[2 * sa] !== stamp) this.resolve(sa, slot, stamp);
+    return this.entries[2 * sa + 1];
   }
 
   private resolve(sa: number, slot: number, stamp: number): void {
@@ -43,7 +44,7 @@ export class SaDomains {
       mark: known ? { value: word(at.markValue), mask: word(at.markMask) } : undefined,
       setMark: { value: word(at.setMarkValue), mask: word(at.setMarkMask) },
     });
-    this.stamp[sa] = stamp;
-    this.bits[sa] = bits;
+    this.entries[2 * sa] = stamp;
+    this.entries[2 * sa + 1] = bits;
   }
 }
