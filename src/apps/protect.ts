@@ -90,6 +90,8 @@ export class Protect implements App {
   private readonly isPublic: Uint8Array;
 
   private readonly taken = new Int32Array(MAX_BATCH);
+  /** Of packets with unlike destinations: their domains; list of candidates, then the entry, then its SA. */
+  private readonly domains = new Uint8Array(MAX_BATCH);
   private readonly guesses = new Int32Array(MAX_BATCH);
   private readonly isLong = new Uint8Array(MAX_BATCH);
   private foreseen = 0;
@@ -159,10 +161,14 @@ export class Protect implements App {
     }
   };
 
-  /** Takes packets off the link, and reads ahead what they need: their entries first, then their SAs. */
+  /**
+   * Takes packets off the link, and reads ahead what they need. One step leads to the next (destination, list, entry, SA),
+   * but those of many packets do not wait for each other: so each step is taken for all packets before the next one.
+   */
   private foresee(count: number): void {
-    const { input, taken, guesses, isLong, view, index, sad, routes, domainOf } = this;
+    const { input, taken, guesses, domains, isLong, view, index, sad, routes, domainOf } = this;
     const { offset, length, port } = this.frames;
+    const { words } = sad;
     let last = 0;
     let found = 0;
     let foreseen = 0;
@@ -177,18 +183,19 @@ export class Protect implements App {
         continue;
       }
       last = key;
-      const entry = index.guess(view, ip, domainOf[port[frame]]);
-      if (entry === NO_ENTRY) continue;
-      foreseen ^= index.sa(entry);
+      const domain = domainOf[port[frame]];
       isLong[found] = length[frame] > LONG ? 1 : 0;
-      guesses[found++] = entry;
+      domains[found] = domain;
+      guesses[found++] = index.candidates(view, ip, domain);
     }
+    for (let i = 0; i < found; i++) guesses[i] = index.guess(guesses[i], domains[i]);
+    for (let i = 0; i < found; i++) if (guesses[i] !== NO_ENTRY) guesses[i] = index.sa(guesses[i]);
     for (let i = 0; i < found; i++) {
-      const sa = index.sa(guesses[i]);
+      const sa = guesses[i];
       if (sa < 0) continue;
       const slot = sad.offset(sa) >>> 2;
-      foreseen ^= foresee(sad.words, slot) ^ routes.foresee(sa);
-      if (isLong[i] !== 0) foreseen ^= foreseeKey(sad.words, slot);
+      foreseen ^= foresee(words, slot) ^ routes.foresee(sa);
+      if (isLong[i] !== 0) foreseen ^= foreseeKey(words, slot);
     }
     this.foreseen ^= foreseen;
   }

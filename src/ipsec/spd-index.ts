@@ -224,14 +224,17 @@ export class SpdIndex {
   }
 
   /**
-   * The only candidate for a packet from a port of the domain, NO_MATCH where there is none or more than one. A guess, to
-   * read ahead what most packets will need — data path.
+   * Number of the list of candidates for a packet from a port of the domain, NO_MATCH for none. With `guess`, to read ahead
+   * what most packets will need — data path.
    */
-  guess(view: DataView, offset: number, domain: number): number {
-    const tries = this.tries[domain];
-    const list = tries.list(view, offset, view.getUint8(offset) >>> 4 === 4);
+  candidates(view: DataView, offset: number, domain: number): number {
+    return this.tries[domain].list(view, offset, view.getUint8(offset) >>> 4 === 4);
+  }
+
+  /** The only candidate on a list, NO_MATCH where there is none or more than one — data path. */
+  guess(list: number, domain: number): number {
     if (list === NOTHING) return NOTHING;
-    const only = tries.only[list];
+    const only = this.tries[domain].only[list];
     return only >= 0 ? only : NOTHING;
   }
 
