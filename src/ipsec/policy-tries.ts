@@ -5,24 +5,20 @@
 import { type IpAddress, maskAddress, type Prefix } from "../net/address.js";
 import { Lpm, NO_MATCH } from "../net/lpm.js";
 
-/** What decides about the order of entries. */
-export interface Ranked {
-  readonly rank: number;
-  readonly order: number;
-}
-
-interface Node {
-  prefix: Prefix;
-  /** Entries whose destination has exactly this prefix among its own. */
-  entries: number[];
-  /** Number of its candidate list. */
-  list: number;
-}
-
 // Names of this module's own, which V8 compiles in.
 const NOTHING = NO_MATCH;
 const MANY = -2;
 const none = new Int32Array(0);
+
+/**
+ * Words of a node, which is a prefix that is the destination of entries: how many those are (0 for no node), bytes of its
+ * address, bits of the prefix, address as big-endian words.
+ */
+const ENTRIES = 0;
+const ADDRESS_BYTES = 1;
+const LENGTH = 2;
+const ADDRESS = 3;
+const NODE_WORDS = 7;
 
 /** In `only`: the list has no entry, or more than one. */
 export const SEVERAL = MANY;
@@ -32,9 +28,10 @@ export class PolicyTries {
   readonly lists: Int32Array[] = [];
   /** The entry of a list that has only one, as most have; else SEVERAL. */
   only = new Int32Array(64);
-  private readonly ranks: ReadonlyMap<number, Ranked>;
-  /** By the number of their candidate list. */
-  private readonly nodes: (Node | undefined)[] = [];
+  /** Negative when entry `a` is evaluated before `b`. */
+  private readonly compare: (a: number, b: number) => number;
+  /** The nodes, by the number of their candidate list: numbers, because there are tens of thousands. */
+  private nodes = new Uint32Array(64 * NODE_WORDS);
   private readonly trie4 = new Lpm();
   private readonly trie6 = new Lpm();
   private readonly freeLists: number[] = [];
@@ -42,9 +39,9 @@ export class PolicyTries {
   private readonly lengths4 = new Int32Array(33);
   private readonly lengths6 = new Int32Array(129);
 
-  /** @param ranks of the entries, by their numbers */
-  constructor(ranks: ReadonlyMap<number, Ranked>) {
-    this.ranks = ranks;
+  /** @param compare order of two entries, by their numbers: negative when the first is evaluated before the second */
+  constructor(compare: (a: number, b: number) => number) {
+    this.compare = compare;
   }
 
   /**
@@ -59,78 +56,84 @@ export class PolicyTries {
     return address.length === 4 ? this.trie4 : this.trie6;
   }
 
-  /** The node of exactly this prefix. */
-  private node(prefix: Prefix): Node | undefined {
-    const list = this.trie(prefix.address).get(prefix);
-    return list === NOTHING ? undefined : this.nodes[list];
-  }
-
   private lengths(prefix: Prefix): Int32Array {
     return prefix.address.length === 4 ? this.lengths4 : this.lengths6;
   }
 
   add(entry: number, prefixes: readonly Prefix[]): void {
     for (const prefix of prefixes) {
-      let node = this.node(prefix);
-      if (node) {
-        this.insert(node.list, entry);
-        node.entries.push(entry);
-      } else {
-        node = { prefix, entries: [entry], list: this.freeLists.pop() ?? this.lists.length };
-        this.nodes[node.list] = node;
-        this.setList(node.list, this.covering(node, entry));
-        this.trie(prefix.address).set(prefix, node.list);
+      const trie = this.trie(prefix.address);
+      let list = trie.get(prefix);
+      if (list === NOTHING) {
+        list = this.freeLists.pop() ?? this.lists.length;
+        this.setList(list, this.around(prefix));
+        this.setNode(list, prefix);
+        trie.set(prefix, list);
         this.lengths(prefix)[prefix.length]++;
       }
-      for (const below of this.nodesBelow(prefix)) this.insert(below.list, entry);
+      this.insert(list, entry);
+      this.nodes[list * NODE_WORDS + ENTRIES]++;
+      for (const below of this.listsBelow(prefix)) this.insert(below, entry);
     }
   }
 
   /** Takes an entry out; its rank must be known still. */
   remove(entry: number, prefixes: readonly Prefix[]): void {
     for (const prefix of prefixes) {
-      const node = this.node(prefix);
-      if (!node) continue;
-      node.entries.splice(node.entries.indexOf(entry), 1);
-      if (node.entries.length === 0) {
-        this.trie(prefix.address).delete(prefix);
+      const trie = this.trie(prefix.address);
+      const list = trie.get(prefix);
+      if (list === NOTHING) continue;
+      if (--this.nodes[list * NODE_WORDS + ENTRIES] === 0) {
+        trie.delete(prefix);
         this.lengths(prefix)[prefix.length]--;
-        this.nodes[node.list] = undefined;
-        this.setList(node.list, []);
-        this.freeLists.push(node.list);
-      } else this.takeOut(node.list, entry);
-      for (const below of this.nodesBelow(prefix)) this.takeOut(below.list, entry);
+        this.setList(list, none);
+        this.freeLists.push(list);
+      } else this.takeOut(list, entry);
+      for (const below of this.listsBelow(prefix)) this.takeOut(below, entry);
     }
   }
 
-  /** Nodes of the longer prefixes inside this one. */
-  private *nodesBelow(prefix: Prefix): Generator<Node> {
-    if (!this.lengths(prefix).some((count, length) => count > 0 && length > prefix.length)) return;
-    for (const node of this.nodes) {
-      if (!node || node.prefix.length <= prefix.length) continue;
-      if (node.prefix.address.length !== prefix.address.length) continue;
-      if (covers(prefix, node.prefix)) yield node;
+  /** Lists of the longer prefixes inside this one. */
+  private *listsBelow(prefix: Prefix): Generator<number> {
+    const { address, length } = prefix;
+    if (!this.lengths(prefix).some((count, other) => count > 0 && other > length)) return;
+    const { nodes } = this;
+    const words = wordsOf(address);
+    for (let list = 0; list < this.lists.length; list++) {
+      const node = list * NODE_WORDS;
+      if (nodes[node + ENTRIES] === 0 || nodes[node + LENGTH] <= length) continue;
+      if (nodes[node + ADDRESS_BYTES] !== address.length) continue;
+      let isInside = true;
+      for (let i = 0; i < words.length && isInside; i++) {
+        const mask = maskOf(length - 32 * i);
+        isInside = ((nodes[node + ADDRESS + i] ^ words[i]) & mask) === 0;
+      }
+      if (isInside) yield list;
     }
   }
 
-  /** Candidates of a node that is new: its entry, and those of the shorter prefixes around it. */
-  private covering({ prefix }: Node, entry: number): number[] {
-    const candidates = [entry];
+  /** Candidates of the longest of the shorter prefixes around this one: all whose destination covers it. */
+  private around(prefix: Prefix): ArrayLike<number> {
     const lengths = this.lengths(prefix);
     for (let length = prefix.length - 1; length >= 0; length--) {
       if (lengths[length] === 0) continue;
-      const shorter = this.node({ address: maskAddress(prefix.address, length), length });
-      // One by one: an argument list has an end.
-      for (const other of shorter?.entries ?? []) candidates.push(other);
+      const list = this.trie(prefix.address).get({ address: maskAddress(prefix.address, length), length });
+      if (list !== NOTHING) return this.listed(list);
     }
-    return candidates.sort((a, b) => this.compare(a, b));
+    return none;
   }
 
-  /** Negative when `a` is evaluated before `b`. */
-  private compare(a: number, b: number): number {
-    const left = this.ranks.get(a)!;
-    const right = this.ranks.get(b)!;
-    return left.rank - right.rank || right.order - left.order;
+  private setNode(list: number, { address, length }: Prefix): void {
+    const node = list * NODE_WORDS;
+    if (node === this.nodes.length) {
+      const larger = new Uint32Array(2 * node);
+      larger.set(this.nodes);
+      this.nodes = larger;
+    }
+    this.nodes[node + ENTRIES] = 0;
+    this.nodes[node + ADDRESS_BYTES] = address.length;
+    this.nodes[node + LENGTH] = length;
+    this.nodes.set(wordsOf(address), node + ADDRESS);
   }
 
   private listed(list: number): ArrayLike<number> {
@@ -170,7 +173,13 @@ export class PolicyTries {
   }
 }
 
-function covers(outer: Prefix, inner: Prefix): boolean {
-  const masked = maskAddress(inner.address, outer.length);
-  return masked.every((byte, i) => byte === outer.address[i]);
+function wordsOf(address: IpAddress): number[] {
+  const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
+  return Array.from({ length: address.length >>> 2 }, (_, i) => view.getUint32(4 * i));
+}
+
+/** A word of which the first so many bits are set. */
+function maskOf(bits: number): number {
+  if (bits <= 0) return 0;
+  return bits >= 32 ? -1 : -1 << (32 - bits);
 }

@@ -61,6 +61,24 @@ export function hasTransport(selector: Selector): boolean {
   return selector.protocol !== 0 || selector.fromPort !== 0 || selector.toPort !== 0xffff;
 }
 
+/** The same of the selector at word index `entry`. */
+export function asksForTransport(words: Uint32Array, entry: number): boolean {
+  return words[entry] >>> 16 !== 0 || words[entry + 1] !== 0xffff_0000;
+}
+
+/** First and last address of the selector at word index `entry`. */
+export function addressRange(words: Uint32Array, entry: number): { from: Uint8Array; to: Uint8Array } {
+  const isIpv4 = (words[entry] & 0xffff) === 4;
+  const address = (first: number, rest: number) => {
+    const bytes = new Uint8Array(isIpv4 ? 4 : 16);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, words[first]);
+    for (let i = 1; i < bytes.length >>> 2; i++) view.setUint32(4 * i, words[rest + i]);
+    return bytes;
+  };
+  return { from: address(entry + FROM, entry + FROM_REST), to: address(entry + TO, entry + TO_REST) };
+}
+
 /** Does an IPv4 address (as a number) lie in the entry at word index `entry`? */
 export function containsIpv4(words: Uint32Array, entry: number, address: number): boolean {
   return (words[entry] & 0xffff) === 4 && address >= words[entry + FROM] && address <= words[entry + TO];

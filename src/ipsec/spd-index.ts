@@ -5,14 +5,21 @@
 // entries that may match (policy-tries.ts), which are then asked for source, protocol and ports. The index is private to
 // the worker, and brought up to date entry by entry when the shared SPD has changed.
 
-import { type Prefix, rangeToPrefixes } from "../net/address.js";
+import { rangeToPrefixes } from "../net/address.js";
 import { NO_MATCH } from "../net/lpm.js";
 import { MODE_TRANSPORT } from "./add-sa.js";
 import { Domains } from "./binding.js";
 import type { InnerPacket } from "./inner.js";
 import { PolicyTries, SEVERAL } from "./policy-tries.js";
 import { transportPort } from "./selector-check.js";
-import { containsIpv4, containsIpv6, hasTransport, matchesTransport, SELECTOR_WORDS } from "./selectors.js";
+import {
+  addressRange,
+  asksForTransport,
+  containsIpv4,
+  containsIpv6,
+  matchesTransport,
+  SELECTOR_WORDS,
+} from "./selectors.js";
 import type { Spd } from "./spd.js";
 import { CHANGE_LOG, PolicyDirection, PolicyType, policyEntry } from "./spd-layout.js";
 
@@ -27,38 +34,40 @@ const matches = matchesTransport;
 const MANY = SEVERAL;
 
 /**
- * Words of an entry in the private copy: type, SA, flags, reqid, source selector, destination selector. All that most
- * packets need is in the first of two cache lines.
+ * Words of an entry in the private copy: type, SA, whether protocol and ports count, reqid, source selector, domains that it
+ * is for as bits, whether it is in the tries; destination selector, rank and order. All that most packets need is in the
+ * first of two cache lines. An object for each entry would take as much again.
  */
 const TYPE = 0;
 const SA = 1;
 const TRANSPORT = 2;
 const REQID = 3;
 const SRC = 4;
+const DOMAINS = 14;
+const INDEXED = 15;
 const DST = 16;
 const ENTRY_WORDS = 32;
+/** The same in 64-bit numbers. */
+const RANK = 26 >>> 1;
+const ORDER = 28 >>> 1;
+const ENTRY_NUMBERS = ENTRY_WORDS >>> 1;
+
+// In INDEXED.
+const IN_TRIES = 1;
+/** It asks for ESP in transport mode. */
+const IN_TRANSPORT_TRIES = 2;
 
 /** Looks at an SPD that goes on changing; the next breath goes on with that. */
 const ATTEMPTS = 8;
-
-interface Indexed {
-  prefixes: Prefix[];
-  /** Domains that it is for, as bits. */
-  domains: number;
-  /** Asks for ESP in transport mode. */
-  isTransportMode: boolean;
-  rank: number;
-  order: number;
-}
 
 export class SpdIndex {
   private readonly spd: Spd;
   private readonly domains: Domains;
   private readonly copy: Uint32Array;
   private readonly copySigned: Int32Array;
-  /** Versions of the entries that were taken over; of `out` entries what else is known. */
+  private readonly copyNumbers: Float64Array;
+  /** Versions of the entries that were taken over. */
   private readonly versions: Int32Array;
-  private readonly indexed = new Map<number, Indexed>();
   /** By domain: all entries, and those in transport mode alone. */
   private readonly tries: readonly PolicyTries[];
   private readonly transportTries: readonly PolicyTries[];
@@ -75,8 +84,9 @@ export class SpdIndex {
     this.copy = new Uint32Array(spd.capacity * ENTRY_WORDS);
     this.versions = new Int32Array(spd.capacity);
     this.copySigned = new Int32Array(this.copy.buffer);
-    this.tries = domains.bindings.map(() => new PolicyTries(this.indexed));
-    this.transportTries = domains.bindings.map(() => new PolicyTries(this.indexed));
+    this.copyNumbers = new Float64Array(this.copy.buffer);
+    this.tries = domains.bindings.map(() => new PolicyTries(this.compare));
+    this.transportTries = domains.bindings.map(() => new PolicyTries(this.compare));
     this.refresh();
   }
 
@@ -119,7 +129,6 @@ export class SpdIndex {
     const offset = this.spd.offset(entry);
     const version = Atomics.load(atomics, (offset + at.version) >>> 2);
     if (this.versions[entry] === version) return;
-    const known = this.indexed.get(entry);
     if ((version & 1) !== 0) return;
     const isOut =
       words[(offset + at.present) >>> 2] !== 0 &&
@@ -134,19 +143,23 @@ export class SpdIndex {
     const type = words[(offset + at.type) >>> 2];
     const sa = atomics[(offset + at.sa) >>> 2];
     const reqid = words[(offset + at.reqid) >>> 2];
-    const request = isOut ? this.spd.read(entry) : undefined;
+    const isTransportMode = type === PolicyType.ipsec && words[(offset + at.mode) >>> 2] === MODE_TRANSPORT;
+    const domains = isOut ? this.domainsOf(offset) : 0;
     if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return;
 
     this.versions[entry] = version;
     const copy = entry * ENTRY_WORDS;
+    const number = entry * ENTRY_NUMBERS;
+    const isKnown = this.copy[copy + INDEXED] !== 0;
     const sameSelectors =
-      known !== undefined &&
+      isKnown &&
       isOut &&
-      known.order === order &&
-      known.rank === rank &&
+      this.copyNumbers[number + ORDER] === order &&
+      this.copyNumbers[number + RANK] === rank &&
       this.isIncoming(0, copy + SRC) &&
       this.isIncoming(SELECTOR_WORDS, copy + DST);
-    if (!sameSelectors && known) this.remove(entry, known);
+    if (isKnown && !sameSelectors) this.remove(entry);
+    if (!isOut && !isKnown) return;
     for (let i = 0; i < SELECTOR_WORDS; i++) {
       this.copy[copy + SRC + i] = incoming[i];
       this.copy[copy + DST + i] = incoming[SELECTOR_WORDS + i];
@@ -154,32 +167,49 @@ export class SpdIndex {
     this.copy[copy + TYPE] = type;
     this.copySigned[copy + SA] = sa;
     this.copy[copy + REQID] = reqid;
-    if (sameSelectors || !request) return;
-    const { srcSelector, dstSelector } = request.id;
-    this.copy[copy + TRANSPORT] = hasTransport(srcSelector) || hasTransport(dstSelector) ? 1 : 0;
-    const indexed = {
-      // Copied, because an array that was grown has room for more.
-      prefixes: [...rangeToPrefixes(dstSelector.from, dstSelector.to)],
-      domains: this.domains.matching(request.id),
-      isTransportMode: request.type === PolicyType.ipsec && request.mode === MODE_TRANSPORT,
-      rank,
-      order,
-    };
-    this.indexed.set(entry, indexed);
-    this.eachTries(indexed, (tries) => tries.add(entry, indexed.prefixes));
+    if (!isOut || sameSelectors) return;
+    this.copy[copy + TRANSPORT] =
+      asksForTransport(this.copy, copy + SRC) || asksForTransport(this.copy, copy + DST) ? 1 : 0;
+    this.copy[copy + DOMAINS] = domains;
+    this.copy[copy + INDEXED] = isTransportMode ? IN_TRIES | IN_TRANSPORT_TRIES : IN_TRIES;
+    this.copyNumbers[number + RANK] = rank;
+    this.copyNumbers[number + ORDER] = order;
+    const { from, to } = addressRange(this.copy, copy + DST);
+    const prefixes = rangeToPrefixes(from, to);
+    this.eachTries(copy, (tries) => tries.add(entry, prefixes));
   }
 
-  private remove(entry: number, indexed: Indexed): void {
-    this.eachTries(indexed, (tries) => tries.remove(entry, indexed.prefixes));
-    this.indexed.delete(entry);
+  private remove(entry: number): void {
+    const copy = entry * ENTRY_WORDS;
+    const { from, to } = addressRange(this.copy, copy + DST);
+    const prefixes = rangeToPrefixes(from, to);
+    this.eachTries(copy, (tries) => tries.remove(entry, prefixes));
+    this.copy[copy + INDEXED] = 0;
   }
 
-  private eachTries({ domains, isTransportMode }: Indexed, change: (tries: PolicyTries) => void): void {
+  private eachTries(copy: number, change: (tries: PolicyTries) => void): void {
+    const domains = this.copy[copy + DOMAINS];
+    const isTransportMode = (this.copy[copy + INDEXED] & IN_TRANSPORT_TRIES) !== 0;
     for (let domain = 0; domain < this.tries.length; domain++) {
       if ((domains & (1 << domain)) === 0) continue;
       change(this.tries[domain]);
       if (isTransportMode) change(this.transportTries[domain]);
     }
+  }
+
+  /** Negative when entry `a` is evaluated before `b`. */
+  private readonly compare = (a: number, b: number): number => {
+    const numbers = this.copyNumbers;
+    const left = a * ENTRY_NUMBERS;
+    const right = b * ENTRY_NUMBERS;
+    return numbers[left + RANK] - numbers[right + RANK] || numbers[right + ORDER] - numbers[left + ORDER];
+  };
+
+  /** Domains that an entry of the shared SPD is for, as bits. */
+  private domainsOf(offset: number): number {
+    const word = (field: number) => this.spd.words[(offset + field) >>> 2];
+    const mark = { value: word(at.markValue), mask: word(at.markMask) };
+    return this.domains.matching({ mark, interfaceId: word(at.interfaceId) });
   }
 
   /** Is the selector that was just read the one that the copy has? */
