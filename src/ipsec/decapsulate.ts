@@ -276,7 +276,10 @@ export class Decapsulate implements App {
     this.counters[COUNT_BYTES] += bytes;
   }
 
-  /** Takes packets off the link, finds the SA of each run of equal SPIs, and reads ahead what its packets need of it. */
+  /**
+   * Takes packets off the link, finds the SA of each run of equal SPIs, and reads ahead what its packets need of it. Short
+   * loops one after the other: the fewer instructions there are from read to read, the more reads are under way at a time.
+   */
   private find(count: number): void {
     const { input, taken, runStart, runSpi, runSa, runLong, view, words, sad } = this;
     const { offset, length } = this.frames;
@@ -292,12 +295,12 @@ export class Decapsulate implements App {
         continue;
       }
       last = spi;
-      foreseen ^= sad.foreseeIndex(spi);
       runStart[runs] = i;
       runLong[runs] = length[frame] > LONG ? 1 : 0;
       runSpi[runs++] = spi;
     }
     runStart[runs] = count;
+    for (let run = 0; run < runs; run++) foreseen ^= sad.foreseeIndex(runSpi[run]);
     for (let run = 0; run < runs; run++) runSa[run] = sad.lookup(runSpi[run] >>> 0);
     for (let run = 0; run < runs; run++) {
       if (runSa[run] === NO_SA) continue;
