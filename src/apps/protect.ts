@@ -280,7 +280,7 @@ export class Protect implements App {
     }
     const port = this.routes.port(sa);
     if (port === NOWHERE) return;
-    if (!this.bindings.allows(entry, port)) this.mtu = ASTRAY;
+    if (this.index.isBound(entry) && !this.bindings.allows(entry, port)) this.mtu = ASTRAY;
     else this.mtu = innerMtu(this.fib.mtu[port], words[slot + OUTER_LENGTH]);
     this.isWhole = (flags & TRANSPORT_MODE) !== 0;
   }

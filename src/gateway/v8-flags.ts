@@ -6,5 +6,5 @@ export const V8_FLAGS: readonly string[] = [
   "--max-inlined-bytecode-size-cumulative=10000",
   "--max-optimized-bytecode-size=200000",
   // A worker makes hardly any garbage; what it makes when policies change should not lie about.
-  "--max-semi-space-size=2",
+  "--max-semi-space-size=1",
 ];

@@ -34,13 +34,13 @@ const matches = matchesTransport;
 const MANY = SEVERAL;
 
 /**
- * Words of an entry in the private copy: type, SA, whether protocol and ports count, reqid, source selector, domains that it
+ * Words of an entry in the private copy: type, SA, flags, reqid, source selector, domains that it
  * is for as bits, whether it is in the tries; destination selector, rank and order. All that most packets need is in the
  * first of two cache lines. An object for each entry would take as much again.
  */
 const TYPE = 0;
 const SA = 1;
-const TRANSPORT = 2;
+const FLAGS = 2;
 const REQID = 3;
 const SRC = 4;
 const DOMAINS = 14;
@@ -51,6 +51,12 @@ const ENTRY_WORDS = 32;
 const RANK = 26 >>> 1;
 const ORDER = 28 >>> 1;
 const ENTRY_NUMBERS = ENTRY_WORDS >>> 1;
+
+// In FLAGS.
+/** Protocol and ports count. */
+const WITH_TRANSPORT = 1;
+/** It names an interface. */
+const BOUND = 2;
 
 // In INDEXED.
 const IN_TRIES = 1;
@@ -144,6 +150,7 @@ export class SpdIndex {
     const sa = atomics[(offset + at.sa) >>> 2];
     const reqid = words[(offset + at.reqid) >>> 2];
     const isTransportMode = type === PolicyType.ipsec && words[(offset + at.mode) >>> 2] === MODE_TRANSPORT;
+    const isBound = words[(offset + at.interface) >>> 2] !== 0;
     const domains = isOut ? this.domainsOf(offset) : 0;
     if (Atomics.load(atomics, (offset + at.version) >>> 2) !== version) return;
 
@@ -168,8 +175,8 @@ export class SpdIndex {
     this.copySigned[copy + SA] = sa;
     this.copy[copy + REQID] = reqid;
     if (!isOut || sameSelectors) return;
-    this.copy[copy + TRANSPORT] =
-      asksForTransport(this.copy, copy + SRC) || asksForTransport(this.copy, copy + DST) ? 1 : 0;
+    const withTransport = asksForTransport(this.copy, copy + SRC) || asksForTransport(this.copy, copy + DST);
+    this.copy[copy + FLAGS] = (withTransport ? WITH_TRANSPORT : 0) | (isBound ? BOUND : 0);
     this.copy[copy + DOMAINS] = domains;
     this.copy[copy + INDEXED] = isTransportMode ? IN_TRIES | IN_TRANSPORT_TRIES : IN_TRIES;
     this.copyNumbers[number + RANK] = rank;
@@ -246,7 +253,7 @@ export class SpdIndex {
         : !holds6(copy, base + SRC, view, offset + 8)
     )
       return false;
-    if (copy[base + TRANSPORT] === 0) return true;
+    if ((copy[base + FLAGS] & WITH_TRANSPORT) === 0) return true;
     const end = offset + packet.length;
     const src = portOf(view, packet, 0, end);
     const dst = portOf(view, packet, 2, end);
@@ -276,6 +283,11 @@ export class SpdIndex {
   /** SAD slot of the entry's SA, NONE, or NARROWED. */
   sa(entry: number): number {
     return this.copySigned[entry * ENTRY_WORDS + SA];
+  }
+
+  /** Does the entry name the interface that its packets must leave by? */
+  isBound(entry: number): boolean {
+    return (this.copy[entry * ENTRY_WORDS + FLAGS] & BOUND) !== 0;
   }
 
   /** 0 for an entry for which no SA can be asked. */

@@ -59,7 +59,7 @@ export class Vita {
     const env = { ...process.env, VITA_RUN_DIR: runDirectory };
     const child = lab.start(
       process.execPath,
-      ["--enable-source-maps", "--max-semi-space-size=2", vitaProgram, "run", "--config", file],
+      ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file],
       {
         name,
         namespace,
