@@ -97,9 +97,9 @@ test("ten thousand CHILD_SAs: rate, memory, traffic, rekeying, and nothing stays
     const listed = Object.entries(perSa).map(([name, bytes]) => `${name} ${Math.round(bytes)}`);
     t.diagnostic(`${Math.round(total)} bytes of memory an SA: ${listed.join(", ")}`);
     b.all(install(first, "b"));
-    // Garbage that V8 has not looked for yet is in it: some 500 bytes an SA more or less from run to run.
+    // Garbage that V8 has not looked for yet is in it, and differs from run to run.
     assert.ok(perSa.sad + perSa.spd <= 2700, "the shared files");
-    assert.ok(total <= 4096 + 512, `${Math.round(total)} bytes an SA`);
+    assert.ok(total <= 4096, `${Math.round(total)} bytes an SA`);
 
     const seed = Math.trunc(Math.random() * 2 ** 32);
     t.diagnostic(`seed of the choice: ${seed}`);
