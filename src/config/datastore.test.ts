@@ -156,6 +156,13 @@ const wrong: [unknown, RegExp][] = [
   ],
   [owned({ punt: { device: "lan0" } }), /\/punt\/device: "lan0" is already at \/private-interface\/0\/name$/],
   [owned({ punt: { traffic: "some" } }), /\/punt\/traffic: "some" is none of "ike", "all"$/],
+  [{ ...minimal, "route-table": 254 }, /^\/route-table: 254 is a table of the system's own/],
+  [{ ...minimal, "route-table": 32_766 }, /^\/route-table: 32766 is more than 32764$/],
+  [
+    { ...minimal, "transport-route-table": 255 },
+    /^\/transport-route-table: 255 is a table of the system's own/,
+  ],
+  [owned({ punt: { "route-table": 253 } }), /\/punt\/route-table: 253 is a table of the system's own/],
   [owned({ punt: { "route-table": 221 } }), /\/punt\/route-table: 221 is already at \/route-table$/],
   [
     owned({ punt: { "route-table": 223 } }),

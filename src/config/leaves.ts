@@ -11,3 +11,16 @@ export const interfaceName = z
   );
 
 export const count = (min: number, max: number) => z.int().min(min).max(max);
+
+/**
+ * A routing table of the kernel's that is Vita's alone: its routes are flushed in the end. 253 to 255 are the system's own:
+ * default, main and local.
+ */
+export const routeTable = (max: number) =>
+  count(1, max).refine(
+    (table) => table < 253 || table > 255,
+    "is a table of the system's own (default, main or local), and Vita needs one to itself",
+  );
+
+/** The largest number for tables whose number is the preference of rules too: these must stand before the main table's. */
+export const LARGEST_PREFERENCE = 32_764;

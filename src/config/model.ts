@@ -2,7 +2,7 @@
 // name the place as a path, the value and what was expected: `/public-interface/0/name: "" is not an interface name`.
 
 import { z } from "zod";
-import { count, interfaceName } from "./leaves.js";
+import { count, interfaceName, LARGEST_PREFERENCE, routeTable } from "./leaves.js";
 import { checkOwned, ownedLeaves } from "./owned.js";
 
 const nodeName = z
@@ -67,9 +67,9 @@ export const configurationModel = z
     /** Crypto engine: `auto` takes libIPSec_MB where it can be had. */
     engine: z.enum(["auto", "ipsec-mb", "node"]).default("auto"),
     /** Kernel routing table for the routes that send protected traffic of this host to the TUN device. */
-    "route-table": count(1, 0x7fffffff).default(221),
+    "route-table": routeTable(LARGEST_PREFERENCE).default(221),
     /** The same for traffic that is protected in transport mode. */
-    "transport-route-table": count(1, 0x7fffffff).default(223),
+    "transport-route-table": routeTable(0x7fffffff).default(223),
     limits: z
       .strictObject({
         /** Seconds for which the SAs and policies of a charon that went away are kept. */

@@ -11,7 +11,7 @@ import {
 } from "../net/address.js";
 import { type InterfaceAddress, isUnicast, parseInterfaceAddress } from "../net/interface-address.js";
 import { isLinkLocal6 } from "../net/ipv6.js";
-import { count, interfaceName } from "./leaves.js";
+import { interfaceName, LARGEST_PREFERENCE, routeTable } from "./leaves.js";
 import { defaultPunt, type OwnedLeaves, ownedSettings } from "./owned-settings.js";
 
 export const ownedLeaves = {
@@ -47,7 +47,7 @@ export const ownedLeaves = {
       /** What goes to the kernel and comes from it: IKE alone, or everything that is for the interface's addresses. */
       traffic: z.enum(["ike", "all"]).default(defaultPunt.traffic),
       /** Kernel routing table for what is sent from the interface's addresses. */
-      "route-table": count(1, 0x7fffffff).default(defaultPunt["route-table"]),
+      "route-table": routeTable(LARGEST_PREFERENCE).default(defaultPunt["route-table"]),
     })
     .optional(),
 };
