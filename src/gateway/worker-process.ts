@@ -16,6 +16,8 @@ const SHORTEST_PAUSE = 250;
 const LONGEST_PAUSE = 5000;
 /** Milliseconds between two looks whether a new worker moves packets, so that its spare may take some CPU time. */
 const READY_LOOK = 50;
+/** Milliseconds for a worker to end when it was told to. */
+const END_LIMIT = 1000;
 
 export class WorkerProcess {
   readonly index: number;
@@ -97,9 +99,10 @@ export class WorkerProcess {
 
   #died(how: string): void {
     this.#pid = 0;
+    // Who stops it sees to the rest, and may have closed the SAD by the time that a child's end is told.
+    if (this.#stopping) return;
     this.#sad.announceWorker(this.index, 0);
     this.#sad.leave(this.index);
-    if (this.#stopping) return;
     this.#deaths++;
     clearInterval(this.#spareTimer);
     const young = Date.now() - this.#startedAt < INFANCY;
@@ -136,16 +139,33 @@ export class WorkerProcess {
     const pid = this.#pid || this.#sad.workerPid(this.index);
     if (pid === 0 || !isWorker(pid, this.#run.node, this.index)) return;
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-      process.kill(pid, signal);
-      for (let waited = 0; waited < 1000; waited += 10) {
-        if (!isWorker(pid, this.#run.node, this.index)) {
-          this.#sad.announceWorker(this.index, 0);
-          this.#sad.leave(this.index);
-          return;
-        }
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      if (!(await this.#end(pid, signal))) continue;
+      this.#sad.announceWorker(this.index, 0);
+      this.#sad.leave(this.index);
+      return;
     }
+  }
+
+  /**
+   * Sends a signal and waits for the process to end altogether: only then has the kernel taken back its sockets, its XDP
+   * programs and its hold on devices. @returns whether it has ended
+   */
+  async #end(pid: number, signal: NodeJS.Signals): Promise<boolean> {
+    let unwatch = () => {};
+    let timer: NodeJS.Timeout | undefined;
+    const ended = new Promise<boolean>((resolve) => {
+      unwatch = this.#watch.add(pid, () => resolve(true));
+      timer = setTimeout(() => resolve(false), END_LIMIT);
+    });
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It has ended by itself, and will be told.
+    }
+    const hasEnded = await ended;
+    clearTimeout(timer);
+    unwatch();
+    return hasEnded;
   }
 }
 
