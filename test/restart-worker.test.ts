@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { sleep } from "../src/lab/command.js";
+import { sleep, until } from "../src/lab/command.js";
 import { gap, newWorker, spareOf, startFlow, withSites, workerPid } from "./restart-sites.js";
 
 /** Clock ticks of CPU time that a process has used. */
@@ -37,5 +37,29 @@ test("a worker that is killed three times: traffic is back within 300 ms each ti
     assert.equal(totals.duplicates, 0);
     assert.equal(totals.damaged, 0);
     assert.equal(totals.sent - totals.received, lost, "datagrams were lost after the worker was back");
+  });
+});
+
+test("a spare that is killed is replaced: the worker that dies next has one", async () => {
+  await withSites({}, async (sites) => {
+    const { a } = sites.gateways;
+    const flow = await startFlow(sites);
+    const spare = await spareOf(sites, a);
+    process.kill(spare, "SIGKILL");
+    const next = await until(
+      "another spare",
+      async () => {
+        const found = await spareOf(sites, a);
+        return found !== spare && found;
+      },
+      5000,
+    );
+    // It needs a moment until it can wait.
+    await sleep(1000);
+    const pid = workerPid(a);
+    process.kill(pid, "SIGKILL");
+    assert.equal(await newWorker(a, pid), next, "it was not the spare that took over");
+    await sleep(500);
+    await flow.stop();
   });
 });

@@ -37,11 +37,21 @@ export function spawnWorker(run: RunDirectory, index: number, isSpare: boolean):
   }
 }
 
-/** The spare of one worker. It ends by itself when this process ends, because its standard input does. */
+/** A spare that dies is followed by another one after a pause (ms), which doubles up to the longest while they die young. */
+const SHORTEST_PAUSE = 500;
+const LONGEST_PAUSE = 30_000;
+const INFANCY = 5000;
+
+/**
+ * The spare of one worker. It ends by itself when this process ends, because its standard input does. If it ends before, it
+ * is replaced: the worker's next death would have no spare.
+ */
 export class Spare {
   readonly #run: RunDirectory;
   readonly #index: number;
   #child: ChildProcess | undefined;
+  #pause = SHORTEST_PAUSE;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(run: RunDirectory, index: number) {
     this.#run = run;
@@ -55,11 +65,17 @@ export class Spare {
 
   /** Sees to it that there is one. */
   start(): void {
+    clearTimeout(this.#timer);
     if (this.#child) return;
+    const begun = Date.now();
     const child = spawnWorker(this.#run, this.#index, true);
     this.#child = child;
     const gone = () => {
-      if (this.#child === child) this.#child = undefined;
+      if (this.#child !== child) return;
+      this.#child = undefined;
+      const isYoung = Date.now() - begun < INFANCY;
+      this.#pause = isYoung ? Math.min(2 * this.#pause, LONGEST_PAUSE) : SHORTEST_PAUSE;
+      this.#timer = setTimeout(() => this.start(), this.#pause);
     };
     child.once("error", gone);
     child.once("exit", gone);
@@ -69,6 +85,7 @@ export class Spare {
 
   /** Has the spare begin as a worker, when there is one, and hands it over. */
   take(): ChildProcess | undefined {
+    clearTimeout(this.#timer);
     const child = this.#child;
     this.#child = undefined;
     if (!child?.stdin || child.exitCode !== null || child.signalCode !== null) return undefined;
@@ -79,7 +96,9 @@ export class Spare {
   }
 
   stop(): void {
-    this.#child?.kill("SIGKILL");
+    clearTimeout(this.#timer);
+    const child = this.#child;
     this.#child = undefined;
+    child?.kill("SIGKILL");
   }
 }
