@@ -16,6 +16,19 @@ import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
 import { formatAddress } from "../net/address.js";
 import { type Logger, messageOf } from "./log.js";
 
+function tableOf(node: string): string {
+  return `vita-${node}`;
+}
+
+/** Works also where there is no such table. */
+function clearing(table: string): string {
+  return `table inet ${table} {}\ndelete table inet ${table}\n`;
+}
+
+function nft(input: string): void {
+  execFileSync("nft", ["-f", "-"], { input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
+}
+
 const ICMP = 1;
 const ICMPV6 = 58;
 
@@ -33,7 +46,7 @@ export class ClearGuard {
    * @param keep the policies of an earlier run are in force, and so are its rules, until they are written anew
    */
   constructor(node: string, device: string, keep: boolean, log: Logger) {
-    this.#table = `vita-${node}`;
+    this.#table = tableOf(node);
     this.#device = device;
     this.#log = log;
     this.#isLaid = true;
@@ -65,8 +78,7 @@ export class ClearGuard {
     const wanted = this.#policies.some(({ isTransport }) => isTransport);
     if (!wanted && !this.#isLaid) return;
     try {
-      const input = wanted ? this.#text() : this.#clearing();
-      execFileSync("nft", ["-f", "-"], { input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
+      nft(wanted ? this.#text() : clearing(this.#table));
       this.#isLaid = wanted;
     } catch (error) {
       // Without nft there is nothing to clear.
@@ -79,15 +91,10 @@ export class ClearGuard {
     }
   }
 
-  /** Works also where there is no such table. */
-  #clearing(): string {
-    return `table inet ${this.#table} {}\ndelete table inet ${this.#table}\n`;
-  }
-
   #text(): string {
     const sorted = [...this.#policies].sort((a, b) => a.rank - b.rank);
     const rules = [...new Set(sorted.map(({ rule }) => rule))];
-    return `${this.#clearing()}table inet ${this.#table} {
+    return `${clearing(this.#table)}table inet ${this.#table} {
   chain input {
     type filter hook input priority filter - 10
     iifname { "${this.#device}", "lo" } return
@@ -97,6 +104,15 @@ export class ClearGuard {
   }
 }
 `;
+  }
+
+  /** Removes the table of an earlier run, if there is one. */
+  static remove(node: string): void {
+    try {
+      nft(clearing(tableOf(node)));
+    } catch {
+      // Without nft there is nothing to remove.
+    }
   }
 
   /** Removes the table. */

@@ -1,9 +1,9 @@
 // The supervisor's part in interfaces that Vita owns: charon's devices, and a kernel that must not listen. They outlive a
 // supervisor that is killed. The next one takes them over, or removes what its own configuration has no use for.
 
-import { readFileSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
+import { madeDevices, usedTables } from "./former-run.js";
 import { KernelDeafness } from "./kernel-deafness.js";
 import type { Logger } from "./log.js";
 import { PuntDevice } from "./punt-device.js";
@@ -26,15 +26,17 @@ function ownedOf(configuration: Configuration): Owned[] {
 
 export class OwnedInterfaces {
   readonly #log: Logger;
+  readonly #configuration: Configuration;
   readonly #former: readonly Owned[];
   readonly #owned: readonly Owned[];
   readonly #open: { close(): void }[] = [];
 
-  /** @param former path of the configuration of an earlier run, which need not be there */
-  constructor(configuration: Configuration, former: string, log: Logger) {
+  /** @param former what an earlier run had, if there was one */
+  constructor(configuration: Configuration, former: Configuration | undefined, log: Logger) {
     this.#log = log;
+    this.#configuration = configuration;
     this.#owned = ownedOf(configuration);
-    this.#former = readFormer(former);
+    this.#former = former ? ownedOf(former) : [];
   }
 
   /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
@@ -47,15 +49,15 @@ export class OwnedInterfaces {
 
   /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */
   forgetFormer(): void {
-    const isUsed = (used: (owned: Owned) => unknown, value: unknown) =>
-      this.#owned.some((owned) => used(owned) === value);
+    const devices = madeDevices(this.#configuration);
+    const tables = usedTables(this.#configuration);
+    const isDeaf = (name: string) =>
+      this.#owned.some(({ settings, isDeafened }) => isDeafened && settings.name === name);
     for (const { settings, isDeafened } of this.#former) {
       const { punt, name } = settings;
-      if (!isUsed((owned) => owned.settings.punt.routeTable, punt.routeTable)) PuntDevice.removeRules(punt);
-      if (!isUsed((owned) => owned.settings.punt.device, punt.device))
-        PuntDevice.removeDevice(punt, this.#log);
-      if (isDeafened && !isUsed((owned) => owned.isDeafened && owned.settings.name, name))
-        KernelDeafness.remove(name);
+      if (!tables.has(punt.routeTable)) PuntDevice.removeRules(punt);
+      if (!devices.has(punt.device)) PuntDevice.removeDevice(punt, this.#log);
+      if (isDeafened && !isDeaf(name)) KernelDeafness.remove(name);
     }
   }
 
@@ -67,14 +69,5 @@ export class OwnedInterfaces {
       PuntDevice.removeDevice(settings.punt, this.#log);
       if (isDeafened) KernelDeafness.remove(settings.name);
     }
-  }
-}
-
-function readFormer(path: string): Owned[] {
-  try {
-    return ownedOf(JSON.parse(readFileSync(path, "utf8")) as Configuration);
-  } catch {
-    // There was none, or it was of another version, and then its interfaces are unknown.
-    return [];
   }
 }

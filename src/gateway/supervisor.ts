@@ -4,7 +4,6 @@
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
-import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
@@ -14,16 +13,16 @@ import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { close, tryLock, write } from "../native/libc.js";
-import { ClearGuard } from "./clear-guard.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
+import { hostInterface, readFormer } from "./former-run.js";
+import { HostSide } from "./host-side.js";
 import { type Logger, messageOf } from "./log.js";
 import { OwnedInterfaces } from "./owned-interfaces.js";
 import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { sameJson } from "./same-json.js";
-import { TunRoutes } from "./tun-routes.js";
 import { WorkerEvents } from "./worker-events.js";
 import { endWorkersOf, WorkerProcess } from "./worker-process.js";
 
@@ -47,12 +46,11 @@ export class Supervisor {
   #kernel!: PseudoKernel;
   #workers: WorkerProcess[] = [];
   readonly #watch = new PidWatch();
-  #routes: TunRoutes | undefined;
   #events: WorkerEvents | undefined;
   /** Pipes by which workers with waiting packets are woken, by worker. */
   #wakes: number[] = [];
-  #owned!: OwnedInterfaces;
-  #guard: ClearGuard | undefined;
+  #owned: OwnedInterfaces | undefined;
+  #host: HostSide | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -92,25 +90,15 @@ export class Supervisor {
     const engine = chooseEngine(configuration.engine, this.#log);
     const keep = this.#openShared(engine);
     if (!keep) endWorkersOf(this.#run);
-    this.#owned = new OwnedInterfaces(configuration, this.#run.file("config.json"), this.#log);
+    const former = readFormer(this.#run.file("config.json"));
+    this.#owned = new OwnedInterfaces(configuration, former, this.#log);
+    this.#host = new HostSide(configuration, former, this.#log);
     const isSame = sameJson(this.#run.file("config.json"), configuration);
     writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
       mode: 0o600,
     });
 
-    const tun = configuration["private-interface"].find(({ driver }) => driver === "tun");
-    if (tun) {
-      this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
-      this.#routes = new TunRoutes({
-        device: tun.name,
-        mtu: tun.mtu,
-        table: configuration["route-table"],
-        transportTable: configuration["transport-route-table"],
-        binding: bindingOf(tun),
-        keep,
-        log: this.#log,
-      });
-    }
+    this.#host.open(keep);
     this.#owned.open();
 
     this.#engine = makeEngine(this.#sad);
@@ -129,13 +117,12 @@ export class Supervisor {
       spd: this.#spd,
       engine: this.#engine,
       now,
-      hasHost: tun !== undefined,
+      hasHost: hostInterface(configuration) !== undefined,
       interfaces: configuration["public-interface"].map(({ name }) => name),
       lingering,
       orphanSeconds: configuration.limits["orphan-seconds"],
       policyChanged: (request, present) => {
-        this.#guard?.change(request, present);
-        this.#routes?.change(request, present);
+        this.#host?.change(request, present);
         this.#events?.policyChanged(request);
       },
       saChanged: (slot, present) => (present ? lifetimes.watch(slot) : lifetimes.forget(slot)),
@@ -165,6 +152,7 @@ export class Supervisor {
       }
     }
     this.#owned.forgetFormer();
+    this.#host.forgetFormer();
     await this.#workersReady();
 
     this.#service = CharonService.listen({
@@ -222,8 +210,7 @@ export class Supervisor {
     this.#watch.close();
     this.#events?.close();
     for (const pipe of this.#wakes.splice(0)) close(pipe);
-    this.#routes?.close();
-    this.#guard?.close();
+    this.#host?.close();
     this.#owned?.close();
     this.#engine?.close();
     // Keys do not outlive their use, not even in pages that wait to be handed out again.

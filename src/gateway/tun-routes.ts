@@ -58,12 +58,15 @@ interface Route {
 /** Milliseconds for which the host's addresses are believed to stay. */
 const ADDRESSES_STAY = 1000;
 
-export interface TunRoutesOptions {
-  device: string;
-  mtu: number;
-  /** Routing tables for tunnels and for transport mode; the first one's number is the rules' priority too. */
+/** Routing tables for tunnels and for transport mode; the first one's number is the rules' priority too. */
+interface Tables {
   table: number;
   transportTable: number;
+}
+
+export interface TunRoutesOptions extends Tables {
+  device: string;
+  mtu: number;
   /** What the device is bound to. */
   binding: Binding;
   /**
@@ -88,7 +91,8 @@ export class TunRoutes {
     this.#isBound = new Domains([options]).count > 1;
     createTun(options.device, options.mtu);
     ip("link", "set", options.device, "up");
-    if (!options.keep) this.#clear();
+    // A bound device has no routes, and one of an earlier run may have been none.
+    if (!options.keep || this.#isBound) TunRoutes.clear(options);
     const table = String(options.table);
     for (const family of families) this.#addRule(family, ["pref", table, "lookup", table]);
   }
@@ -126,7 +130,7 @@ export class TunRoutes {
     }
     this.#counts.delete(key);
     if (route) this.#changeRoute(route, false);
-    if (rule) this.#quietly(family, "rule", "del", ...rule);
+    if (rule) quietly(family, "rule", "del", ...rule);
   }
 
   #addRule(family: Family, words: readonly string[]): void {
@@ -213,42 +217,42 @@ export class TunRoutes {
     );
   }
 
-  #quietly(...args: string[]): boolean {
-    try {
-      ip(...args);
-      return true;
-    } catch {
-      // It was not there: the interface went and took its routes along, or this is the first run.
-      return false;
+  /**
+   * Removes rules and routes, those of an earlier run too.
+   * @param used tables that somebody else has in use by now: they keep their routes, and the rules that lead to them
+   */
+  static clear({ table, transportTable }: Tables, used: ReadonlySet<number> = new Set()): void {
+    const isFree = (number: string | undefined) => !used.has(table) || !used.has(Number(number));
+    for (const family of families) {
+      // As numbers: an administrator may have given the tables names.
+      for (const rule of JSON.parse(ip("-N", "-j", family, "rule", "show") || "[]") as Rule[]) {
+        const isAll = rule.src === undefined || rule.src === "all";
+        const leadsToOurs = [String(table), String(transportTable)].includes(rule.table ?? "");
+        const mine =
+          (rule.priority === table && isAll && leadsToOurs && isFree(rule.table)) ||
+          (rule.priority === table - 1 && rule.goto === table + 1 && !used.has(table)) ||
+          (rule.priority === table + 1 && "nop" in rule && !used.has(table));
+        if (mine) quietly(family, "rule", "del", "pref", String(rule.priority), ...ownWords(rule));
+      }
+      for (const each of [table, transportTable])
+        if (!used.has(each)) quietly(family, "route", "flush", "table", String(each));
     }
   }
 
-  /** Removes rules and routes, those of an earlier run too. */
-  #clear(): void {
-    const { table, transportTable } = this.#options;
-    for (const family of families) {
-      for (const rule of JSON.parse(ip("-j", family, "rule", "show") || "[]") as Rule[]) {
-        const mine =
-          (rule.priority === table && [String(table), String(transportTable)].includes(rule.table ?? "")) ||
-          (rule.priority === table - 1 && rule.goto === table + 1) ||
-          (rule.priority === table + 1 && "nop" in rule);
-        if (mine)
-          while (this.#quietly(family, "rule", "del", "pref", String(rule.priority), ...ownWords(rule))) {}
-      }
-      for (const each of [table, transportTable])
-        this.#quietly(family, "route", "flush", "table", String(each));
+  /** Removes a device, if it is there. */
+  static removeDevice(device: string, log: Logger): void {
+    try {
+      deleteTun(device);
+    } catch (error) {
+      log.warn(messageOf(error));
     }
   }
 
   /** Removes rules, routes and device. */
   close(): void {
     this.#socket.close();
-    this.#clear();
-    try {
-      deleteTun(this.#options.device);
-    } catch (error) {
-      this.#options.log.warn(messageOf(error));
-    }
+    TunRoutes.clear(this.#options);
+    TunRoutes.removeDevice(this.#options.device, this.#options.log);
   }
 }
 
@@ -264,6 +268,7 @@ function localAddresses(): IpAddress[] {
 /** A rule as `ip -j rule` tells it. */
 interface Rule {
   priority: number;
+  src?: string;
   table?: string;
   goto?: number;
   nop?: null;
@@ -305,4 +310,13 @@ function transportMatch(src: Selector, dst: Selector): string[] {
 
 function ip(...args: string[]): string {
   return execFileSync("ip", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** For what may be gone: the interface went and took its routes along, or this is the first run. */
+function quietly(...args: string[]): void {
+  try {
+    ip(...args);
+  } catch {
+    // It was not there.
+  }
 }

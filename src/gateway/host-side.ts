@@ -1,0 +1,75 @@
+// The supervisor's part in the gateway's own host as a private side: the TUN device, the routes that lead into it, and a
+// kernel that does not take in the clear what a policy wants protected. All of it outlives a supervisor that is killed; the
+// next one takes it over, or removes what its own configuration has no use for.
+
+import { bindingOf } from "../config/binding.js";
+import type { Configuration } from "../config/datastore.js";
+import type { PolicyRequest } from "../ipsec/kernel.js";
+import { ClearGuard } from "./clear-guard.js";
+import { hostInterface, madeDevices, usedTables } from "./former-run.js";
+import type { Logger } from "./log.js";
+import { TunRoutes } from "./tun-routes.js";
+
+export class HostSide {
+  readonly #configuration: Configuration;
+  readonly #former: Configuration | undefined;
+  readonly #log: Logger;
+  #guard: ClearGuard | undefined;
+  #routes: TunRoutes | undefined;
+
+  /** @param former what an earlier run had, if there was one */
+  constructor(configuration: Configuration, former: Configuration | undefined, log: Logger) {
+    this.#configuration = configuration;
+    this.#former = former;
+    this.#log = log;
+  }
+
+  /** @param keep policies of an earlier run are in force still, and so are its rules and routes */
+  open(keep: boolean): void {
+    const configuration = this.#configuration;
+    const tun = hostInterface(configuration);
+    if (!tun) return;
+    this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
+    this.#routes = new TunRoutes({
+      device: tun.name,
+      mtu: tun.mtu,
+      table: configuration["route-table"],
+      transportTable: configuration["transport-route-table"],
+      binding: bindingOf(tun),
+      keep,
+      log: this.#log,
+    });
+  }
+
+  /** A policy came or went. */
+  change(request: PolicyRequest, present: boolean): void {
+    this.#guard?.change(request, present);
+    this.#routes?.change(request, present);
+  }
+
+  /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */
+  forgetFormer(): void {
+    this.#forget(usedTables(this.#configuration), madeDevices(this.#configuration));
+    if (hostInterface(this.#former) && !this.#guard) this.#forgetGuard();
+  }
+
+  #forget(tables: ReadonlySet<number>, devices: ReadonlySet<string>): void {
+    const tun = hostInterface(this.#former);
+    if (!tun || !this.#former) return;
+    const { "route-table": table, "transport-route-table": transportTable } = this.#former;
+    TunRoutes.clear({ table, transportTable }, tables);
+    if (!devices.has(tun.name)) TunRoutes.removeDevice(tun.name, this.#log);
+  }
+
+  #forgetGuard(): void {
+    ClearGuard.remove(this.#configuration.node);
+  }
+
+  /** Removes everything, what an earlier run left included. The workers must have let go of the device. */
+  close(): void {
+    this.#routes?.close();
+    this.#guard?.close();
+    this.#forget(new Set(), new Set());
+    if (hostInterface(this.#former)) this.#forgetGuard();
+  }
+}
