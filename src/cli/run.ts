@@ -24,8 +24,9 @@ export function runCommand(): Command {
       process.once("SIGTERM", stop);
       process.once("SIGINT", stop);
       const supervisor = await Supervisor.start(configuration, log);
-      await ended;
+      const isOver = await Promise.race([ended.then(() => false), supervisor.over.then(() => true)]);
       log.info("stopping");
       await supervisor.stop();
+      if (isOver) process.exitCode = 1;
     });
 }

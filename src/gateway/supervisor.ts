@@ -22,6 +22,7 @@ import { type Logger, messageOf } from "./log.js";
 import { OwnedInterfaces } from "./owned-interfaces.js";
 import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
+import { RunFiles } from "./run-files.js";
 import { sameJson } from "./same-json.js";
 import { WorkerEvents } from "./worker-events.js";
 import { endWorkersOf, WorkerProcess } from "./worker-process.js";
@@ -40,6 +41,7 @@ export class Supervisor {
   readonly #run: RunDirectory;
   readonly #configuration: Configuration;
   readonly #lock: number;
+  readonly #files: RunFiles;
   #sad!: Sad;
   #spd!: Spd;
   #engine!: AeadEngine;
@@ -54,11 +56,17 @@ export class Supervisor {
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
+  #isOver = () => {};
+  /** Resolves when the node cannot go on and should be stopped; why is in the log. */
+  readonly over = new Promise<void>((resolve) => {
+    this.#isOver = resolve;
+  });
 
   private constructor(configuration: Configuration, run: RunDirectory, lock: number, log: Logger) {
     this.#configuration = configuration;
     this.#run = run;
     this.#lock = lock;
+    this.#files = new RunFiles(run, lock);
     this.#log = log;
   }
 
@@ -162,7 +170,12 @@ export class Supervisor {
       bootId: this.#sad.bootId,
       logger: this.#log,
     });
-    this.#sweeper = setInterval(() => this.#kernel.sweep(), SWEEP);
+    const wakes = this.#wakes.map((_, i) => `wake-${i}`);
+    this.#files.watch(["config.json", "sad", "spd", "events", ...wakes, "charon.sock"]);
+    this.#sweeper = setInterval(() => {
+      this.#kernel.sweep();
+      this.#checkFiles();
+    }, SWEEP);
     this.#lifetimes = setInterval(() => {
       lifetimes.check();
       lingering.end();
@@ -192,6 +205,20 @@ export class Supervisor {
     return false;
   }
 
+  #checkFiles(): void {
+    if (!this.#files.isOurs) {
+      this.#log.warn(
+        `${this.#run.path} was removed while node ${this.#configuration.node} runs; it ends now`,
+      );
+      this.#isOver();
+      return;
+    }
+    for (const name of this.#files.lost())
+      this.#log.warn(
+        `${this.#run.file(name)} was removed or replaced: traffic goes on, but end this run soon and start another one`,
+      );
+  }
+
   async #workersReady(): Promise<void> {
     for (let waited = 0; !this.#workers.every(({ ready }) => ready); waited += 10) {
       const dead = this.#workers.find(({ deaths }) => deaths > 0);
@@ -217,7 +244,8 @@ export class Supervisor {
     this.#sad?.wipe();
     this.#sad?.close();
     this.#spd?.close();
-    this.#run.remove();
+    // Another run may have begun where this one has lost its directory.
+    if (!this.#files.isTaken) this.#run.remove();
     closeSync(this.#lock);
   }
 }
