@@ -41,6 +41,13 @@ export class HostSide {
     });
   }
 
+  /** The TUN device, which can be restored when it has lost something. */
+  get devices(): readonly { readonly name: string; restore(): void }[] {
+    const routes = this.#routes;
+    const tun = hostInterface(this.#configuration);
+    return routes && tun ? [{ name: tun.name, restore: () => routes.restore() }] : [];
+  }
+
   /** A policy came or went. */
   change(request: PolicyRequest, present: boolean): void {
     this.#guard?.change(request, present);

@@ -30,6 +30,7 @@ export class OwnedInterfaces {
   readonly #former: readonly Owned[];
   readonly #owned: readonly Owned[];
   readonly #open: { close(): void }[] = [];
+  readonly #devices: PuntDevice[] = [];
 
   /** @param former what an earlier run had, if there was one */
   constructor(configuration: Configuration, former: Configuration | undefined, log: Logger) {
@@ -42,9 +43,16 @@ export class OwnedInterfaces {
   /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
   open(): void {
     for (const { settings, at, isDeafened } of this.#owned) {
-      this.#open.push(new PuntDevice(settings, at, this.#log));
+      const device = new PuntDevice(settings, at, this.#log);
+      this.#devices.push(device);
+      this.#open.push(device);
       if (isDeafened) this.#open.push(new KernelDeafness(settings.name));
     }
+  }
+
+  /** The devices that lead to charon: each can be restored when it has lost something. */
+  get devices(): readonly { readonly name: string; restore(): void }[] {
+    return this.#devices;
   }
 
   /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */

@@ -42,6 +42,7 @@ export class PuntDevice {
   readonly #device: string;
   readonly #table: string;
   readonly #log: Logger;
+  readonly #mtu: number;
 
   /**
    * Makes the device with all that belongs to it, or takes over the one that an earlier run left.
@@ -53,22 +54,31 @@ export class PuntDevice {
     this.#device = settings.punt.device;
     this.#table = String(settings.punt.routeTable);
     this.#log = log;
-    const mtu = refuseAddresses(settings.name, at);
-    createTun(this.#device, Math.min(mtu, TUN_LARGEST));
+    this.#mtu = Math.min(refuseAddresses(settings.name, at), TUN_LARGEST);
     try {
-      // Link-local addresses would make the kernel speak of itself, to nobody.
-      quietly("link", "set", this.#device, "addrgenmode", "none");
-      ip("link", "set", this.#device, "up");
-      this.#addresses();
-      for (const family of FAMILIES) {
-        changeRules(family, this.#table, this.#wantedRules(family));
-        this.#routes(family);
-      }
+      this.restore();
       // Nobody else has a reason to do so: the system has nothing to configure there.
       ip("link", "set", settings.name, "up");
     } catch (error) {
       this.close();
       throw error;
+    }
+  }
+
+  get name(): string {
+    return this.#device;
+  }
+
+  /** Makes what is not there: all of it, when the device was deleted; routes, when it was set down. */
+  restore(): void {
+    createTun(this.#device, this.#mtu);
+    // Link-local addresses would make the kernel speak of itself, to nobody.
+    quietly("link", "set", this.#device, "addrgenmode", "none");
+    ip("link", "set", this.#device, "up");
+    this.#addresses();
+    for (const family of FAMILIES) {
+      changeRules(family, this.#table, this.#wantedRules(family));
+      this.#routes(family);
     }
   }
 

@@ -19,6 +19,7 @@ import { openEventPipe } from "./event-pipe.js";
 import { hostInterface, readFormer } from "./former-run.js";
 import { HostSide } from "./host-side.js";
 import { type Logger, messageOf } from "./log.js";
+import { MadeDevices } from "./made-devices.js";
 import { OwnedInterfaces } from "./owned-interfaces.js";
 import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
@@ -31,7 +32,7 @@ import { endWorkersOf, WorkerProcess } from "./worker-process.js";
 const START_LIMIT = 15_000;
 /** Milliseconds between two looks for what has timed out. */
 const SWEEP = 1000;
-/** Milliseconds between two looks at the SAs' lifetimes. */
+/** Milliseconds between two looks at the SAs' lifetimes, and at the devices that were made. */
 const LIFETIMES = 200;
 
 const FEATURES = KernelFeature.espV3Tfc | KernelFeature.policySpi | KernelFeature.saUseTime;
@@ -53,6 +54,7 @@ export class Supervisor {
   #wakes: number[] = [];
   #owned: OwnedInterfaces | undefined;
   #host: HostSide | undefined;
+  #devices: MadeDevices | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -159,6 +161,7 @@ export class Supervisor {
         worker.start();
       }
     }
+    this.#devices = new MadeDevices([...this.#host.devices, ...this.#owned.devices], this.#log);
     this.#owned.forgetFormer();
     this.#host.forgetFormer();
     await this.#workersReady();
@@ -179,6 +182,7 @@ export class Supervisor {
     this.#lifetimes = setInterval(() => {
       lifetimes.check();
       lingering.end();
+      this.#devices?.check();
     }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
@@ -237,6 +241,7 @@ export class Supervisor {
     this.#watch.close();
     this.#events?.close();
     for (const pipe of this.#wakes.splice(0)) close(pipe);
+    this.#devices?.close();
     this.#host?.close();
     this.#owned?.close();
     this.#engine?.close();

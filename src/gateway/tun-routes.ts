@@ -80,7 +80,8 @@ export interface TunRoutesOptions extends Tables {
 export class TunRoutes {
   readonly #options: TunRoutesOptions;
   readonly #socket = new RouteSocket();
-  readonly #counts = new Map<string, number>();
+  /** What policies want, by key, and how many of them. */
+  readonly #wanted = new Map<string, { readonly wanted: Wanted; count: number }>();
   readonly #isBound: boolean;
   #addresses: IpAddress[] = [];
   #addressesRead = Number.NEGATIVE_INFINITY;
@@ -89,8 +90,7 @@ export class TunRoutes {
   constructor(options: TunRoutesOptions) {
     this.#options = options;
     this.#isBound = new Domains([options]).count > 1;
-    createTun(options.device, options.mtu);
-    ip("link", "set", options.device, "up");
+    this.#makeDevice();
     // A bound device has no routes, and one of an earlier run may have been none.
     if (!options.keep || this.#isBound) TunRoutes.clear(options);
     const table = String(options.table);
@@ -113,24 +113,36 @@ export class TunRoutes {
       else this.#unwant(each);
   }
 
-  #want({ key, family, route, rule }: Wanted): void {
-    const count = this.#counts.get(key) ?? 0;
-    this.#counts.set(key, count + 1);
-    if (count > 0) return;
-    if (route) this.#changeRoute(route, true);
-    if (rule) this.#addRule(family, rule);
-  }
-
-  #unwant({ key, family, route, rule }: Wanted): void {
-    const count = this.#counts.get(key);
-    if (count === undefined) return;
-    if (count > 1) {
-      this.#counts.set(key, count - 1);
+  #want(wanted: Wanted): void {
+    const known = this.#wanted.get(wanted.key);
+    if (known) {
+      known.count++;
       return;
     }
-    this.#counts.delete(key);
+    this.#wanted.set(wanted.key, { wanted, count: 1 });
+    if (wanted.route) this.#changeRoute(wanted.route, true);
+    if (wanted.rule) this.#addRule(wanted.family, wanted.rule);
+  }
+
+  #unwant({ key }: Wanted): void {
+    const known = this.#wanted.get(key);
+    if (!known || --known.count > 0) return;
+    this.#wanted.delete(key);
+    const { family, route, rule } = known.wanted;
     if (route) this.#changeRoute(route, false);
     if (rule) quietly(family, "rule", "del", ...rule);
+  }
+
+  /** Makes the device again if it was deleted, and lays the routes that went with it, or when it was set down. */
+  restore(): void {
+    this.#makeDevice();
+    for (const { wanted } of this.#wanted.values())
+      if (wanted.route && !wanted.route.isThrow) this.#changeRoute(wanted.route, true);
+  }
+
+  #makeDevice(): void {
+    createTun(this.#options.device, this.#options.mtu);
+    ip("link", "set", this.#options.device, "up");
   }
 
   #addRule(family: Family, words: readonly string[]): void {

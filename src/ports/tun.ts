@@ -41,6 +41,8 @@ const texts = {
 };
 const c = counterIndex(texts);
 const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
+/** What a descriptor of a deleted device gives ("file descriptor in bad state"); node has no name for it. */
+const EBADFD = 77;
 
 /** A descriptor of the device, which is made if there is none. */
 function attach(name: string): number {
@@ -164,7 +166,10 @@ export class TunPort implements Port {
       // One byte more than allowed tells a packet that is too long from the longest.
       this.#vector.set(0, offset, TUN_LARGEST + 1);
       const length = readv(this.#fd, this.#vector.address, 1);
-      if (length <= 0) break;
+      if (length <= 0) {
+        if (count === 0 && errno() === EBADFD) throw new Error(`the TUN device ${this.device} is gone`);
+        break;
+      }
       if (length > TUN_LARGEST) {
         this.#counters[c["drop.oversize"]]++;
         continue;
