@@ -2,7 +2,7 @@
 // anybody reads. A worker that starts again finds its names and goes on counting where the one before it stopped.
 
 import { bytes, f64, struct, u32 } from "../memory/layout.js";
-import { openSharedRegion, type Region } from "../memory/region.js";
+import { openSharedRegion, populateNew, type Region } from "../memory/region.js";
 import type { Counters, CounterTexts } from "./app.js";
 
 const MAGIC = 0x43544956; // "VITC"
@@ -42,6 +42,7 @@ export class CounterFile {
   /** @throws when the file exists */
   static create(path: string): CounterFile {
     const region = openSharedRegion(path, "create", countersFile.size);
+    populateNew(region, path, countersFile.size);
     region.words[at.magic >>> 2] = MAGIC;
     region.words[at.version >>> 2] = VERSION;
     return new CounterFile(region, path);

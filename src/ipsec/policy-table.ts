@@ -65,17 +65,21 @@ export class PolicyTable {
   /**
    * @param sa what stands behind it, from saOf
    * @param order counts what is added
-   * @returns false when the SPD is full
+   * @returns why there is no room for it, or undefined
    */
-  add(request: PolicyRequest, sa: number, order: number, session: bigint): boolean {
+  add(request: PolicyRequest, sa: number, order: number, session: bigint): string | undefined {
     const entry = this.#free.pop() ?? this.#unused++;
     if (entry >= this.#spd.capacity) {
       this.#unused = this.#spd.capacity;
-      return false;
+      return `the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`;
+    }
+    if (!this.#spd.hasRoom(entry)) {
+      this.#free.push(entry);
+      return "there is no memory for another policy: the file system of the run directory is full";
     }
     this.#spd.write(entry, request, order, sa, session);
     this.#enter(entry, request);
-    return true;
+    return undefined;
   }
 
   #enter(entry: number, request: PolicyRequest): void {

@@ -187,7 +187,7 @@ export class PseudoKernel implements Kernel {
     if (slot >= 0 && (this.#sad.state(slot) !== SaState.larval || !this.#owns(session, slot)))
       return failed(`inbound SPI ${hex(spi)} is in use`);
     const isNew = slot < 0;
-    if (this.#sad.available < (isNew ? 1 : 0) + (needsExtension(request) ? 1 : 0))
+    if (!this.#sad.hasRoom((isNew ? 1 : 0) + (needsExtension(request) ? 1 : 0)))
       return failed(this.#sadFull());
     // Linux adds the SA as well when the reserved SPI has timed out meanwhile.
     if (isNew) slot = this.#sad.allocate();
@@ -205,7 +205,7 @@ export class PseudoKernel implements Kernel {
       return failed(
         `outbound SPI ${hex(request.id.spi)} to ${formatAddress(request.id.dst.address)} is in use`,
       );
-    if (this.#sad.available < (needsExtension(request) ? 2 : 1)) return failed(this.#sadFull());
+    if (!this.#sad.hasRoom(needsExtension(request) ? 2 : 1)) return failed(this.#sadFull());
     const slot = this.#sad.allocate();
     this.#install(slot, request, session);
     this.#policies.pointEntries(request.id.spi);
@@ -224,7 +224,9 @@ export class PseudoKernel implements Kernel {
   }
 
   #sadFull(): string {
-    return `the SAD is full: ${this.#sad.slotCount} SAs (raise /limits/sas)`;
+    return this.#sad.available > 1
+      ? "there is no memory for another SA: the file system of the run directory is full"
+      : `the SAD is full: ${this.#sad.slotCount} SAs (raise /limits/sas)`;
   }
 
   #isOrphan(slot: number): boolean {
@@ -325,8 +327,8 @@ export class PseudoKernel implements Kernel {
     const sa = this.#policies.saOf(request, session);
     if (sa >= 0 && !this.#owns(session, sa))
       return failed(`outbound SPI ${hex(request.espSpi)} belongs to another key manager`);
-    if (!this.#policies.add(request, sa, ++this.#order, session))
-      return failed(`the SPD is full: ${this.#spd.capacity} entries (raise /limits/policies)`);
+    const full = this.#policies.add(request, sa, ++this.#order, session);
+    if (full !== undefined) return failed(full);
     this.#markInbound(request);
     return success;
   }

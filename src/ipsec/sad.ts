@@ -5,7 +5,7 @@
 // of the index and marks it dying, `reclaim` zeroes it and makes it free once every worker has passed that moment.
 
 import { randomBytes } from "node:crypto";
-import { HUGE_PAGE, type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
+import { HUGE_PAGE, type OpenMode, openSharedRegion, populateNew, type Region } from "../memory/region.js";
 import {
   MAX_WORKERS,
   SAD_MAGIC,
@@ -23,6 +23,8 @@ const s = saSlot.at;
 const DELETED = 0xffffffff;
 // Names of this module's own, which V8 compiles in.
 const SLOT_SIZE = saSlot.size;
+/** Slots for which memory is taken at once. */
+const POPULATE_STEP = 16;
 const hash = spiHash;
 
 export class Sad {
@@ -42,6 +44,8 @@ export class Sad {
   /** Dying slots in the order of their epochs; those before `dyingFrom` are free already. */
   private dying: number[] = [];
   private dyingFrom = 0;
+  /** Slots before this one have memory. */
+  private populated: number;
 
   private constructor(region: Region, path: string) {
     const { words } = region;
@@ -60,6 +64,7 @@ export class Sad {
     this.engine = words[h.engine >>> 2];
     if (region.size < this.slotsOffset + this.slotCount * saSlot.size)
       throw new Error(`${path} is truncated`);
+    this.populated = this.used;
     for (let slot = this.used - 1; slot >= 0; slot--) {
       if (this.state(slot) === SaState.free) this.free.push(slot);
     }
@@ -71,6 +76,8 @@ export class Sad {
     while (indexSize < 2 * slotCount) indexSize *= 2;
     const slotsOffset = sadHeader.size + Math.ceil((indexSize * spiEntry.size) / 4096) * 4096;
     const region = openSharedRegion(path, "create", slotsOffset + slotCount * saSlot.size);
+    // The header and the index, which workers read anywhere.
+    populateNew(region, path, slotsOffset);
     const { words, view } = region;
     words[h.version >>> 2] = SAD_VERSION;
     view.setBigUint64(h.bootId, randomBytes(8).readBigUInt64LE(), true);
@@ -120,12 +127,30 @@ export class Sad {
     return this.free.length + this.slotCount - this.used;
   }
 
+  /**
+   * Can `allocate` give so many slots? Those that were never used need memory first: once there is none, the slots that
+   * are there must do.
+   */
+  hasRoom(count: number): boolean {
+    const end = this.used + count - this.free.length;
+    if (end > this.slotCount) return false;
+    if (end <= this.populated) return true;
+    const generous = Math.min(this.slotCount, end + POPULATE_STEP);
+    for (const wanted of [generous, end]) {
+      const from = this.offset(this.populated);
+      if (!this.region.populate(from, this.offset(wanted) - from)) continue;
+      this.populated = wanted;
+      return true;
+    }
+    return false;
+  }
+
   /** A free, zeroed slot, or -1 when the SAD is full. It stays free until its state is set, or it is given back. */
   allocate(): number {
     const slot = this.free.pop();
     if (slot !== undefined) return slot;
+    if (!this.hasRoom(1)) return -1;
     const { used } = this;
-    if (used === this.slotCount) return -1;
     this.words[h.used >>> 2] = used + 1;
     this.touch(this.offset(used));
     return used;

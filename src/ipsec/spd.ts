@@ -1,6 +1,6 @@
 // The SPD as its writer, the supervisor, sees it: entries are added, removed and pointed at SAs here.
 
-import { type OpenMode, openSharedRegion, type Region } from "../memory/region.js";
+import { type OpenMode, openSharedRegion, populateNew, type Region } from "../memory/region.js";
 import type { PolicyRequest, Selector } from "./kernel.js";
 import { readSelector, writeSelector } from "./selectors.js";
 import { CHANGE_LOG, PriorityClass, policyEntry, SPD_MAGIC, SPD_VERSION, spdHeader } from "./spd-layout.js";
@@ -36,6 +36,7 @@ export class Spd {
 
   static create(path: string, capacity: number): Spd {
     const region = openSharedRegion(path, "create", spdHeader.size + capacity * policyEntry.size);
+    populateNew(region, path, spdHeader.size);
     region.words[h.version >>> 2] = SPD_VERSION;
     region.words[h.capacity >>> 2] = capacity;
     region.words[h.entrySize >>> 2] = policyEntry.size;
@@ -59,6 +60,11 @@ export class Spd {
   /** Entries from this number on were never used. */
   get used(): number {
     return this.words[h.used >>> 2];
+  }
+
+  /** Is there memory for an entry? For those before `used` there is. */
+  hasRoom(entry: number): boolean {
+    return entry < this.used || this.region.populate(this.offset(entry), policyEntry.size);
   }
 
   present(entry: number): boolean {

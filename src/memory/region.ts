@@ -7,9 +7,12 @@
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync } from "node:fs";
 import {
+  errno,
+  errorName,
   MADV_COLLAPSE,
   MADV_DONTDUMP,
   MADV_HUGEPAGE,
+  MADV_POPULATE_WRITE,
   MAP_FIXED,
   MAP_PRIVATE_ANONYMOUS,
   MAP_SHARED,
@@ -57,6 +60,19 @@ export class Region {
     // A huge page of which nothing was ever touched is not put together.
     this.bytes[start] |= 0;
     if (start + HUGE_PAGE <= this.size) madvise(this.address + BigInt(start), HUGE_PAGE, MADV_COLLAPSE);
+  }
+
+  /**
+   * Sees to it that there is memory for a part of the region. Touching a page of a shared file for which its file system has
+   * none kills the process (SIGBUS), and every other one that maps the file.
+   * @returns false when there is none; true also where the kernel cannot tell (before Linux 5.14)
+   */
+  populate(offset: number, length: number): boolean {
+    const start = offset & ~(PAGE - 1);
+    const end = Math.min(this.size, offset + length);
+    if (end <= start) return true;
+    if (madvise(this.address + BigInt(start), end - start, MADV_POPULATE_WRITE)) return true;
+    return errorName(errno()) === "EINVAL";
   }
 
   /** Gives the memory back. Nothing may touch the region's views afterwards. */
@@ -130,4 +146,14 @@ export function openSharedRegion(path: string, mode: OpenMode, size = 0): Region
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * Takes the memory for the beginning of a new file, and gives all of it up when there is none.
+ * @throws Error that says what to do
+ */
+export function populateNew(region: Region, path: string, length: number): void {
+  if (region.populate(0, length)) return;
+  region.unmap();
+  throw new Error(`${path}: its file system has no room for it (see df ${path})`);
 }

@@ -54,6 +54,8 @@ export const MAP_PRIVATE_ANONYMOUS = 0x22;
 export const MAP_POPULATE = 0x8000;
 export const MADV_HUGEPAGE = 14;
 export const MADV_DONTDUMP = 16;
+/** Linux 5.14. */
+export const MADV_POPULATE_WRITE = 23;
 /** Linux 6.1. */
 export const MADV_COLLAPSE = 25;
 
