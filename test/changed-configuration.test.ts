@@ -112,3 +112,19 @@ test("a run that cannot begin says why, removes what an earlier one left, and do
     }
   });
 });
+
+test("a device that another node has at work is refused, and left to it", async () => {
+  await withMachine(async (machine) => {
+    const pairs: [VitaConfiguration, VitaConfiguration][] = [
+      [withTun("vita0"), { ...withTun("vita0"), node: "m", "public-interface": [{ name: "wan1" }] }],
+      [owned, { ...owned, node: "m", "private-interface": [{ name: "wan0" }] }],
+    ];
+    for (const [first, second] of pairs) {
+      const vita = await start(machine, first);
+      const before = await machine.snapshot();
+      await assert.rejects(start(machine, second), /TUN device vita\S+ is in use by another/);
+      assert.deepEqual(await machine.snapshot(), before);
+      await vita.process.stop();
+    }
+  });
+});

@@ -5,6 +5,7 @@
 import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/datastore.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
+import { refuseUsedTun } from "../ports/tun.js";
 import { ClearGuard } from "./clear-guard.js";
 import { hostInterface, madeDevices, usedTables } from "./former-run.js";
 import type { Logger } from "./log.js";
@@ -24,11 +25,15 @@ export class HostSide {
     this.#log = log;
   }
 
-  /** @param keep policies of an earlier run are in force still, and so are its rules and routes */
+  /**
+   * @param keep policies of an earlier run are in force still, and so are its rules and routes
+   * @throws Error when the device is somebody else's
+   */
   open(keep: boolean): void {
     const configuration = this.#configuration;
     const tun = hostInterface(configuration);
     if (!tun) return;
+    if (!this.#former || !madeDevices(this.#former).has(tun.name)) refuseUsedTun(tun.name);
     this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
     this.#routes = new TunRoutes({
       device: tun.name,

@@ -3,6 +3,7 @@
 
 import type { Configuration } from "../config/datastore.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
+import { refuseUsedTun } from "../ports/tun.js";
 import { madeDevices, usedTables } from "./former-run.js";
 import { KernelDeafness } from "./kernel-deafness.js";
 import type { Logger } from "./log.js";
@@ -28,6 +29,7 @@ export class OwnedInterfaces {
   readonly #log: Logger;
   readonly #configuration: Configuration;
   readonly #former: readonly Owned[];
+  readonly #formerDevices: ReadonlySet<string>;
   readonly #owned: readonly Owned[];
   readonly #open: { close(): void }[] = [];
   readonly #devices: PuntDevice[] = [];
@@ -38,11 +40,14 @@ export class OwnedInterfaces {
     this.#configuration = configuration;
     this.#owned = ownedOf(configuration);
     this.#former = former ? ownedOf(former) : [];
+    this.#formerDevices = former ? madeDevices(former) : new Set();
   }
 
   /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
   open(): void {
     for (const { settings, at, isDeafened } of this.#owned) {
+      const { device: name } = settings.punt;
+      if (!this.#formerDevices.has(name)) refuseUsedTun(name);
       const device = new PuntDevice(settings, at, this.#log);
       this.#devices.push(device);
       this.#open.push(device);

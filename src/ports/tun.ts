@@ -101,6 +101,24 @@ export function createTun(name: string, mtu: number): void {
 }
 
 /**
+ * Looks whether the TUN device, if there is one of that name, is somebody else's at work.
+ * @throws Error when another process has it open, or when it is something else
+ */
+export function refuseUsedTun(name: string): void {
+  if (!isThere(name)) return;
+  try {
+    // A worker that has just been killed may hold it for a moment.
+    close(patiently(["EBUSY"], () => attach(name)));
+  } catch (error) {
+    if (!(error instanceof SystemError && error.code === "EBUSY")) throw error;
+    throw new Error(
+      `the TUN device ${name} is in use by another program, or by another node: choose another name`,
+      { cause: error },
+    );
+  }
+}
+
+/**
  * Deletes the TUN device; none of that name is no error.
  * @throws Error when it is something else, SystemError EBUSY while a worker has it
  */
