@@ -78,6 +78,9 @@ const TURN = 5;
 /** Milliseconds without accepting after accept() has failed, most likely for want of descriptors. */
 const ACCEPT_PAUSE = 1000;
 
+/** Milliseconds in the pool at a time: a process that ends because of an error waits for the pool's threads. */
+const LONGEST_SLEEP = 1000;
+
 interface Connection {
   readonly fd: number;
   readonly peer: Peer;
@@ -166,7 +169,7 @@ export class CharonService {
     try {
       while (!this.#stopping) {
         this.#preparePoll();
-        await pollAsync(this.#fds, this.#fds.length / 2, -1);
+        await pollAsync(this.#fds, this.#fds.length / 2, LONGEST_SLEEP);
         await this.#serve();
       }
     } finally {

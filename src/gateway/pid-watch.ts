@@ -3,6 +3,9 @@
 
 import { close, eventfd, POLLIN, pidfdOpen, pollAsync, read, SystemError, write } from "../native/libc.js";
 
+/** Milliseconds in the pool at a time: a process that ends because of an error waits for the pool's threads. */
+const LONGEST_SLEEP = 1000;
+
 interface Watched {
   readonly fd: number;
   readonly ended: () => void;
@@ -49,7 +52,7 @@ export class PidWatch {
     while (!this.#closed && this.#watched.size > 0) {
       const watched = [...this.#watched];
       const fds = Int32Array.from([this.#wake, ...watched.map(({ fd }) => fd)].flatMap((fd) => [fd, POLLIN]));
-      await pollAsync(fds, fds.length / 2, -1);
+      await pollAsync(fds, fds.length / 2, LONGEST_SLEEP);
       if (fds[1] >>> 16 !== 0) read(this.#wake, new BigUint64Array(1), 8);
       for (const [i, one] of watched.entries()) {
         if (fds[2 * (i + 1) + 1] >>> 16 === 0 || !this.#watched.delete(one)) continue;

@@ -1,9 +1,10 @@
 // One worker process as the supervisor sees it: started, adopted, watched, replaced when it died. A spare process stands by
 // to take its place, so that little more than the ports' opening time passes without it.
 
+import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import type { Sad } from "../ipsec/sad.js";
-import type { Logger } from "./log.js";
+import { type Logger, messageOf } from "./log.js";
 import type { PidWatch } from "./pid-watch.js";
 import type { RunDirectory } from "./run-directory.js";
 import { Spare, spawnWorker, WORKER_PROGRAM, workerLog } from "./worker-spawn.js";
@@ -77,8 +78,15 @@ export class WorkerProcess {
   start(): void {
     if (this.#stopping) return;
     this.#sad.announceWorker(this.index, 0);
-    const child = this.#spare.take() ?? spawnWorker(this.#run, this.index, false);
     this.#startedAt = Date.now();
+    let child: ChildProcess;
+    try {
+      child = this.#spare.take() ?? spawnWorker(this.#run, this.index, false);
+    } catch (error) {
+      // Its files or descriptors are missing; it is tried again, as if it had died young.
+      setImmediate(() => this.#died(`cannot be started: ${messageOf(error)}`));
+      return;
+    }
     this.#pid = child.pid ?? 0;
     child.once("error", (error) => this.#died(`cannot be started: ${error.message}`));
     child.once("exit", (code, signal) =>

@@ -68,14 +68,24 @@ export class Spare {
     clearTimeout(this.#timer);
     if (this.#child) return;
     const begun = Date.now();
-    const child = spawnWorker(this.#run, this.#index, true);
+    const again = () => {
+      const isYoung = Date.now() - begun < INFANCY;
+      this.#pause = isYoung ? Math.min(2 * this.#pause, LONGEST_PAUSE) : SHORTEST_PAUSE;
+      this.#timer = setTimeout(() => this.start(), this.#pause);
+    };
+    let child: ChildProcess;
+    try {
+      child = spawnWorker(this.#run, this.#index, true);
+    } catch {
+      // Somebody has removed the node's files: it ends in a moment, or goes on without a spare until they are back.
+      again();
+      return;
+    }
     this.#child = child;
     const gone = () => {
       if (this.#child !== child) return;
       this.#child = undefined;
-      const isYoung = Date.now() - begun < INFANCY;
-      this.#pause = isYoung ? Math.min(2 * this.#pause, LONGEST_PAUSE) : SHORTEST_PAUSE;
-      this.#timer = setTimeout(() => this.start(), this.#pause);
+      again();
     };
     child.once("error", gone);
     child.once("exit", gone);
