@@ -77,3 +77,60 @@ test("five rounds of a thousand CHILD_SAs leave nothing, whatever the SAs are li
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+/** What `test/scale.test.ts` finds in the shared files for each SA, and in the worker's arrays that are there from the start. */
+const SHARED_BYTES = 2700;
+const ARRAY_BYTES = 200;
+
+test("what supervisor and worker keep of an SA fits into 4 KiB, with the shared files", (t) => {
+  const children = 5000;
+  const directory = mkdtempSync("/dev/shm/vita-growth-");
+  const sad = Sad.create(join(directory, "sad"), 2 * children + 16, NodeEngine.id);
+  const spd = Spd.create(join(directory, "spd"), 3 * children + 16);
+  try {
+    const lifetimes = new Lifetimes(
+      sad,
+      () => 1000,
+      () => true,
+    );
+    const kernel = new PseudoKernel({
+      sad,
+      spd,
+      engine: new NodeEngine(sad),
+      now: () => 1000,
+      saChanged: (slot, present) => (present ? lifetimes.watch(slot) : lifetimes.forget(slot)),
+    });
+    const index = new SpdIndex(spd);
+    const taken = () => {
+      collect();
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      return heapUsed + arrayBuffers;
+    };
+    const before = taken();
+    for (let i = 0; i < children; i++) {
+      const reqid = i + 1;
+      assert.equal(kernel.addSa(saRequest({ spi: 0x1000 + i, reqid }), session).status, 0);
+      assert.equal(kernel.addSa(saRequest({ spi: 0x80001000 + i, inbound: true, reqid }), session).status, 0);
+      for (const direction of [0, 1, 2]) {
+        const far = `172.16.${i >> 6}.${(i & 63) * 4}/30`;
+        const ends = direction === 1 ? { to: far } : { from: far, to: "10.1.0.0/16" };
+        const espSpi = direction === 1 ? 0x1000 + i : 0x80001000 + i;
+        assert.equal(
+          kernel.addPolicy(policyRequest({ ...ends, reqid, espSpi, direction }), session).status,
+          0,
+        );
+      }
+      index.refresh();
+    }
+    const each = (taken() - before) / (2 * children);
+    t.diagnostic(`${Math.round(each)} bytes of the processes' heaps an SA`);
+    assert.ok(each > 0 && each + SHARED_BYTES + ARRAY_BYTES <= 4096, `${each} bytes`);
+    // Until here nothing of it may be collected.
+    assert.equal(kernel.querySa(saId(0x1000)).status, 0);
+    assert.notEqual(index.changes, 0);
+  } finally {
+    sad.close();
+    spd.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
