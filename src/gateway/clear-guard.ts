@@ -8,12 +8,12 @@
 // There are rules only while there is a policy in transport mode: tunnels lead to other hosts, whose packets the gateway
 // does not take in the clear anyhow.
 
-import { execFileSync } from "node:child_process";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { policyRank } from "../ipsec/spd.js";
 import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
 import { formatAddress } from "../net/address.js";
+import { nft } from "./commands.js";
 import { type Logger, messageOf } from "./log.js";
 
 function tableOf(node: string): string {
@@ -23,10 +23,6 @@ function tableOf(node: string): string {
 /** Works also where there is no such table. */
 function clearing(table: string): string {
   return `table inet ${table} {}\ndelete table inet ${table}\n`;
-}
-
-function nft(input: string): void {
-  execFileSync("nft", ["-f", "-"], { input, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
 }
 
 const ICMP = 1;

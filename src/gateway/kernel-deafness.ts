@@ -1,8 +1,9 @@
 // Keeps the kernel from hearing IP and ARP on a device that Vita owns with the driver `packet`, which takes copies only:
 // a rule of nftables at the device's ingress, where packet sockets have had theirs already. The XDP driver needs none.
 
-import { execFileSync } from "node:child_process";
 import { interfaceIndex } from "../native/libc.js";
+import { nft as runNft, saidBy } from "./commands.js";
+import { messageOf } from "./log.js";
 
 export class KernelDeafness {
   readonly #device: string;
@@ -50,12 +51,11 @@ function tableOf(device: string): string {
 
 function nft(script: string, what: string): void {
   try {
-    execFileSync("nft", ["-f", "-"], { input: script, encoding: "utf8", stdio: ["pipe", "pipe", "pipe"] });
+    runNft(script);
   } catch (error) {
-    const said = String((error as { stderr?: unknown }).stderr ?? "").trim();
     throw new Error(
       `${what} needs nftables with the ingress hook, which the driver "xdp" does not: ` +
-        (said || (error instanceof Error ? error.message : String(error))),
+        (saidBy(error) || messageOf(error)),
       { cause: error },
     );
   }

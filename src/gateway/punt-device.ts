@@ -9,11 +9,11 @@
 // T is the configured routing table. The device outlives workers, and a supervisor that is killed: the next one takes it
 // over as it is, and changes only what differs, so that charon does not see its addresses go.
 
-import { execFileSync } from "node:child_process";
 import type { OwnedSettings } from "../config/owned-settings.js";
 import { formatAddress, formatPrefix, maskAddress } from "../net/address.js";
 import type { InterfaceAddress } from "../net/interface-address.js";
 import { createTun, deleteTun, TUN_LARGEST } from "../ports/tun.js";
+import { ip as runIp, saidBy } from "./commands.js";
 import { type Logger, messageOf } from "./log.js";
 
 const BEHIND_DEFAULT = 32_768;
@@ -220,11 +220,10 @@ function ip(...words: (string | { orElse: string })[]): string {
   const last = words.at(-1);
   const args = words.filter((word): word is string => typeof word === "string");
   try {
-    return execFileSync("ip", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    return runIp(...args);
   } catch (error) {
     if (typeof last === "object") return last.orElse;
-    const said = String((error as { stderr?: unknown }).stderr ?? "").trim();
-    throw new Error(`ip ${args.join(" ")}: ${said || messageOf(error)}`, { cause: error });
+    throw new Error(`ip ${args.join(" ")}: ${saidBy(error) || messageOf(error)}`, { cause: error });
   }
 }
 

@@ -14,7 +14,6 @@
 //
 // A device that is bound to an interface id or a mark gets no routes: as with an xfrm interface, the operator lays them.
 
-import { execFileSync } from "node:child_process";
 import { networkInterfaces } from "node:os";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import { type Binding, Domains } from "../ipsec/binding.js";
@@ -31,6 +30,7 @@ import {
 } from "../net/address.js";
 import { RouteSocket } from "../ports/route-socket.js";
 import { createTun, deleteTun } from "../ports/tun.js";
+import { ip } from "./commands.js";
 import { type Logger, messageOf } from "./log.js";
 
 type Family = "-4" | "-6";
@@ -318,10 +318,6 @@ function transportMatch(src: Selector, dst: Selector): string[] {
     words.push(name, first === toPort ? String(first) : `${first}-${toPort}`);
   }
   return words;
-}
-
-function ip(...args: string[]): string {
-  return execFileSync("ip", args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
 /** For what may be gone: the interface went and took its routes along, or this is the first run. */
