@@ -3,10 +3,12 @@
 // only what Vita asked for, the kernel has the rest. On a link that Vita owns there is nobody else, and all that is well
 // formed and not ESP goes on to `rest`, Ethernet header and all.
 //
-// Out go ESP packets: `offset` at the ESP header, `outer` at the outer IP header.
+// ESP packets are handed over one by one: the decapsulating app, called from here, sets each of them up for decryption while
+// its header is at hand.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import type { EspSink } from "../ipsec/decapsulate.js";
 import type { Frames } from "../memory/frames.js";
 import { isChecksumRight } from "../net/ipv4.js";
 
@@ -47,7 +49,7 @@ export class Classify implements App {
   constructor(
     context: AppContext,
     readonly input: Link,
-    readonly output: Link,
+    private readonly sink: EspSink,
     /** Where the rest goes; nowhere when the kernel has it. */
     readonly rest?: Link,
   ) {
@@ -57,29 +59,26 @@ export class Classify implements App {
   }
 
   readonly push = (): void => {
-    const { input, output } = this;
+    const { input } = this;
+    const count = input.readable;
     let packets = 0;
-    for (let n = input.readable; n > 0; n--) {
-      const frame = input.receive();
-      if (!this.classify(frame)) continue;
-      packets++;
-      output.transmit(frame);
-    }
+    for (let i = 0; i < count; i++) packets += this.classify(input.at(i));
+    input.advance(count);
     this.counters[COUNT_PACKETS] += packets;
   };
 
-  /** @returns false, for those who would return whether the packet goes on */
-  private drop(frame: number, reason: number): false {
+  /** @returns 0, for those who would return whether the packet goes on */
+  private drop(frame: number, reason: number): 0 {
     this.counters[reason]++;
     this.frames.free(frame);
-    return false;
+    return 0;
   }
 
   /** Well formed, but not ESP. */
-  private refuse(frame: number, reason: number): false {
+  private refuse(frame: number, reason: number): 0 {
     if (!this.rest) return this.drop(frame, reason);
     this.rest.transmit(frame);
-    return false;
+    return 0;
   }
 
   /** Walks the IPv6 headers that may stand in front of ESP; what runs beyond the packet is not ESP. */
@@ -97,11 +96,11 @@ export class Classify implements App {
     this.header = at - ip;
   }
 
-  /** @returns whether this is an ESP packet; the others have ended here, or gone to `rest` */
-  private classify(frame: number): boolean {
+  /** @returns 1 if this is an ESP packet; the others have ended here, or gone to `rest` */
+  private classify(frame: number): number {
     const { frames, view } = this;
-    const length = frames.length[frame] - ETHERNET_HEADER;
-    const ip = frames.offset[frame] + ETHERNET_HEADER;
+    const length = (frames.length[frame] - ETHERNET_HEADER) | 0;
+    const ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     const type = view.getUint16(ip - 2);
     let header = 40;
@@ -129,8 +128,8 @@ export class Classify implements App {
       }
     } else return this.refuse(frame, COUNT["drop.not_ip"]);
 
-    let esp = ip + header;
-    let espLength = total - header;
+    let esp = (ip + header) | 0;
+    let espLength = (total - header) | 0;
     if (protocol === UDP) {
       if (espLength < 8) return this.drop(frame, COUNT["drop.bad_header"]);
       const udpLength = view.getUint16(esp + 4);
@@ -142,9 +141,7 @@ export class Classify implements App {
       if (espLength < 8) return this.refuse(frame, COUNT["drop.not_esp"]);
       if (view.getUint32(esp) === 0) return this.refuse(frame, COUNT["drop.ike"]);
     } else if (protocol !== ESP) return this.refuse(frame, COUNT["drop.not_esp"]);
-    frames.outer[frame] = ip;
-    frames.offset[frame] = esp;
-    frames.length[frame] = espLength;
-    return true;
+    this.sink.take(frame, ip, esp, espLength);
+    return 1;
   }
 }

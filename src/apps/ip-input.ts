@@ -2,7 +2,8 @@
 // RFC 8200). Where Vita is the router between the private link and the tunnel it also counts the TTL down; what came
 // through a TUN device was routed by the kernel already.
 //
-// Out go IP packets, trimmed to the length in their header.
+// IP packets, trimmed to the length in their header, are handed over one by one: what decides about them is called from
+// here while their header is at hand.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
@@ -29,6 +30,12 @@ const ETHERNET_HEADER = 14;
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
 
+/** Where IP packets go. */
+export interface IpSink {
+  /** Takes the packet of `length` bytes that begins at `ip` and came in by a port. Owns the frame. */
+  take(frame: number, ip: number, length: number, port: number): void;
+}
+
 export class IpInput implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
@@ -44,7 +51,7 @@ export class IpInput implements App {
     port: number,
     kind: "ethernet" | "ip",
     readonly input: Link,
-    readonly output: Link,
+    private readonly sink: IpSink,
   ) {
     this.counters = context.counters("ip-input", ipInputCounters);
     this.frames = context.frames;
@@ -55,17 +62,17 @@ export class IpInput implements App {
   }
 
   readonly push = (): void => {
-    const { input, output } = this;
+    const { input } = this;
+    const count = input.readable;
     let packets = 0;
     let bytes = 0;
-    for (let n = input.readable; n > 0; n--) {
-      const frame = input.receive();
-      const length = this.check(frame);
+    for (let i = 0; i < count; i++) {
+      const length = this.check(input.at(i));
       if (length === 0) continue;
       packets++;
       bytes += length;
-      output.transmit(frame);
     }
+    input.advance(count);
     this.counters[COUNT_PACKETS] += packets;
     this.counters[COUNT_BYTES] += bytes;
   };
@@ -77,14 +84,14 @@ export class IpInput implements App {
     return 0;
   }
 
-  /** @returns bytes of the IP packet; 0 when it ended here */
+  /** @returns bytes of the IP packet; 0 when it is none */
   private check(frame: number): number {
     const { frames, view, ethernet } = this;
-    let ip = frames.offset[frame];
-    let length = frames.length[frame];
+    let ip = frames.offset[frame] | 0;
+    let length = frames.length[frame] | 0;
     if (ethernet) {
-      ip += ETHERNET_HEADER;
-      length -= ETHERNET_HEADER;
+      ip = (ip + ETHERNET_HEADER) | 0;
+      length = (length - ETHERNET_HEADER) | 0;
     }
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     const first = view.getInt32(ip);
@@ -104,18 +111,17 @@ export class IpInput implements App {
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || total > length) return this.drop(frame, COUNT["drop.bad_header"]);
     } else return this.drop(frame, COUNT["drop.not_ip"]);
-    frames.offset[frame] = ip;
-    frames.length[frame] = total;
-    frames.port[frame] = this.port;
-    if (ethernet && !countDown(view, ip, version === 4)) return this.expire(frame);
+    if (ethernet && !countDown(view, ip, version === 4)) this.expire(frame, ip, total);
+    else this.sink.take(frame, ip, total, this.port);
     return total;
   }
 
-  private expire(frame: number): number {
-    this.counters[COUNT_PACKETS]++;
-    this.counters[COUNT_BYTES] += this.frames.length[frame];
+  private expire(frame: number, ip: number, length: number): void {
+    const { frames } = this;
+    frames.offset[frame] = ip;
+    frames.length[frame] = length;
+    frames.port[frame] = this.port;
     this.counters[COUNT["drop.ttl"]]++;
     this.errors.timeExceeded(frame);
-    return 0;
   }
 }

@@ -61,7 +61,18 @@ class World {
     const { echo, punt } = this;
     const clearText = new ClearText(policyIndex(...policies));
     this.apps = [
-      new Classify(context, this.received, this.esp, rest),
+      new Classify(
+        context,
+        this.received,
+        {
+          take: (frame, _outer, esp, length) => {
+            this.parts.frames.offset[frame] = esp;
+            this.parts.frames.length[frame] = length;
+            this.esp.transmit(frame);
+          },
+        },
+        rest,
+      ),
       new OwnedInput(context, { station, arp, discovery, echo, punt, clearText, puntAll }, rest),
     ];
   }

@@ -9,8 +9,8 @@
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
-import { innerMtu } from "../ipsec/encapsulate.js";
-import { foreseeLong, foreseeOutbound, LONG_PACKET } from "../ipsec/foresight.js";
+import { type Encapsulate, innerMtu } from "../ipsec/encapsulate.js";
+import { foreseeOutbound } from "../ipsec/foresight.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
@@ -24,6 +24,7 @@ import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import { GONE, type HoldQueue, ENDED as NOT_WAITING } from "./hold-queue.js";
 import type { IcmpErrors } from "./icmp-errors.js";
+import type { IpSink } from "./ip-input.js";
 import type { SaRoutes } from "./sa-routes.js";
 
 export const protectCounters = {
@@ -49,9 +50,6 @@ const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
 const foresee = foreseeOutbound;
-const foreseeKey = foreseeLong;
-const LONG = LONG_PACKET;
-const MAX_BATCH = 128;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const NARROW = NARROWED;
 const portOf = transportPort;
@@ -67,9 +65,15 @@ const ENDED = 0;
 const GOES_ON = 1;
 const WAITS = 2;
 const ON_ITS_WAY = GONE;
+
+// Which packets match the same entry as the last one.
+const UNLIKE = 0;
+const ADDRESSES = 1;
+const FLOW = 2;
+
 const NO_MORE = NOT_WAITING;
 
-export class Protect implements App {
+export class Protect implements App, IpSink {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
@@ -81,6 +85,10 @@ export class Protect implements App {
   private readonly errors: IcmpErrors;
   private readonly bindings: Bindings;
   private readonly queue: HoldQueue;
+  private readonly encapsulate: Encapsulate;
+  private readonly input: Link;
+  private readonly fragments: Link;
+  private readonly bypass: Link;
   /** Changes of the index when waiting packets had their last look. */
   private seen = 0;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
@@ -89,11 +97,6 @@ export class Protect implements App {
   private readonly isHost: Uint8Array;
   private readonly isPublic: Uint8Array;
 
-  private readonly taken = new Int32Array(MAX_BATCH);
-  /** Of packets with unlike destinations: their domains; list of candidates, then the entry, then its SA. */
-  private readonly domains = new Uint8Array(MAX_BATCH);
-  private readonly guesses = new Int32Array(MAX_BATCH);
-  private readonly isLong = new Uint8Array(MAX_BATCH);
   private foreseen = 0;
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
@@ -103,6 +106,17 @@ export class Protect implements App {
   private mtu = NOWHERE;
   /** In transport mode packets are not cut before they are protected. */
   private isWhole = false;
+
+  /**
+   * The last packet, if all IPv4 packets with its addresses that came in by its port match the same entry (ADDRESSES), or
+   * those that have its protocol and its first four bytes of payload, too (FLOW).
+   */
+  private likeness = UNLIKE;
+  private source = 0;
+  private destination = 0;
+  private port = 0;
+  private protocol = 0;
+  private ports = 0;
 
   constructor(
     context: AppContext,
@@ -115,13 +129,17 @@ export class Protect implements App {
       errors: IcmpErrors;
       bindings: Bindings;
       queue: HoldQueue;
+      encapsulate: Encapsulate;
     },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
-    readonly input: Link,
-    /** To the encapsulating app. */
-    readonly output: Link,
-    /** To the transmitting app, in the clear. */
-    readonly bypass: Link,
+    links: {
+      /** Packets of this worker itself: errors for senders behind the tunnel. */
+      input: Link;
+      /** For fragments of packets that are cut. */
+      fragments: Link;
+      /** To the transmitting app, in the clear. */
+      bypass: Link;
+    },
   ) {
     this.counters = context.counters("protect", protectCounters);
     this.frames = context.frames;
@@ -137,67 +155,88 @@ export class Protect implements App {
     this.isPublic = Uint8Array.from(ports, ({ side }) => (side === "public" ? 1 : 0));
     this.bindings = parts.bindings;
     this.queue = parts.queue;
+    this.encapsulate = parts.encapsulate;
+    this.input = links.input;
+    this.fragments = links.fragments;
+    this.bypass = links.bypass;
+  }
+
+  /** Takes a packet of `length` bytes that begins at `ip` and came in by a port. Owns the frame. */
+  take(frame: number, ip: number, length: number, port: number): void {
+    const { frames } = this;
+    frames.offset[frame] = ip;
+    frames.length[frame] = length;
+    frames.port[frame] = port;
+    if (this.index.changes !== this.seen) this.catchUp();
+    const verdict = this.isAlike(ip, length, port)
+      ? this.protectLike(frame, ip, length)
+      : this.protect(frame);
+    if (verdict === GOES_ON) this.encapsulate.take(frame, this.sa);
+    else if (verdict === WAITS) this.wait(frame);
   }
 
   readonly push = (): void => {
-    const { input, output, index, taken } = this;
-    // Policies, routes and end points may have changed since the last time.
+    const { input, frames } = this;
+    if (this.index.changes !== this.seen) this.catchUp();
+    for (let n = input.readable; n > 0; n--) {
+      const frame = input.receive();
+      this.take(frame, frames.offset[frame], frames.length[frame], frames.port[frame]);
+    }
+    // Policies, routes and end points may have changed until the next time.
     this.entry = NO_ENTRY;
-    if (index.changes !== this.seen) {
-      this.seen = index.changes;
-      this.queue.release(this.lookAgain);
-    }
-    let waiting = input.readable;
-    while (waiting > 0) {
-      const count = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      waiting -= count;
-      this.foresee(count);
-      for (let i = 0; i < count; i++) {
-        const frame = taken[i];
-        const verdict = this.protect(frame);
-        if (verdict === GOES_ON) output.transmit(frame);
-        else if (verdict === WAITS) this.wait(frame);
-      }
-    }
+    this.likeness = UNLIKE;
   };
 
-  /**
-   * Takes packets off the link, and reads ahead what they need. One step leads to the next (destination, list, entry, SA),
-   * but those of many packets do not wait for each other: so each step is taken for all packets before the next one.
-   */
-  private foresee(count: number): void {
-    const { input, taken, guesses, domains, isLong, view, index, sad, routes, domainOf } = this;
-    const { offset, length, port } = this.frames;
-    const { words } = sad;
-    let last = 0;
-    let found = 0;
-    let foreseen = 0;
-    for (let i = 0; i < count; i++) {
-      const frame = input.receive();
-      taken[i] = frame;
-      const ip = offset[frame];
-      // IPv4's destination, or IPv6's end of the source: packets that follow each other often have it in common.
-      const key = view.getInt32(ip + 16);
-      if (key === last) {
-        if (found > 0 && length[frame] > LONG) isLong[found - 1] = 1;
-        continue;
-      }
-      last = key;
-      const domain = domainOf[port[frame]];
-      isLong[found] = length[frame] > LONG ? 1 : 0;
-      domains[found] = domain;
-      guesses[found++] = index.candidates(view, ip, domain);
-    }
-    for (let i = 0; i < found; i++) guesses[i] = index.guess(guesses[i], domains[i]);
-    for (let i = 0; i < found; i++) if (guesses[i] !== NO_ENTRY) guesses[i] = index.sa(guesses[i]);
-    for (let i = 0; i < found; i++) {
-      const sa = guesses[i];
-      if (sa < 0) continue;
-      const slot = sad.offset(sa) >>> 2;
-      foreseen ^= foresee(words, slot) ^ routes.foresee(sa);
-      if (isLong[i] !== 0) foreseen ^= foreseeKey(words, slot);
-    }
-    this.foreseen ^= foreseen;
+  /** Policies have changed: what waits for an SA goes before what comes now. */
+  private catchUp(): void {
+    this.seen = this.index.changes;
+    this.queue.release(this.lookAgain);
+  }
+
+  /** Does the packet match the same entry as the one before, as a whole train usually does? */
+  private isAlike(ip: number, length: number, port: number): boolean {
+    const { view, likeness } = this;
+    if (
+      likeness === UNLIKE ||
+      view.getInt32(ip + 16) !== this.destination ||
+      view.getInt32(ip + 12) !== this.source ||
+      view.getUint8(ip) >>> 4 !== 4 ||
+      port !== this.port
+    )
+      return false;
+    return likeness === ADDRESSES || (this.isWholeHeader(ip, length) && this.isFlow(ip));
+  }
+
+  /** Does the packet's transport header, of which the beginning is there, stand right behind an IPv4 header without options? */
+  private isWholeHeader(ip: number, length: number): boolean {
+    const { view } = this;
+    return length >= 24 && view.getUint8(ip) === 0x45 && (view.getUint16(ip + 6) & 0x1fff) === 0;
+  }
+
+  private isFlow(ip: number): boolean {
+    return this.view.getUint8(ip + 9) === this.protocol && this.view.getInt32(ip + 20) === this.ports;
+  }
+
+  /** `protect` for a packet that is like the one before. */
+  private protectLike(frame: number, ip: number, length: number): number {
+    this.frames.sa[frame] = this.sa;
+    this.frames.limit[frame] = this.mtu;
+    return length <= this.mtu ? GOES_ON : this.shorten(frame, ip, this.mtu, true);
+  }
+
+  /** Remembers the packet, which `protect` has just let go on, for those that are like it. */
+  private remember(frame: number, ip: number, isIpv4: boolean): void {
+    const { view } = this;
+    if (!isIpv4) return;
+    const { length, port } = this.frames;
+    if (this.index.byAddress) this.likeness = ADDRESSES;
+    else if (this.isWholeHeader(ip, length[frame])) this.likeness = FLOW;
+    else return;
+    this.source = view.getInt32(ip + 12);
+    this.destination = view.getInt32(ip + 16);
+    this.port = port[frame];
+    this.protocol = view.getUint8(ip + 9);
+    this.ports = this.likeness === FLOW ? view.getInt32(ip + 20) : 0;
   }
 
   /** For packets that wait. @returns the entry for whose SA this one still waits, or what became of it */
@@ -205,7 +244,7 @@ export class Protect implements App {
     const verdict = this.protect(frame);
     if (verdict === WAITS) return this.entry;
     if (verdict === ENDED) return NO_MORE;
-    this.output.transmit(frame);
+    this.encapsulate.take(frame, this.sa);
     return ON_ITS_WAY;
   };
 
@@ -230,6 +269,7 @@ export class Protect implements App {
     const ip = frames.offset[frame];
     const length = frames.length[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
+    this.likeness = UNLIKE;
     if (parse(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);
     const domain = this.domainOf[frames.port[frame]];
@@ -247,6 +287,7 @@ export class Protect implements App {
       return this.drop(frame, COUNT["drop.not_host"]);
     frames.sa[frame] = sa;
     frames.limit[frame] = mtu;
+    if (!this.isWhole) this.remember(frame, ip, isIpv4);
     return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
   }
 
@@ -273,6 +314,7 @@ export class Protect implements App {
     if (this.type !== PROTECT || sa < 0) return;
     const { words } = this.sad;
     const slot = this.sad.offset(sa) >>> 2;
+    this.foreseen ^= foresee(words, slot);
     const flags = words[slot + FLAGS];
     if ((flags & EXPIRED) !== 0) {
       this.sa = NOWHERE;
@@ -294,13 +336,18 @@ export class Protect implements App {
 
   /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns ENDED: it does not go on as it is */
   private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): number {
-    if (isIpv4 && !this.isWhole && (this.view.getUint16(ip + 6) & DF) === 0)
-      this.fragmenter.fragment(frame, mtu, this.output);
+    if (isIpv4 && !this.isWhole && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame, mtu);
     else {
       this.counters[COUNT["drop.too_big"]]++;
       this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
     }
     return ENDED;
+  }
+
+  private cut(frame: number, mtu: number): void {
+    const { fragments, sa } = this;
+    this.fragmenter.fragment(frame, mtu, fragments);
+    for (let n = fragments.readable; n > 0; n--) this.encapsulate.take(fragments.receive(), sa);
   }
 
   /** Sends a packet in the clear: by the routes of its domain, or else by a public port, which is there for all. */

@@ -1,17 +1,21 @@
 // Routes IP packets on the private side: what came out of tunnels, and errors for senders there. Packets for this machine
 // itself go to the TUN device, if the gateway has one; packets to be forwarded have their TTL counted down.
 //
+// The decapsulating app calls this one packet by packet; errors come by a link.
+//
 // A packet goes to ports of a domain that its SA is for (sa-domains.ts), by the routes of that domain; an error goes back
 // into the domain that it is about. Where an SA is for several domains, the first one that has a route is taken.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import type { Outlet } from "../ipsec/decapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { decrementTtl } from "../net/ipv4.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 import type { SaDomains } from "./sa-domains.js";
+import type { Transmit } from "./transmit.js";
 
 export const routeCounters = {
   packets: "packets routed to the private side",
@@ -34,7 +38,7 @@ const TO_HOST = LOCAL;
 const NO_ROUTE = UNREACHABLE;
 const DF = 0x4000;
 
-export class Route implements App {
+export class Route implements App, Outlet {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
@@ -45,6 +49,7 @@ export class Route implements App {
   private readonly isPrivate: Uint8Array;
   private readonly isEthernet: Uint8Array;
   private readonly saDomains: SaDomains;
+  private readonly transmit: Transmit;
   private readonly domainOf: Uint8Array;
   /** By domain: port of the TUN device, or NONE; 1 where there is no other private port. */
   private readonly hosts: Int32Array;
@@ -55,12 +60,25 @@ export class Route implements App {
   private domains = 0;
   private port = NOWHERE;
   private hop = NOWHERE;
+  private mtu = 0;
+  private countsDown = false;
+  private packets = 0;
+  /** Does what was found for the last packet hold for those of its SA to the same IPv4 destination? To which one. */
+  private isKnown = false;
+  private destination = 0;
 
   constructor(
     context: AppContext,
-    parts: { fib: Fib; fragmenter: Fragmenter; errors: IcmpErrors; saDomains: SaDomains },
+    parts: {
+      fib: Fib;
+      fragmenter: Fragmenter;
+      errors: IcmpErrors;
+      saDomains: SaDomains;
+      transmit: Transmit;
+    },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     readonly input: Link,
+    /** To the transmitting app, for the fragments of packets that are cut. */
     readonly output: Link,
   ) {
     this.counters = context.counters("route", routeCounters);
@@ -72,6 +90,7 @@ export class Route implements App {
     this.isPrivate = Uint8Array.from(ports, ({ side }) => (side === "private" ? 1 : 0));
     this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
     this.saDomains = parts.saDomains;
+    this.transmit = parts.transmit;
     const { count, ofPort } = parts.fib.domains;
     this.domainOf = ofPort;
     this.hosts = new Int32Array(count).fill(NONE);
@@ -87,33 +106,62 @@ export class Route implements App {
   }
 
   readonly push = (): void => {
-    const { input, output } = this;
-    // What is known of an SA may have changed since the last time.
-    this.sa = NOWHERE;
-    let packets = 0;
+    const { input, frames, view } = this;
     for (let n = input.readable; n > 0; n--) {
       const frame = input.receive();
-      if (!this.route(frame)) continue;
-      packets++;
-      output.transmit(frame);
+      const ip = frames.offset[frame];
+      this.take(frame, ip, frames.length[frame], view.getUint8(ip) >>> 4 === 4);
     }
-    this.counters[COUNT_PACKETS] += packets;
+    this.counters[COUNT_PACKETS] += this.packets;
+    this.packets = 0;
+    // What is known of an SA, and the routes, may have changed until the next time.
+    this.sa = NOWHERE;
+    this.isKnown = false;
   };
 
-  /** @returns false, for those who would return whether the packet goes on */
-  private drop(frame: number, reason: number): false {
-    this.counters[reason]++;
-    this.frames.free(frame);
-    return false;
+  take(frame: number, ip: number, length: number, isIpv4: boolean): void {
+    const { view, frames } = this;
+    const isNext =
+      this.isKnown && isIpv4 && frames.sa[frame] === this.sa && view.getInt32(ip + 16) === this.destination;
+    if (!isNext) {
+      const reason = this.look(frame, ip, isIpv4);
+      if (reason !== 0) {
+        this.counters[reason]++;
+        frames.free(frame);
+        return;
+      }
+    }
+    this.packets++;
+    if (this.countsDown && !countDown(view, ip, isIpv4)) this.expire(frame, ip, length);
+    else if (length > this.mtu) this.shorten(frame, ip, length, isIpv4);
+    else {
+      this.transmit.openHop(this.hop);
+      this.transmit.send(frame, ip, length, isIpv4);
+    }
   }
 
-  /** @returns whether the packet goes on as it is; the others have ended here */
-  private route(frame: number): boolean {
-    const { fib, view, frames } = this;
-    const ip = frames.offset[frame];
-    const isIpv4 = view.getUint8(ip) >>> 4 === 4;
+  /** Notes of a packet that does not go on as it is what others need to know of it. */
+  private keep(frame: number, ip: number, length: number): void {
+    const { frames } = this;
+    frames.offset[frame] = ip;
+    frames.length[frame] = length;
+    frames.nextHop[frame] = this.hop;
+    // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
+    frames.port[frame] = this.port;
+  }
+
+  private expire(frame: number, ip: number, length: number): void {
+    this.keep(frame, ip, length);
+    this.counters[COUNT["drop.ttl"]]++;
+    this.errors.timeExceeded(frame);
+  }
+
+  /** Finds port and next hop for a packet. @returns 0, or the counter of the reason why there are none */
+  private look(frame: number, ip: number, isIpv4: boolean): number {
+    const { frames } = this;
     const sa = frames.sa[frame];
     let domains = 0;
+    this.isKnown = false;
     if (sa === NOWHERE) domains = 1 << this.domainOf[frames.port[frame]];
     else {
       if (sa !== this.sa) {
@@ -122,25 +170,20 @@ export class Route implements App {
       }
       domains = this.domains;
     }
-    if (domains === 0) return this.drop(frame, COUNT["drop.no_domain"]);
+    if (domains === 0) return COUNT["drop.no_domain"];
     let reason = 0;
     do {
       reason = this.find(31 - Math.clz32(domains & -domains), ip, isIpv4);
       domains &= domains - 1;
     } while (reason !== 0 && domains !== 0);
-    if (reason !== 0) return this.drop(frame, reason);
-    const { port, hop } = this;
-    frames.nextHop[frame] = hop;
-    // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
-    frames.port[frame] = port;
-    if (this.isEthernet[port] !== 0 && !countDown(view, ip, isIpv4)) {
-      this.counters[COUNT_PACKETS]++;
-      this.counters[COUNT["drop.ttl"]]++;
-      this.errors.timeExceeded(frame);
-      return false;
+    if (reason !== 0) return reason;
+    this.mtu = this.fib.mtu[this.port];
+    this.countsDown = this.isEthernet[this.port] !== 0;
+    if (isIpv4 && sa !== NOWHERE) {
+      this.isKnown = true;
+      this.destination = this.view.getInt32(ip + 16);
     }
-    const mtu = fib.mtu[port];
-    return frames.length[frame] <= mtu || this.shorten(frame, mtu, isIpv4);
+    return 0;
   }
 
   /** Looks for a way to the packet's destination in a domain. @returns 0, or the counter of the reason why there is none */
@@ -165,15 +208,14 @@ export class Route implements App {
     return 0;
   }
 
-  /** Cuts a packet that is too long for the link, or tells its sender. @returns false: it does not go on as it is */
-  private shorten(frame: number, mtu: number, isIpv4: boolean): false {
-    this.counters[COUNT_PACKETS]++;
-    if (isIpv4 && (this.view.getUint16(this.frames.offset[frame] + 6) & DF) === 0)
-      this.fragmenter.fragment(frame, mtu, this.output);
+  /** Cuts a packet that is too long for the link, or tells its sender. */
+  private shorten(frame: number, ip: number, length: number, isIpv4: boolean): void {
+    this.keep(frame, ip, length);
+    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0)
+      this.fragmenter.fragment(frame, this.mtu, this.output);
     else {
       this.counters[COUNT["drop.too_big"]]++;
-      this.errors.tooBig(frame, mtu);
+      this.errors.tooBig(frame, this.mtu);
     }
-    return false;
   }
 }

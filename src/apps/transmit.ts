@@ -1,9 +1,12 @@
-// The last app before the ports: writes the Ethernet header that the next hop wants and hands the packet to its port.
+// The last app before the ports: writes the Ethernet header that the next hop wants and hands the packet to its port. The
+// encapsulating app and the routing one call it packet by packet; what others send comes by a link.
+//
 // Packets to a neighbour whose Ethernet address is not known yet go out through the kernel's own stack, which asks for
 // it, keeps the packet meanwhile and then sends it, so that no first packet is lost.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import type { Exit } from "../ipsec/encapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import type { Fib } from "./fib.js";
 import type { NextHops } from "./next-hops.js";
@@ -21,6 +24,12 @@ const COUNT_PACKETS = COUNT.packets;
 const NOWHERE = NONE;
 const ETHERNET_HEADER = 14;
 
+// How packets leave: with an Ethernet header, as they are, through the kernel's stack, or not at all.
+const ETHERNET = 0;
+const PLAIN = 1;
+const SLOW = 2;
+const NO_ROUTE = 3;
+
 /** Sends an IP packet through the kernel's stack, or keeps a copy until the neighbour is known. False when it did not take it. */
 export interface SlowPath {
   /**
@@ -30,7 +39,7 @@ export interface SlowPath {
   send(offset: number, length: number, hop: number): boolean;
 }
 
-export class Transmit implements App {
+export class Transmit implements App, Exit {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
@@ -40,26 +49,26 @@ export class Transmit implements App {
   private readonly outputs: readonly Link[];
   /** By port number: 1 for Ethernet. */
   private readonly isEthernet: Uint8Array;
+  /** Packets to neighbours that are not resolved: they wait until they are encrypted. */
+  private readonly slow: Link;
 
   // The next hop of the last packet, and what is known of it.
   private hop = NOWHERE;
-  private port = 0;
-  private isResolved = 0;
+  private way = NO_ROUTE;
   private header0 = 0;
   private header1 = 0;
   private header2 = 0;
   private output: Link;
+  private sent = 0;
 
   /**
-   * @param encapsulated ESP packets, which go where their SA's far end is
    * @param routed packets whose next hop is known
    * @param parts `slowPaths` and `outputs`, the ports' links, go by port number
    */
   constructor(
     context: AppContext,
-    parts: { fib: Fib; routes: SaRoutes; slowPaths: readonly (SlowPath | undefined)[] },
+    parts: { fib: Fib; routes: SaRoutes; slowPaths: readonly (SlowPath | undefined)[]; slow: Link },
     ports: readonly { kind: "ethernet" | "ip" }[],
-    readonly encapsulated: Link,
     readonly routed: Link,
     outputs: readonly Link[],
   ) {
@@ -69,78 +78,91 @@ export class Transmit implements App {
     this.hops = parts.fib.hops;
     this.routes = parts.routes;
     this.slowPaths = parts.slowPaths;
+    this.slow = parts.slow;
     this.outputs = outputs;
-    this.output = outputs[0];
+    this.output = parts.slow;
     this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
   }
 
   readonly push = (): void => {
-    const { encapsulated, routed, frames } = this;
-    // Neighbours may have changed since the last time.
-    this.hop = NOWHERE;
-    let packets = 0;
-    let last = NOWHERE;
-    let hop = NOWHERE;
-    for (let n = encapsulated.readable; n > 0; n--) {
-      const frame = encapsulated.receive();
-      const sa = frames.sa[frame];
-      if (sa !== last) {
-        last = sa;
-        hop = this.routes.hop(sa);
-      }
-      if (hop === NOWHERE) this.drop(frame, COUNT["drop.no_route"]);
-      else packets += this.transmit(frame, hop);
-    }
+    const { routed, frames, view, slow } = this;
     for (let n = routed.readable; n > 0; n--) {
       const frame = routed.receive();
-      packets += this.transmit(frame, frames.nextHop[frame]);
+      const start = frames.offset[frame];
+      this.openHop(frames.nextHop[frame]);
+      this.send(frame, start, frames.length[frame], view.getUint8(start) >>> 4 === 4);
     }
-    this.counters[COUNT_PACKETS] += packets;
+    for (let n = slow.readable; n > 0; n--) this.sendSlowly(slow.receive());
+    this.counters[COUNT_PACKETS] += this.sent;
+    this.sent = 0;
+    // Neighbours may have changed until the next time.
+    this.hop = NOWHERE;
+    this.way = NO_ROUTE;
   };
 
-  private drop(frame: number, reason: number): void {
-    this.counters[reason]++;
-    this.frames.free(frame);
+  /** Makes the way to the far end of SA `sa` the one that the next packets take. */
+  open(sa: number): void {
+    this.openHop(this.routes.hop(sa));
   }
 
-  /** Makes `hop` the one that the next packets take. */
-  private openHop(hop: number): void {
-    const { hops } = this;
+  /** Makes next hop `hop` (NONE for none) the one that the next packets take. */
+  openHop(hop: number): void {
+    if (hop === this.hop) return;
     this.hop = hop;
-    this.port = hops.port[hop];
-    this.output = this.outputs[this.port];
-    this.isResolved = hops.resolved[hop];
+    this.way = NO_ROUTE;
+    if (hop === NOWHERE) return;
+    const { hops } = this;
+    const port = hops.port[hop];
+    this.output = this.outputs[port];
+    const isResolved = hops.resolved[hop];
+    this.way = isResolved === 0 ? SLOW : this.isEthernet[port] !== 0 ? ETHERNET : PLAIN;
     this.header0 = hops.header[4 * hop];
     this.header1 = hops.header[4 * hop + 1];
     this.header2 = hops.header[4 * hop + 2];
-    hops.used[hop] = this.isResolved;
+    hops.used[hop] = isResolved;
   }
 
-  /** @returns packets handed to a port: 1, or 0 when it took another way */
-  private transmit(frame: number, hop: number): number {
-    const { frames, view } = this;
-    if (hop !== this.hop) this.openHop(hop);
-    if (this.isResolved === 0) return this.slow(frame, hop, this.port);
-    if (this.isEthernet[this.port] !== 0) {
-      const ip = frames.offset[frame];
-      const start = ip - ETHERNET_HEADER;
-      view.setInt32(start, this.header0, true);
-      view.setInt32(start + 4, this.header1, true);
-      view.setInt32(start + 8, this.header2, true);
-      view.setInt16(start + 12, view.getUint8(ip) >>> 4 === 4 ? 0x0800 : 0x86dd);
-      frames.offset[frame] = start;
-      frames.length[frame] += ETHERNET_HEADER;
+  /** Hands a packet, whose IP header begins at `start`, to the port. */
+  send(frame: number, start: number, length: number, isIpv4: boolean): void {
+    if (this.way !== ETHERNET) {
+      this.sendOtherwise(frame, start, length);
+      return;
     }
+    const { frames, view } = this;
+    const header = (start - ETHERNET_HEADER) | 0;
+    view.setInt32(header, this.header0, true);
+    view.setInt32(header + 4, this.header1, true);
+    view.setInt32(header + 8, this.header2, true);
+    view.setInt16(header + 12, isIpv4 ? 0x0800 : 0x86dd);
+    frames.offset[frame] = header;
+    frames.length[frame] = length + ETHERNET_HEADER;
+    this.sent++;
     this.output.transmit(frame);
-    return 1;
   }
 
-  private slow(frame: number, hop: number, port: number): number {
+  private sendOtherwise(frame: number, start: number, length: number): void {
+    const { frames } = this;
+    frames.offset[frame] = start;
+    frames.length[frame] = length;
+    if (this.way === PLAIN) {
+      this.sent++;
+      this.output.transmit(frame);
+    } else if (this.way === SLOW) {
+      frames.nextHop[frame] = this.hop;
+      this.slow.transmit(frame);
+    } else {
+      this.counters[COUNT["drop.no_route"]]++;
+      frames.free(frame);
+    }
+  }
+
+  private sendSlowly(frame: number): void {
     const frames = this.frames;
+    const hop = frames.nextHop[frame];
     this.hops.want(hop);
-    const sent = this.slowPaths[port]?.send(frames.offset[frame], frames.length[frame], hop) ?? false;
+    const path = this.slowPaths[this.hops.port[hop]];
+    const sent = path?.send(frames.offset[frame], frames.length[frame], hop) ?? false;
     this.counters[sent ? COUNT.slow : COUNT["drop.unresolved"]]++;
     frames.free(frame);
-    return 0;
   }
 }

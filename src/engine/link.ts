@@ -30,6 +30,16 @@ export class Link {
     this.write = (this.write + 1) | 0;
   }
 
+  /** The frame that is number `i` of those that wait. Only valid for `i` below `readable`; it stays on the link. */
+  at(i: number): number {
+    return this.ring[(this.read + i) & MASK];
+  }
+
+  /** Takes the oldest `count` frames off the link, which `at` has shown: one step for a whole batch. */
+  advance(count: number): void {
+    this.read = (this.read + count) | 0;
+  }
+
   /** Takes the oldest frame off the link. Only valid while `readable` is not 0. */
   receive(): number {
     const frame = this.ring[this.read & MASK];

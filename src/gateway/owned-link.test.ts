@@ -70,7 +70,11 @@ class World {
         received: this.received,
         toPort: this.toPort,
       },
-      ...{ toDecapsulate: this.parts.link(), routed: this.routed, link: () => this.parts.link() },
+      ...{
+        decapsulate: { take: () => assert.fail("there is no ESP") },
+        routed: this.routed,
+        link: () => this.parts.link(),
+      },
     });
     assert.ok(kernel);
     this.kernel = kernel;

@@ -23,6 +23,7 @@ import { Station } from "../apps/station.js";
 import type { OwnedSettings } from "../config/owned-settings.js";
 import type { App, AppContext } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
+import type { EspSink } from "../ipsec/decapsulate.js";
 import type { SpdIndex } from "../ipsec/spd-index.js";
 import { formatAddress, type IpAddress } from "../net/address.js";
 import { formatEthernet } from "../net/ethernet.js";
@@ -50,7 +51,7 @@ export interface OwnedLinkParts {
   /** From the port, and to it. */
   readonly received: Link;
   readonly toPort: Link;
-  readonly toDecapsulate: Link;
+  readonly decapsulate: EspSink;
   /** Packets whose next hop is known, to `transmit`. */
   readonly routed: Link;
   /** Makes a link. */
@@ -89,7 +90,7 @@ export class OwnedLink {
 
   /** @throws what opening the device to the kernel throws */
   constructor(context: AppContext, parts: OwnedLinkParts) {
-    const { ownership, fib, number, received, toPort, toDecapsulate, routed, link } = parts;
+    const { ownership, fib, number, received, toPort, decapsulate, routed, link } = parts;
     const { settings } = ownership;
     this.ownership = ownership;
     this.settings = settings;
@@ -130,7 +131,7 @@ export class OwnedLink {
       hostOutput.setGateway(gateway.length === 4 ? 4 : 6, fib.hops.to(number, gateway));
     this.timed = [this.neighbours, this.arp, this.discovery, echo, punt];
     this.apps = [
-      { name: "classify", app: new Classify(context, received, toDecapsulate, rest) },
+      { name: "classify", app: new Classify(context, received, decapsulate, rest) },
       { name: "owned-input", app: new OwnedInput(context, inputParts, rest) },
       { name: "host-output", app: hostOutput },
     ];

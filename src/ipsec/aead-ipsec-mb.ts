@@ -2,7 +2,7 @@
 // it. Job i of a burst always works on the same line of scratch memory, and what never changes (modes, lengths, high
 // halves of addresses, scratch pointers) is written once, so that a packet costs a dozen stores.
 
-import type { Frames } from "../memory/frames.js";
+import { type Frames, NONE } from "../memory/frames.js";
 import { allocateRegion, type Region } from "../memory/region.js";
 import {
   type Burst,
@@ -59,8 +59,16 @@ class IpsecMbBatch implements AeadBatch {
   /** Low half of the address of a key schedule in slot 0. */
   private readonly scheduleLow: number;
   private readonly decrypt: boolean;
-  /** Decryption: where the received ICVs stand. */
-  private readonly icvOffsets = new Int32Array(MAX_BATCH);
+
+  // The run's SA, and a number for it: jobs that have the number in `templates` were filled for it already. What the
+  // number stands for is not the key, which is read where it lies, but where that is.
+  private slot = NONE;
+  private spi = 0;
+  private salt = 0;
+  private keyLength = 0;
+  private extended = 0;
+  private template = 0;
+  private readonly templates = new Int32Array(MAX_BATCH).fill(NONE);
 
   constructor(frames: Frames, sad: Sad, decrypt: boolean) {
     const manager = new IpsecMbManager();
@@ -107,68 +115,74 @@ class IpsecMbBatch implements AeadBatch {
     }
   }
 
-  begin(_count: number): void {
-    // The jobs are always the same ones.
+  open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void {
+    if (
+      slot === this.slot &&
+      spi === this.spi &&
+      salt === this.salt &&
+      keyLength === this.keyLength &&
+      extended === this.extended
+    )
+      return;
+    this.slot = slot;
+    this.spi = spi;
+    this.salt = salt;
+    this.keyLength = keyLength;
+    this.extended = extended;
+    this.template = (this.template + 1) | 0;
+  }
+
+  /** Writes into job `i` what all packets of the run have in common. */
+  private fillTemplate(i: number): void {
+    this.templates[i] = this.template;
+    const { view, job } = this;
+    const scratch = i << SCRATCH_SHIFT;
+    view.setInt32(scratch, this.salt);
+    view.setInt32(scratch + AAD, this.spi);
+    const j = JOBS + i * JOB_WORDS;
+    job[j + AAD_LENGTH] = this.extended !== 0 ? 12 : 8;
+    job[j + KEY_LENGTH] = this.keyLength;
+    job[j + (this.decrypt ? DEC_KEYS : ENC_KEYS)] = (this.scheduleLow + this.slot) | 0;
   }
 
   set(
     i: number,
-    slot: number,
-    keyLength: number,
-    salt: number,
     ivHigh: number,
     ivLow: number,
-    spi: number,
-    extended: number,
     high: number,
     low: number,
     text: number,
     length: number,
   ): void {
-    const view = this.view;
+    if (this.templates[i] !== this.template) this.fillTemplate(i);
+    const { view, job } = this;
     const scratch = i << SCRATCH_SHIFT;
-    view.setUint32(scratch, salt);
-    view.setUint32(scratch + 4, ivHigh);
-    view.setUint32(scratch + 8, ivLow);
-    view.setUint32(scratch + AAD, spi);
-    const job = this.job;
+    view.setInt32(scratch + 4, ivHigh);
+    view.setInt32(scratch + 8, ivLow);
+    // Of a sequence number of 32 bits only the first word counts.
+    view.setInt32(scratch + (AAD + 4), this.extended !== 0 ? high : low);
+    view.setInt32(scratch + (AAD + 8), low);
     const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
-    if (extended !== 0) {
-      view.setUint32(scratch + (AAD + 4), high);
-      view.setUint32(scratch + (AAD + 8), low);
-      job[j + AAD_LENGTH] = 12;
-    } else {
-      view.setUint32(scratch + (AAD + 4), low);
-      job[j + AAD_LENGTH] = 8;
-    }
     const address = (this.framesLow + text) | 0;
     job[j + SRC] = address;
     job[j + DST] = address;
     job[j + CIPHER_LENGTH] = length;
-    job[j + KEY_LENGTH] = keyLength;
-    if (this.decrypt) {
-      job[j + DEC_KEYS] = (this.scheduleLow + slot) | 0;
-      this.icvOffsets[i] = (text + length) | 0;
-    } else {
-      job[j + ENC_KEYS] = (this.scheduleLow + slot) | 0;
-      job[j + TAG] = (address + length) | 0;
-    }
+    if (!this.decrypt) job[j + TAG] = (address + length) | 0;
   }
 
   run(count: number): void {
     if (count > 0) this.submit(this.managerAddress, count, this.jobs);
   }
 
-  authentic(i: number): boolean {
+  authentic(i: number, icv: number): boolean {
     const computed = (i << SCRATCH_SHIFT) + ICV;
-    const received = this.icvOffsets[i];
     const mine = this.view;
     const other = this.framesView;
     return (
-      ((mine.getInt32(computed, true) ^ other.getInt32(received, true)) |
-        (mine.getInt32(computed + 4, true) ^ other.getInt32(received + 4, true)) |
-        (mine.getInt32(computed + 8, true) ^ other.getInt32(received + 8, true)) |
-        (mine.getInt32(computed + 12, true) ^ other.getInt32(received + 12, true))) ===
+      ((mine.getInt32(computed, true) ^ other.getInt32(icv, true)) |
+        (mine.getInt32(computed + 4, true) ^ other.getInt32(icv + 4, true)) |
+        (mine.getInt32(computed + 8, true) ^ other.getInt32(icv + 8, true)) |
+        (mine.getInt32(computed + 12, true) ^ other.getInt32(icv + 12, true))) ===
       0
     );
   }

@@ -40,6 +40,8 @@ class NodeBatch implements AeadBatch {
   readonly #sad: Sad;
   readonly #decrypt: boolean;
   readonly #aadLengths = new Uint8Array(MAX_BATCH);
+  /** Of the run. */
+  #sa = { slot: 0, keyLength: 0, salt: 0, spi: 0, extended: 0 };
 
   constructor(frames: Frames, sad: Sad, decrypt: boolean) {
     this.#frames = frames;
@@ -47,23 +49,21 @@ class NodeBatch implements AeadBatch {
     this.#decrypt = decrypt;
   }
 
-  begin(): void {}
+  open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void {
+    this.#sa = { slot, keyLength, salt, spi, extended };
+  }
 
   set(
     i: number,
-    slot: number,
-    keyLength: number,
-    salt: number,
     ivHigh: number,
     ivLow: number,
-    spi: number,
-    extended: number,
     high: number,
     low: number,
     text: number,
     length: number,
   ): void {
     const packet = this.#packets[i];
+    const { slot, keyLength, salt, spi, extended } = this.#sa;
     packet.slot = slot;
     packet.keyLength = keyLength;
     packet.nonce.writeUInt32BE(salt >>> 0, 0);

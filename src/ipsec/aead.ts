@@ -1,8 +1,8 @@
 // What the ESP apps ask of a crypto engine: AES-GCM with a 16-byte ICV over a batch of packets, in place (RFC 4106).
 //
-// A batch goes `begin(n)`, then `set` for each of its packets from 0 to n - 1, then `run`. Offsets are bytes in
-// the frames' region, key offsets bytes in the SAD's. Engines keep their own scratch memory; a batch allocates nothing
-// in the fast engine.
+// A batch goes: `set` for each of its packets from 0 to n - 1, with `open` in front of each run of packets of the same SA,
+// then `run`. Offsets are bytes in the frames' region, key offsets bytes in the SAD's. Engines keep their own scratch
+// memory; a batch allocates nothing in the fast engine.
 
 /** Packets of one batch at most. */
 export const MAX_BATCH = 128;
@@ -19,25 +19,25 @@ export interface AeadEngine {
 }
 
 export interface AeadBatch {
-  /** Opens a batch of at most `count` packets (1 to MAX_BATCH). */
-  begin(count: number): void;
+  /**
+   * Begins a run: the packets that follow belong to this SA.
+   * @param slot byte offset of the SA's slot in the SAD
+   * @param salt the nonce's first word as a big-endian number (RFC 4106 §4)
+   * @param spi the first word of the additional data
+   * @param extended 0 when the sequence number in the additional data has 32 bits
+   */
+  open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void;
   /**
    * Packet number `i`.
-   * @param slot byte offset of the SA's slot in the SAD
-   * @param salt, ivHigh, ivLow the nonce's three words as big-endian numbers (RFC 4106 §4)
-   * @param spi, high, low the additional data: SPI and sequence number; `high` is left out when `extended` is 0
+   * @param ivHigh, ivLow the nonce's other two words
+   * @param high, low the sequence number for the additional data; `high` is left out when it has 32 bits
    * @param text byte offset of the text in the frames' region; the ICV stands, or will stand, right behind it
    * @param length bytes of text
    */
   set(
     i: number,
-    slot: number,
-    keyLength: number,
-    salt: number,
     ivHigh: number,
     ivLow: number,
-    spi: number,
-    extended: number,
     high: number,
     low: number,
     text: number,
@@ -45,6 +45,9 @@ export interface AeadBatch {
   ): void;
   /** Encrypts (or decrypts) packets 0 to `count` - 1 of the batch. */
   run(count: number): void;
-  /** Decryption: did packet `i` carry the right ICV? Compared in constant time. */
-  authentic(i: number): boolean;
+  /**
+   * Decryption: did packet `i` carry the right ICV? Compared in constant time.
+   * @param icv byte offset of the received ICV in the frames' region
+   */
+  authentic(i: number, icv: number): boolean;
 }

@@ -1,6 +1,7 @@
-// ESP decapsulation (RFC 4303 §3.4, RFC 4301 §5.2): ESP packets come in (`offset` at the ESP header, `frames.outer` at the
-// outer IP header), the IP packets inside go out with the SA that carried them; in transport mode, put together again
-// (transport-decapsulate.ts).
+// ESP decapsulation (RFC 4303 §3.4, RFC 4301 §5.2): ESP packets come in, the IP packets inside go out with the SA that
+// carried them; in transport mode, put together again (transport-decapsulate.ts). Packets are taken one by one, set up for
+// decryption, and worked off when there are as many as the crypto library takes at a time, or when no more come in this
+// breath.
 //
 //   SA by SPI → sequence number in the window? → decrypt the batch → ICV → window again, and mark
 //   → where from? → padding and next header → inner header → selectors of this very SA → ECN
@@ -12,18 +13,17 @@
 // follow each other share what was read of the SA, and are counted together.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
-import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
-import { foreseeInbound, foreseeLong, LONG_PACKET } from "./foresight.js";
+import { foreseeInbound } from "./foresight.js";
 import { HardLimits } from "./hard-limits.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
-import { admits } from "./selector-check.js";
+import { admits as areAdmitted } from "./selector-check.js";
 import { joinTransport, mendChecksum } from "./transport-decapsulate.js";
 import { type Notifier, silentNotifier } from "./worker-events.js";
 
@@ -61,19 +61,18 @@ const DYING = SaState.dying;
 const { inbound: INBOUND, extendedSequenceNumbers: EXTENDED, expired: EXPIRED } = SaFlag;
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
+const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
 const foresee = foreseeInbound;
-const foreseeKey = foreseeLong;
-const LONG = LONG_PACKET;
 const infer = inferHigh;
 const check = checkReplay;
 const accept = acceptReplay;
 const parse = parseInner;
 const adjust = adjustInner;
-const admit = admits;
+const admits = areAdmitted;
 const join = joinTransport;
 const mend = mendChecksum;
 const FRESH = REPLAY_OK;
@@ -87,6 +86,10 @@ const STATE = at.state >>> 2;
 const FLAGS = at.flags >>> 2;
 const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
+const SPI = at.spi >>> 2;
+const WINDOW = at.replayWindow >>> 2;
+const TOP_LOW = at.topLow >>> 2;
+const TOP_HIGH = at.topHigh >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 const SOURCE = at.src;
 const SOURCE_PORT = at.srcPort;
@@ -95,10 +98,27 @@ const UDP = 17;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
+// In place of a sequence number's high half.
+const TOO_OLD = -1;
+const REPLAYED = -2;
 /** In place of a reason to drop: the keys of the SA are to come, or earlier packets wait for them still. */
 const TOO_EARLY = -1;
 
-export class Decapsulate implements App {
+/** Where ESP packets go. */
+export interface EspSink {
+  /**
+   * Takes the ESP packet of `length` bytes that begins at `esp`, in the IP packet that begins at `outer`. Owns the frame.
+   */
+  take(frame: number, outer: number, esp: number, length: number): void;
+}
+
+/** Where decapsulated packets go. */
+export interface Outlet {
+  /** Takes the packet of `length` bytes that begins at `ip`; `frames.sa` says which SA carried it. Owns the frame. */
+  take(frame: number, ip: number, length: number, isIpv4: boolean): void;
+}
+
+export class Decapsulate implements App, EspSink {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
@@ -106,6 +126,7 @@ export class Decapsulate implements App {
   private readonly words: Uint32Array;
   private readonly totals: Float64Array;
   private readonly aead: AeadBatch;
+  private readonly outlet: Outlet;
   private readonly clock: Clock;
   private readonly limits: HardLimits;
   private readonly early: EarlyPackets;
@@ -114,40 +135,40 @@ export class Decapsulate implements App {
   private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
-  /** Packets taken off the link; where among them the SPI changes, to which, and the slot of its SA. */
-  private readonly taken = new Int32Array(MAX_BATCH);
-  private readonly runStart = new Int32Array(MAX_BATCH + 1);
-  private readonly runSpi = new Int32Array(MAX_BATCH);
-  private readonly runSa = new Int32Array(MAX_BATCH);
-  private readonly runLong = new Uint8Array(MAX_BATCH);
-  /** Those that go on to decryption. */
+  /** Packets that are set up for decryption, and the high halves of their sequence numbers. */
   private readonly batch = new Int32Array(MAX_BATCH);
-  private foreseen = 0;
   private readonly high = new Uint32Array(MAX_BATCH);
+  private count = 0;
+  private foreseen = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, or TOO_EARLY), or 0.
   private sa = NO_SA;
+  /** Its SPI, while `isOpen` says that it is the one to which packets are being taken. */
+  private spi = 0;
+  private isOpen = false;
   private offset = 0;
   private flags = 0;
-  private keyLength = 0;
-  private salt = 0;
   private reason = 0;
+  /**
+   * The SA's highest sequence number: low half, which is 2^32 - 1 while the window has not left the half's beginning, and
+   * high half. A packet with a higher low half is new, and its high half is this one.
+   */
+  private readonly top = new Uint32Array(2);
+  /** Has its last IPv4 packet shown that the SA's selectors admit its addresses, and nothing else counts? Those. */
+  private isAdmitted = false;
+  private admittedSource = 0;
+  private admittedDestination = 0;
   /** With ESP in UDP: where the SA's packets should come from. */
   private sourcePort = 0;
   private readonly source = new Int32Array(4);
 
   constructor(
     context: AppContext,
-    sad: Sad,
-    aead: AeadBatch,
-    clock: Clock,
-    worker: number,
-    readonly input: Link,
-    readonly output: Link,
-    notifier: Notifier = silentNotifier,
+    parts: { sad: Sad; aead: AeadBatch; clock: Clock; worker: number; outlet: Outlet; notifier?: Notifier },
   ) {
+    const { sad, aead, clock, worker, outlet, notifier = silentNotifier } = parts;
     this.counters = context.counters("decapsulate", decapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
@@ -155,45 +176,99 @@ export class Decapsulate implements App {
     this.words = sad.words;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
     this.aead = aead;
+    this.outlet = outlet;
     this.clock = clock;
     this.traffic = trafficOf(worker) >>> 3;
     this.limits = new HardLimits(sad, clock);
-    this.early = new EarlyPackets(context.frames, sad, clock, (frame) =>
+    this.early = new EarlyPackets(context.frames, sad, clock, this, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
     );
     this.notifier = notifier;
     this.told = new Int32Array(sad.slotCount);
   }
 
+  /** Works off what was taken in this breath. */
   readonly push = (): void => {
-    const { input, output, batch, aead } = this;
-    if (this.early.count !== 0) this.early.release(input);
-    const { sa } = this.frames;
-    let waiting = input.readable;
-    while (waiting > 0) {
-      const taken = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      waiting -= taken;
-      const count = this.prepare(taken);
-      if (count === 0) continue;
-      aead.run(count);
-      let packets = 0;
-      let bytes = 0;
-      for (let i = 0; i < count; i++) {
-        const frame = batch[i];
-        if (sa[frame] !== this.sa) {
-          this.countRun(packets, bytes);
-          packets = 0;
-          bytes = 0;
-          this.openSa(sa[frame]);
-        }
-        const length = this.finish(i, frame);
-        if (length === 0) continue;
-        packets++;
-        bytes += length;
-        output.transmit(frame);
-      }
-      this.countRun(packets, bytes);
+    if (this.early.count !== 0) {
+      this.flush();
+      this.early.release();
     }
+    this.flush();
+  };
+
+  /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
+  take(frame: number, outer: number, esp: number, length: number): void {
+    const { frames, view } = this;
+    const text = (length - OVERHEAD) | 0;
+    if (text < 4 || (text & 3) !== 0) {
+      this.drop(frame, COUNT["drop.too_short"]);
+      return;
+    }
+    const spi = view.getInt32(esp);
+    if (spi !== this.spi || !this.isOpen) this.openSpi(spi);
+    frames.outer[frame] = outer;
+    frames.offset[frame] = esp;
+    frames.length[frame] = length;
+    if (this.reason !== 0) {
+      this.refuse(frame);
+      return;
+    }
+    const low = view.getUint32(esp + 4);
+    let high = this.top[1];
+    if (low <= this.top[0]) {
+      const found = this.place(low);
+      if (found < 0) {
+        this.drop(frame, found === REPLAYED ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+        return;
+      }
+      high = found;
+    }
+    if (this.count === MAX_BATCH) this.makeRoom(spi);
+    const { count } = this;
+    frames.sa[frame] = this.sa;
+    this.high[count] = high;
+    this.batch[count] = frame;
+    const start = (esp + HEADER) | 0;
+    this.aead.set(count, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
+    this.count = count + 1;
+  }
+
+  /** Works off what was taken, and opens the SA again to which packets are being taken. */
+  private makeRoom(spi: number): void {
+    this.flush();
+    this.openSpi(spi);
+  }
+
+  private refuse(frame: number): void {
+    if (this.reason === TOO_EARLY) this.hold(frame);
+    else this.drop(frame, this.reason);
+  }
+
+  /** Decrypts what was taken, and sends on what is sound. */
+  private readonly flush = (): void => {
+    const { batch, aead, count } = this;
+    const { sa } = this.frames;
+    this.count = 0;
+    this.isOpen = false;
+    if (count === 0) return;
+    aead.run(count);
+    this.sa = NO_SA;
+    let packets = 0;
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const frame = batch[i];
+      if (sa[frame] !== this.sa) {
+        this.countRun(packets, bytes);
+        packets = 0;
+        bytes = 0;
+        this.openSa(sa[frame]);
+      }
+      const length = this.finish(i, frame);
+      if (length === 0) continue;
+      packets++;
+      bytes += length;
+    }
+    this.countRun(packets, bytes);
   };
 
   /** Packets that wait for the keys of their SA. */
@@ -206,6 +281,16 @@ export class Decapsulate implements App {
     this.counters[reason]++;
     this.frames.free(frame);
     return 0;
+  }
+
+  /** Makes the SA with this SPI, as a signed number, the one that the next packets belong to. */
+  private openSpi(spi: number): void {
+    this.spi = spi;
+    this.isOpen = true;
+    const sa = this.sad.lookup(spi >>> 0);
+    if (sa !== NO_SA) this.foreseen ^= foresee(this.words, this.sad.offset(sa) >>> 2);
+    this.openSa(sa);
+    if (this.reason === 0) this.openKeys();
   }
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
@@ -221,8 +306,7 @@ export class Decapsulate implements App {
     const flags = words[slot + FLAGS] | 0;
     this.offset = offset;
     this.flags = flags;
-    this.keyLength = words[slot + KEY_LENGTH] | 0;
-    this.salt = words[slot + SALT] | 0;
+    this.isAdmitted = false;
     const state = words[slot + STATE];
     if (state === LARVAL || (this.early.count !== 0 && this.early.waitsFor(sa))) this.reason = TOO_EARLY;
     // An SA that was deleted a moment ago takes what was under way.
@@ -231,6 +315,24 @@ export class Decapsulate implements App {
     else if ((flags & EXPIRED) !== 0) this.reason = COUNT["drop.sa_expired"];
     else this.reason = (flags & LIMITED) !== 0 && !this.limits.open(offset) ? COUNT["drop.sa_expired"] : 0;
     if ((flags & IN_UDP) !== 0) this.openSource(offset);
+  }
+
+  /** Makes the SA that was just opened the one whose packets are set up for decryption. */
+  private openKeys(): void {
+    const { words, flags, offset, top } = this;
+    const slot = offset >>> 2;
+    const extended = flags & EXTENDED;
+    this.aead.open(
+      offset,
+      words[slot + KEY_LENGTH] | 0,
+      words[slot + SALT] | 0,
+      words[slot + SPI] | 0,
+      extended,
+    );
+    const topLow = words[slot + TOP_LOW];
+    const window = words[slot + WINDOW];
+    top[0] = window !== 0 && topLow >= window ? topLow : 0xffffffff;
+    top[1] = extended !== 0 ? words[slot + TOP_HIGH] : 0;
   }
 
   private hold(frame: number): void {
@@ -277,125 +379,44 @@ export class Decapsulate implements App {
   }
 
   /**
-   * Takes packets off the link, finds the SA of each run of equal SPIs, and reads ahead what its packets need of it. Short
-   * loops one after the other: the fewer instructions there are from read to read, the more reads are under way at a time.
+   * Where in the SA's window is a sequence number with this low half?
+   * @returns its high half, REPLAYED or TOO_OLD
    */
-  private find(count: number): void {
-    const { input, taken, runStart, runSpi, runSa, runLong, view, words, sad } = this;
-    const { offset, length } = this.frames;
-    let runs = 0;
-    let last = 0;
-    let foreseen = 0;
-    for (let i = 0; i < count; i++) {
-      const frame = input.receive();
-      taken[i] = frame;
-      const spi = view.getInt32(offset[frame]);
-      if (spi === last && i !== 0) {
-        if (length[frame] > LONG) runLong[runs - 1] = 1;
-        continue;
-      }
-      last = spi;
-      runStart[runs] = i;
-      runLong[runs] = length[frame] > LONG ? 1 : 0;
-      runSpi[runs++] = spi;
-    }
-    runStart[runs] = count;
-    for (let run = 0; run < runs; run++) foreseen ^= sad.foreseeIndex(runSpi[run]);
-    for (let run = 0; run < runs; run++) runSa[run] = sad.lookup(runSpi[run] >>> 0);
-    for (let run = 0; run < runs; run++) {
-      if (runSa[run] === NO_SA) continue;
-      const slot = sad.offset(runSa[run]) >>> 2;
-      foreseen ^= foresee(words, slot);
-      if (runLong[run] !== 0) foreseen ^= foreseeKey(words, slot);
-    }
-    this.foreseen ^= foreseen;
-  }
-
-  /** Finds SAs, asks the replay windows and sets the batch up for decryption. @returns packets in it */
-  private prepare(waiting: number): number {
-    const { frames, view, words, batch, taken, runStart, runSa } = this;
-    this.find(waiting);
-    this.aead.begin(waiting);
-    let count = 0;
-    let run = 0;
-    for (let i = 0; i < waiting; i++) {
-      const frame = taken[i];
-      if (i === runStart[run]) this.openSa(runSa[run++]);
-      const esp = frames.offset[frame];
-      const text = frames.length[frame] - OVERHEAD;
-      if (text < 4 || (text & 3) !== 0) {
-        this.drop(frame, COUNT["drop.too_short"]);
-        continue;
-      }
-      if (this.reason !== 0) {
-        if (this.reason === TOO_EARLY) this.hold(frame);
-        else this.drop(frame, this.reason);
-        continue;
-      }
-      const { offset } = this;
-      const slot = offset >>> 2;
-      const low = view.getUint32(esp + 4);
-      const extended = this.flags & EXTENDED;
-      const high = extended !== 0 ? infer(words, slot, low) : 0;
-      if (high < 0) {
-        this.drop(frame, COUNT["drop.too_old"]);
-        continue;
-      }
-      const replay = check(words, slot, high, low);
-      if (replay !== FRESH) {
-        this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
-        continue;
-      }
-      frames.sa[frame] = this.sa;
-      this.high[count] = high;
-      this.aead.set(
-        count,
-        offset,
-        this.keyLength,
-        this.salt,
-        view.getInt32(esp + 8),
-        view.getInt32(esp + 12),
-        view.getInt32(esp),
-        extended,
-        high,
-        low,
-        esp + HEADER,
-        text,
-      );
-      batch[count++] = frame;
-    }
-    this.sa = NO_SA;
-    return count;
+  private place(low: number): number {
+    const { words } = this;
+    const slot = this.offset >>> 2;
+    const high = (this.flags & EXTENDED) !== 0 ? infer(words, slot, low) : 0;
+    if (high < 0) return TOO_OLD;
+    const replay = check(words, slot, high, low);
+    if (replay === FRESH) return high;
+    return replay === SEEN ? REPLAYED : TOO_OLD;
   }
 
   /**
-   * Takes packet `i` of the batch, which is decrypted, through the checks that need its content.
+   * Takes packet `i` of the batch, which is decrypted, through the checks that need its content, and sends it on.
    * @returns bytes of the inner packet; 0 when it ended here
    */
   private finish(i: number, frame: number): number {
-    const { frames, view, words } = this;
-    if (!this.aead.authentic(i)) return this.drop(frame, COUNT["drop.bad_icv"]);
-
-    const slot = this.offset >>> 2;
+    const { frames, view, words, flags } = this;
     const esp = frames.offset[frame];
-    const low = view.getUint32(esp + 4);
-    const high = this.high[i];
+    const text = (frames.length[frame] - OVERHEAD) | 0;
+    const start = (esp + HEADER) | 0;
+    const end = (start + text) | 0;
+    if (!this.aead.authentic(i, end)) return this.drop(frame, COUNT["drop.bad_icv"]);
+
     // Again, because the same number may have come twice in this batch.
-    const replay = accept(words, slot, high, low);
+    const replay = accept(words, this.offset >>> 2, this.high[i], view.getUint32(esp + 4));
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
-    if ((this.flags & IN_UDP) !== 0) this.compareSource(frame, esp);
+    if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
 
-    const text = frames.length[frame] - OVERHEAD;
-    const start = esp + HEADER;
-    const end = start + text;
     const trailer = view.getUint16(end - 2);
     const pad = trailer >>> 8;
     const nextHeader = trailer & 0xff;
-    const payload = text - 2 - pad;
+    const payload = (text - 2 - pad) | 0;
     if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
-    if ((this.flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
+    if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
     if (nextHeader !== NEXT_HEADER_IPV4 && nextHeader !== NEXT_HEADER_IPV6)
       return this.drop(
         frame,
@@ -403,23 +424,46 @@ export class Decapsulate implements App {
       );
 
     const inner = this.inner;
-    if (parse(inner, view, start, payload, nextHeader === NEXT_HEADER_IPV4) === MALFORMED)
+    const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
+    if (parse(inner, view, start, payload, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (!admit(words, slot, view, start, inner)) return this.drop(frame, COUNT["drop.selectors"]);
+    if (!this.isNextAdmitted(start, isIpv4) && !this.admit(start, isIpv4))
+      return this.drop(frame, COUNT["drop.selectors"]);
     if (
-      (this.flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
-      adjust(view, start, inner.isIpv4, frames.outer[frame], this.flags) === CE_ON_NOT_ECT
+      (flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
+      adjust(view, start, isIpv4, frames.outer[frame], flags) === CE_ON_NOT_ECT
     )
       return this.drop(frame, COUNT["drop.ecn"]);
 
     const { length } = inner;
     // Again, because the packets before this one in the batch may have reached the limit.
-    if ((this.flags & VOLUME) !== 0 && !this.limits.take(length))
+    if ((flags & VOLUME) !== 0 && !this.limits.take(length))
       return this.drop(frame, COUNT["drop.sa_expired"]);
-    frames.offset[frame] = start;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
-    frames.length[frame] = length;
+    this.outlet.take(frame, start, length, isIpv4);
     return length;
+  }
+
+  /** Has the packet at `start` the addresses of the one before, which alone count? */
+  private isNextAdmitted(start: number, isIpv4: boolean): boolean {
+    return (
+      this.isAdmitted &&
+      isIpv4 &&
+      this.view.getInt32(start + 12) === this.admittedSource &&
+      this.view.getInt32(start + 16) === this.admittedDestination
+    );
+  }
+
+  /** Do the SA's selectors admit the packet at `start`, which was just parsed? */
+  private admit(start: number, isIpv4: boolean): boolean {
+    const { view } = this;
+    if (!admits(this.words, this.offset >>> 2, view, start, this.inner)) return false;
+    if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0) {
+      this.isAdmitted = true;
+      this.admittedSource = view.getInt32(start + 12);
+      this.admittedDestination = view.getInt32(start + 16);
+    }
+    return true;
   }
 
   /** The same, from the content on, in transport mode: the header in front of ESP is the packet's own. */
@@ -435,11 +479,10 @@ export class Decapsulate implements App {
     const ip = join(frames, frame, esp, start, payload, nextHeader);
     if (parse(inner, view, ip, start - ip + payload, view.getUint8(ip) >>> 4 === 4) === MALFORMED)
       return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (!admit(this.words, this.offset >>> 2, view, ip, inner))
+    if (!admits(this.words, this.offset >>> 2, view, ip, inner))
       return this.drop(frame, COUNT["drop.selectors"]);
     if ((this.flags & IN_UDP) !== 0) mend(view, ip, inner);
-    frames.offset[frame] = ip;
-    frames.length[frame] = inner.length;
+    this.outlet.take(frame, ip, inner.length, inner.isIpv4);
     return inner.length;
   }
 

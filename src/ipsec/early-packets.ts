@@ -6,8 +6,8 @@
 // Only packets with an SPI that charon has reserved come here. Such an SPI is known to the peer alone (it travels
 // encrypted), so that nobody else can fill the queue; it is bounded in packets and in time all the same.
 
-import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
+import type { EspSink } from "./decapsulate.js";
 import type { Sad } from "./sad.js";
 import { SaState, saSlot } from "./sad-layout.js";
 
@@ -23,15 +23,18 @@ export class EarlyPackets {
   private readonly held = new Int32Array(CAPACITY);
   private readonly slots = new Int32Array(CAPACITY);
   private readonly since = new Int32Array(CAPACITY);
+  private readonly released = new Int32Array(CAPACITY);
   private readonly capacity: number;
 
   /**
+   * @param sink takes packets whose keys have come
    * @param tooLate takes packets whose keys did not come in time
    */
   constructor(
-    frames: Frames,
+    private readonly frames: Frames,
     private readonly sad: Sad,
     private readonly clock: { seconds: number },
+    private readonly sink: EspSink,
     private readonly tooLate: (frame: number) => void,
   ) {
     // Not all of a small packet memory.
@@ -58,20 +61,22 @@ export class EarlyPackets {
   }
 
   /**
-   * Looks whether keys have come. Packets whose SA has its keys now, or is gone, go back to the link that they came by, in
-   * front of what is on it.
+   * Looks whether keys have come. Packets whose SA has its keys now, or is gone, go on, oldest first.
    */
-  release(input: Link): void {
-    const behind = input.readable;
-    const { held, slots, since, sad, clock } = this;
+  release(): void {
+    const { frames, held, slots, since, sad, clock, released } = this;
     let kept = 0;
+    let ready = 0;
     for (let i = 0; i < this.count; i++) {
-      if (sad.words[(sad.offset(slots[i]) >>> 2) + STATE] !== LARVAL) input.transmit(held[i]);
+      if (sad.words[(sad.offset(slots[i]) >>> 2) + STATE] !== LARVAL) released[ready++] = held[i];
       else if (clock.seconds - since[i] > PATIENCE) this.tooLate(held[i]);
       else this.put(kept++, held[i], slots[i], since[i]);
     }
-    if (kept === this.count) return;
+    // They must not be found waiting for themselves.
     this.count = kept;
-    for (let i = 0; i < behind; i++) input.transmit(input.receive());
+    for (let i = 0; i < ready; i++) {
+      const frame = released[i];
+      this.sink.take(frame, frames.outer[frame], frames.offset[frame], frames.length[frame]);
+    }
   }
 }

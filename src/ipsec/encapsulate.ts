@@ -1,5 +1,5 @@
-// ESP encapsulation (RFC 4303 §3.3, RFC 4301 §5.1): IP packets come in with the SA that shall protect
-// them (`frames.sa`), ESP packets with their outer header go out. One app serves all SAs: everything about an SA is in
+// ESP encapsulation (RFC 4303 §3.3, RFC 4301 §5.1): IP packets come in with the SA that shall protect them, ESP packets with
+// their outer header go out. One app serves all SAs: everything about an SA is in
 // its slot of the SAD. Packets grow in place, outer headers to the front, trailer and ICV to the back.
 //
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
@@ -10,8 +10,7 @@
 // once a run. What the packets of a run have in common stands in this object's fields meanwhile.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
-import type { Link } from "../engine/link.js";
-import { FRAME_SHIFT, type Frames } from "../memory/frames.js";
+import { FRAME_SHIFT, FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
 import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch } from "./aead.js";
@@ -40,9 +39,13 @@ const COUNT_BYTES = COUNT.bytes;
 // others up at each use.
 const MAX_BATCH = 128;
 const SHIFT = FRAME_SHIFT;
+const FRAME = FRAME_SIZE;
+const NOWHERE = NONE;
 const reserve = reserveSequence;
 const highHalf = sequenceHigh;
 const checksumOf = headerChecksum;
+const sum = sum16;
+const foldSum = fold;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, transport: TRANSPORT } = SaFlag;
@@ -80,6 +83,7 @@ const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const DF = 0x4000;
+const UDP = 17;
 
 /**
  * The largest inner packet of which the ESP packet with its outer header fits into `mtu` bytes.
@@ -95,6 +99,17 @@ export interface Clock {
   seconds: number;
 }
 
+/** Where ESP packets go: the way to the far end of an SA. */
+export interface Exit {
+  /** The packets that follow belong to the SA in slot `sa`. */
+  open(sa: number): void;
+  /**
+   * Takes the packet of `length` bytes whose outer IP header begins at `start`. It need not be encrypted yet: it leaves
+   * when the batch is. Owns the frame.
+   */
+  send(frame: number, start: number, length: number, isIpv4: boolean): void;
+}
+
 export class Encapsulate implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
@@ -104,44 +119,48 @@ export class Encapsulate implements App {
   private readonly atomics: Int32Array;
   private readonly totals: Float64Array;
   private readonly aead: AeadBatch;
+  private readonly exit: Exit;
   private readonly clock: Clock;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
   private readonly limits: HardLimits;
-  /** Packets taken off the link; those that go on to encryption. */
+  /** Packets that were taken, where among them the SA changes, and to which. */
   private readonly taken = new Int32Array(MAX_BATCH);
-  private readonly batch = new Int32Array(MAX_BATCH);
+  private readonly runStart = new Int32Array(MAX_BATCH + 1);
+  private readonly runSa = new Int32Array(MAX_BATCH);
+  private count = 0;
+  private runs = 0;
+  private last = NOWHERE;
   private readonly transport: TransportEncapsulate;
   private readonly transportSa: TransportSa;
   /** By TransportRefusal: the counter of packets that transport mode does not protect. */
   private readonly refusals = new Int32Array(3);
   /**
-   * Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1): bytes of the
-   * header in front of UDP.
+   * Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1): where the IP
+   * header and the UDP header begin.
    */
-  private readonly checksumDue = new Int32Array(MAX_BATCH);
+  private readonly dueIp = new Int32Array(MAX_BATCH);
+  private readonly dueUdp = new Int32Array(MAX_BATCH);
+  private dueCount = 0;
 
   // The run's SA.
   private offset = 0;
   private flags = 0;
   private spi = 0;
-  private salt = 0;
-  private keyLength = 0;
   private tfc = 0;
   private outerLength = 0;
   private outerSum = 0;
+  /** What of the inner TOS byte and of its DF flag the outer header takes over, as masks. */
+  private tosMask = 0;
+  private dfMask = 0;
   /** Its outer header, as big-endian words. */
   private readonly outer = new Uint32Array(12);
 
   constructor(
     context: AppContext,
-    sad: Sad,
-    aead: AeadBatch,
-    clock: Clock,
-    worker: number,
-    readonly input: Link,
-    readonly output: Link,
+    parts: { sad: Sad; aead: AeadBatch; clock: Clock; worker: number; exit: Exit },
   ) {
+    const { sad, aead, clock, worker, exit } = parts;
     this.counters = context.counters("encapsulate", encapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
@@ -150,94 +169,82 @@ export class Encapsulate implements App {
     this.atomics = sad.atomics;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
     this.aead = aead;
+    this.exit = exit;
     this.clock = clock;
     this.traffic = trafficOf(worker) >>> 3;
     this.transport = new TransportEncapsulate(context.frames, sad, aead);
-    this.transportSa = { offset: 0, flags: 0, spi: 0, salt: 0, keyLength: 0, udpLength: 0, udpPorts: 0 };
+    this.transportSa = { spi: 0, udpLength: 0, udpPorts: 0 };
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
     this.refusals[TransportRefusal.address] = COUNT["drop.address"];
     this.limits = new HardLimits(sad, clock);
   }
 
+  /** Works off what was taken in this breath. */
   readonly push = (): void => {
-    let waiting = this.input.readable;
-    while (waiting > 0) {
-      const count = waiting > MAX_BATCH ? MAX_BATCH : waiting;
-      this.pushBatch(count);
-      waiting -= count;
-    }
+    this.flush();
   };
+
+  /** Takes an IP packet for the SA in slot `sa`: where it lies is in `frames`. Owns the frame. */
+  take(frame: number, sa: number): void {
+    if (this.count === MAX_BATCH) this.flush();
+    const { count } = this;
+    this.taken[count] = frame;
+    if (sa !== this.last || count === 0) {
+      this.last = sa;
+      this.runSa[this.runs] = sa;
+      this.runStart[this.runs] = count;
+      this.runs++;
+    }
+    this.count = count + 1;
+  }
 
   private drop(frame: number, reason: number): void {
     this.counters[reason]++;
     this.frames.free(frame);
   }
 
-  private pushBatch(count: number): void {
-    const { input, output, taken, batch, checksumDue } = this;
-    const sa = this.frames.sa;
-    for (let i = 0; i < count; i++) taken[i] = input.receive();
-    this.aead.begin(count);
-    let kept = 0;
-    for (let i = 0; i < count; ) {
-      const first = sa[taken[i]];
-      let end = i + 1;
-      while (end < count && sa[taken[end]] === first) end++;
-      kept = this.pushRun(first, i, end, kept);
-      i = end;
-    }
-    // Packets that were dropped have left jobs of the batch unset, at its end.
-    this.aead.run(kept);
-    let due = 0;
-    for (let i = 0; i < kept; i++) {
-      const frame = batch[i];
-      if (checksumDue[i] !== 0) {
-        this.udpChecksum(frame, checksumDue[i]);
-        due++;
-      }
-      output.transmit(frame);
-    }
-    if (due > 0) checksumDue.fill(0);
-  }
+  private readonly flush = (): void => {
+    const { runs, runSa, runStart } = this;
+    runStart[runs] = this.count;
+    this.runs = 0;
+    this.count = 0;
+    let set = 0;
+    for (let run = 0; run < runs; run++)
+      set = this.pushRun(runSa[run], runStart[run], runStart[run + 1], set);
+    if (set > 0) this.aead.run(set);
+    if (this.dueCount > 0) this.udpChecksums();
+  };
 
   /**
-   * Sets packets `from` to `end` - 1 of those taken up for encryption, from number `kept` of the batch on.
+   * Sets packets `from` to `end` - 1 of those taken up for encryption, from number `set` of the batch on.
    * @returns how many the batch has then
    */
-  private pushRun(sa: number, from: number, end: number, kept: number): number {
-    const { taken, batch } = this;
+  private pushRun(sa: number, from: number, end: number, set: number): number {
+    const { taken } = this;
     const reason = this.openSa(sa);
-    const isTransport = (this.flags & TRANSPORT) !== 0;
-    let ready = kept;
-    for (let i = from; i < end; i++) {
-      const frame = taken[i];
-      if (reason !== 0) this.drop(frame, reason);
-      else if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
-      else if (isTransport && !this.admitTransport(frame)) continue;
-      else if ((this.flags & VOLUME) !== 0 && !this.limits.take(this.frames.length[frame]))
-        this.drop(frame, COUNT["drop.sa_expired"]);
-      else batch[ready++] = frame;
-    }
-    if (ready === kept) return kept;
+    const ready = reason === 0 ? this.admit(from, end) : this.dropRun(from, end, reason);
+    if (ready === from) return set;
 
+    this.exit.open(sa);
     const slot = this.offset >>> 2;
+    const isTransport = (this.flags & TRANSPORT) !== 0;
     const extended = this.flags & EXTENDED;
-    let low = reserve(this.atomics, slot, ready - kept);
-    let count = kept;
+    let low = reserve(this.atomics, slot, ready - from);
+    let high = highHalf(this.atomics, slot, low);
+    let count = set;
     let bytes = 0;
-    for (let i = kept; i < ready; i++) {
-      const frame = batch[i];
-      const high = highHalf(this.atomics, slot, low);
+    for (let i = from; i < ready; i++) {
+      const frame = taken[i];
+      // The high half changes where the low one begins anew, and has another home for each half of it.
+      if ((low & 0x7fffffff) === 0) high = highHalf(this.atomics, slot, low);
       if (extended === 0 && (high !== 0 || low === 0)) this.drop(frame, COUNT["drop.sequence_exhausted"]);
-      else {
+      else
         bytes += isTransport
-          ? this.transportPacket(count, frame, high, low)
-          : this.packet(count, frame, high, low);
-        batch[count++] = frame;
-      }
+          ? this.transportPacket(count++, frame, high, low)
+          : this.packet(count++, frame, high, low);
       low = (low + 1) >>> 0;
     }
-    const packets = count - kept;
+    const packets = count - set;
     if (packets > 0) {
       const lane = (this.offset >>> 3) + this.traffic;
       this.totals[lane] += packets;
@@ -247,6 +254,37 @@ export class Encapsulate implements App {
       this.counters[COUNT_BYTES] += bytes;
     }
     return count;
+  }
+
+  private dropRun(from: number, end: number, reason: number): number {
+    for (let i = from; i < end; i++) this.drop(this.taken[i], reason);
+    return from;
+  }
+
+  /** Drops what of a run cannot be protected. @returns the new end of the run */
+  private admit(from: number, end: number): number {
+    const { taken, frames } = this;
+    const { offset, length } = frames;
+    const isSpecial = (this.flags & (TRANSPORT | VOLUME)) !== 0;
+    const front = this.outerLength + (ESP + IV + ETHERNET_HEADER);
+    let ready = from;
+    for (let i = from; i < end; i++) {
+      const frame = taken[i];
+      const start = offset[frame];
+      const room = start - (frame << SHIFT);
+      if (room < front || FRAME - room - length[frame] < TRAILER + ICV)
+        this.drop(frame, COUNT["drop.no_room"]);
+      else if (!isSpecial || this.admitSpecial(frame)) taken[ready++] = frame;
+    }
+    return ready;
+  }
+
+  /** @returns whether the packet passes what only SAs in transport mode and with limits ask; else it has ended here */
+  private admitSpecial(frame: number): boolean {
+    if ((this.flags & TRANSPORT) !== 0 && !this.admitTransport(frame)) return false;
+    if ((this.flags & VOLUME) === 0 || this.limits.take(this.frames.length[frame])) return true;
+    this.drop(frame, COUNT["drop.sa_expired"]);
+    return false;
   }
 
   /** Reads what a run needs of its SA. @returns 0, or the counter of the reason why the SA cannot be used */
@@ -264,9 +302,11 @@ export class Encapsulate implements App {
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;
-    this.salt = words[slot + SALT] | 0;
-    this.keyLength = words[slot + KEY_LENGTH] | 0;
     this.tfc = words[slot + TFC] | 0;
+    this.tosMask = ((flags & COPY_DSCP) !== 0 ? 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? 3 : 0);
+    this.dfMask = (flags & COPY_DF) !== 0 ? DF : 0;
+    const extended = flags & EXTENDED;
+    this.aead.open(offset, words[slot + KEY_LENGTH] | 0, words[slot + SALT] | 0, this.spi, extended);
     const view = this.sad.view;
     const outer = this.outer;
     // The end points may move while this reads them: the sequence lock says so, and it reads again.
@@ -281,23 +321,12 @@ export class Encapsulate implements App {
     return 0;
   }
 
-  private hasRoom(frame: number): boolean {
-    const frames = this.frames;
-    const offset = frames.offset[frame];
-    return (
-      offset - (frame << SHIFT) >= this.outerLength + (ESP + IV + ETHERNET_HEADER) &&
-      ((frame + 1) << SHIFT) - offset - frames.length[frame] >= TRAILER + ICV
-    );
-  }
-
   /**
-   * Frames one packet and sets it up for encryption as number `i` of the batch.
+   * Frames one packet, sets it up for encryption as number `i` of the batch, and sends it.
    * @returns bytes of the inner packet
    */
   private packet(i: number, frame: number, high: number, low: number): number {
-    const view = this.view;
-    const frames = this.frames;
-    const { flags, spi } = this;
+    const { view, frames, outerLength } = this;
     const inner = frames.offset[frame];
     const innerLength = frames.length[frame];
     const first = view.getInt32(inner);
@@ -308,46 +337,29 @@ export class Encapsulate implements App {
     // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3. What of the three is too
     // much is written over by what follows.
     const pad = (2 - length) & 3;
-    const tail = inner + length;
+    const tail = (inner + length) | 0;
     view.setInt32(tail, 0x01020300);
     view.setInt16(tail + pad, (pad << 8) | (isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6));
-    const text = length + pad + 2;
+    const text = (length + pad + 2) | 0;
 
     // Header: the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
-    const esp = inner - (ESP + IV);
-    view.setInt32(esp, spi);
+    const esp = (inner - (ESP + IV)) | 0;
+    view.setInt32(esp, this.spi);
     view.setInt32(esp + 4, low);
     view.setInt32(esp + 8, high);
     view.setInt32(esp + 12, low);
-    this.aead.set(
-      i,
-      this.offset,
-      this.keyLength,
-      this.salt,
-      high,
-      low,
-      spi,
-      flags & EXTENDED,
-      high,
-      low,
-      inner,
-      text,
-    );
+    this.aead.set(i, high, low, high, low, inner, text);
 
-    const innerTos = isIpv4 ? (first >>> 16) & 0xff : (first >>> 20) & 0xff;
-    const tos =
-      ((flags & COPY_DSCP) !== 0 ? innerTos & 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? innerTos & 3 : 0);
+    const tos = (isIpv4 ? first >>> 16 : first >>> 20) & this.tosMask;
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-    let df = 0;
-    if ((flags & COPY_DF) !== 0) df = isIpv4 ? view.getUint16(inner + 6) & DF : DF;
-    const { outerLength } = this;
-    const start = esp - outerLength;
-    const total = outerLength + (ESP + IV + ICV) + text;
-    frames.offset[frame] = start;
-    frames.length[frame] = total;
+    const df = (isIpv4 ? view.getUint16(inner + 6) : DF) & this.dfMask;
+    const start = (esp - outerLength) | 0;
+    const total = (outerLength + (ESP + IV + ICV) + text) | 0;
     // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
-    if (outerLength < IPV6_HEADER) this.outerIpv4(start, total, tos, df, low);
-    else if (this.outerIpv6(start, total, tos)) this.checksumDue[i] = IPV6_HEADER;
+    const isOuterIpv4 = outerLength < IPV6_HEADER;
+    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, low);
+    else this.outerIpv6(start, total, tos);
+    this.exit.send(frame, start, total, isOuterIpv4);
     return innerLength;
   }
 
@@ -361,17 +373,15 @@ export class Encapsulate implements App {
 
   /** `packet` in transport mode. */
   private transportPacket(i: number, frame: number, high: number, low: number): number {
-    const { transport, transportSa: sa } = this;
-    sa.offset = this.offset;
-    sa.flags = this.flags;
+    const { transport, transportSa: sa, frames } = this;
     sa.spi = this.spi;
-    sa.salt = this.salt;
-    sa.keyLength = this.keyLength;
     sa.udpLength = this.outerLength;
     sa.udpPorts = this.outer[0];
     const length = transport.packet(i, frame, high, low, sa);
-    const isIpv4 = this.view.getUint8(this.frames.offset[frame]) >>> 4 === 4;
-    if (sa.udpLength !== 0 && !isIpv4) this.checksumDue[i] = transport.headerLength;
+    const start = frames.offset[frame];
+    const isIpv4 = this.view.getUint8(start) >>> 4 === 4;
+    if (sa.udpLength !== 0 && !isIpv4) this.oweChecksum(start, start + transport.headerLength);
+    this.exit.send(frame, start, frames.length[frame], isIpv4);
     return length;
   }
 
@@ -391,17 +401,16 @@ export class Encapsulate implements App {
     view.setInt32(start + 24, (total - IPV4_HEADER) << 16);
   }
 
-  /** @returns whether a UDP checksum is due */
-  private outerIpv6(start: number, total: number, tos: number): boolean {
+  private outerIpv6(start: number, total: number, tos: number): void {
     const view = this.view;
     const outer = this.outer;
     view.setInt32(start, outer[0] | (tos << 20));
     view.setInt32(start + 4, outer[1] | ((total - IPV6_HEADER) << 16));
     for (let i = 8; i < IPV6_HEADER; i += 4) view.setInt32(start + i, outer[i >>> 2]);
-    if (this.outerLength === IPV6_HEADER) return false;
+    if (this.outerLength === IPV6_HEADER) return;
     view.setInt32(start + 40, outer[10]);
     view.setInt32(start + 44, (total - IPV6_HEADER) << 16);
-    return true;
+    this.oweChecksum(start, start + IPV6_HEADER);
   }
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
@@ -416,15 +425,24 @@ export class Encapsulate implements App {
     return length + zeros;
   }
 
+  /** Notes a packet whose UDP checksum is to be worked out when the batch is encrypted. */
+  private oweChecksum(ip: number, udp: number): void {
+    this.dueIp[this.dueCount] = ip;
+    this.dueUdp[this.dueCount] = udp;
+    this.dueCount++;
+  }
+
   /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */
-  private udpChecksum(frame: number, header: number): void {
-    const view = this.view;
-    const start = this.frames.offset[frame];
-    const udp = start + header;
-    const length = this.frames.length[frame] - header;
-    view.setUint16(udp + 6, 0);
-    const pseudo = sum16(view, start + 8, 32, length + 17);
-    const checksum = fold(sum16(view, udp, length, pseudo));
-    view.setUint16(udp + 6, checksum === 0 ? 0xffff : checksum);
+  private udpChecksums(): void {
+    const { view, dueIp, dueUdp } = this;
+    for (let i = 0; i < this.dueCount; i++) {
+      const udp = dueUdp[i];
+      const length = view.getUint16(udp + 4);
+      view.setUint16(udp + 6, 0);
+      const pseudo = sum(view, dueIp[i] + 8, 32, length + UDP);
+      const checksum = foldSum(sum(view, udp, length, pseudo));
+      view.setUint16(udp + 6, checksum === 0 ? 0xffff : checksum);
+    }
+    this.dueCount = 0;
   }
 }

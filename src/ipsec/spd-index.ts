@@ -83,6 +83,8 @@ export class SpdIndex {
   private isNew = true;
   /** Counts the calls of `refresh` that found something new. */
   changes = 0;
+  /** Did the last look-up look at addresses only? */
+  byAddress = false;
 
   constructor(spd: Spd, domains = new Domains()) {
     this.spd = spd;
@@ -227,6 +229,7 @@ export class SpdIndex {
 
   /** First entry that the packet at `offset`, which came from a port of the domain, matches, or NO_MATCH — data path. */
   lookup(view: DataView, offset: number, packet: InnerPacket, domain: number): number {
+    this.byAddress = true;
     const tries = this.tries[domain];
     const list = tries.list(view, offset, packet.isIpv4);
     if (list === NOTHING) return NOTHING;
@@ -254,25 +257,11 @@ export class SpdIndex {
     )
       return false;
     if ((copy[base + FLAGS] & WITH_TRANSPORT) === 0) return true;
+    this.byAddress = false;
     const end = offset + packet.length;
     const src = portOf(view, packet, 0, end);
     const dst = portOf(view, packet, 2, end);
     return matches(copy, base + SRC, packet.protocol, src) && matches(copy, base + DST, packet.protocol, dst);
-  }
-
-  /**
-   * Number of the list of candidates for a packet from a port of the domain, NO_MATCH for none. With `guess`, to read ahead
-   * what most packets will need — data path.
-   */
-  candidates(view: DataView, offset: number, domain: number): number {
-    return this.tries[domain].list(view, offset, view.getUint8(offset) >>> 4 === 4);
-  }
-
-  /** The only candidate on a list, NO_MATCH where there is none or more than one — data path. */
-  guess(list: number, domain: number): number {
-    if (list === NOTHING) return NOTHING;
-    const only = this.tries[domain].only[list];
-    return only >= 0 ? only : NOTHING;
   }
 
   /** 1 protect, 2 pass, 3 drop. */

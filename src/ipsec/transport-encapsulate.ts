@@ -11,14 +11,13 @@ import type { Frames } from "../memory/frames.js";
 import { fold, sum16 } from "../net/checksum.js";
 import type { AeadBatch } from "./aead.js";
 import type { Sad } from "./sad.js";
-import { SaFlag, saSlot } from "./sad-layout.js";
+import { saSlot } from "./sad-layout.js";
 
 /** Why a packet cannot be protected in transport mode. */
 export const TransportRefusal = { none: 0, fragment: 1, address: 2 } as const;
 
 // What the data path uses of other modules has a name here: see encapsulate.ts.
 const { none: NONE, fragment: FRAGMENT, address: ADDRESS } = TransportRefusal;
-const { extendedSequenceNumbers: EXTENDED } = SaFlag;
 const sum = sum16;
 const foldSum = fold;
 const SRC = saSlot.at.src;
@@ -36,12 +35,7 @@ const DESTINATION_OPTIONS = 60;
 
 /** What is the same for the packets of a run: the SA's fields, as encapsulate.ts has read them. */
 export interface TransportSa {
-  /** Byte offset of the SA's slot. */
-  offset: number;
-  flags: number;
   spi: number;
-  salt: number;
-  keyLength: number;
   /** 0, or 8 for ESP in UDP; its ports as they stand in the header. */
   udpLength: number;
   udpPorts: number;
@@ -133,7 +127,7 @@ export class TransportEncapsulate {
     const text = tail + pad + 2 - payload;
 
     const esp = payload - ESP_AND_IV;
-    const { udpLength, flags, spi } = sa;
+    const { udpLength, spi } = sa;
     const start = ip - ESP_AND_IV - udpLength;
     view.setUint8(this.field, udpLength === 0 ? ESP : UDP);
     frames.bytes.copyWithin(start, ip, payload);
@@ -141,20 +135,7 @@ export class TransportEncapsulate {
     view.setInt32(esp + 4, low);
     view.setInt32(esp + 8, high);
     view.setInt32(esp + 12, low);
-    this.aead.set(
-      i,
-      sa.offset,
-      sa.keyLength,
-      sa.salt,
-      high,
-      low,
-      spi,
-      flags & EXTENDED,
-      high,
-      low,
-      payload,
-      text,
-    );
+    this.aead.set(i, high, low, high, low, payload, text);
 
     const total = payload + text + ICV - start;
     this.headerLength = payload - ip;

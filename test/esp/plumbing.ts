@@ -1,7 +1,6 @@
 // What is around the tunnel: malformed and foreign packets on both sides, routes, neighbours, full tables and links.
 
 import assert from "node:assert/strict";
-import { Link } from "../../src/engine/link.js";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
 import { Encapsulate, encapsulateCounters } from "../../src/ipsec/encapsulate.js";
 import { FRAME_SHIFT } from "../../src/memory/frames.js";
@@ -221,10 +220,11 @@ export function plumbing({ test, scapy }: Suite): void {
     makeTunnel(gateway);
     const { frames, sad } = gateway;
     const counters = new Float64Array(Object.keys(encapsulateCounters).length);
-    const [input, output] = [new Link(frames), new Link(frames)];
     const engine = new NodeEngine(sad, frames);
     const context = { frames, counters: () => counters };
-    const app = new Encapsulate(context, sad, engine.encryptor(), { seconds: 1 }, 0, input, output);
+    const exit = { open: () => {}, send: () => assert.fail("it was sent") };
+    const parts = { sad, aead: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
+    const app = new Encapsulate(context, parts);
     const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
     for (const [from, to] of [
       [256, 2048 - 20],
@@ -234,7 +234,7 @@ export function plumbing({ test, scapy }: Suite): void {
       frames.offset[frame] = (frame << FRAME_SHIFT) + from;
       frames.length[frame] = to - from;
       frames.sa[frame] = slot;
-      input.transmit(frame);
+      app.take(frame, slot);
     }
     app.push();
     const index = Object.keys(encapsulateCounters).indexOf("drop.no_room");
