@@ -4,13 +4,15 @@
 import type { App, AppContext, Source } from "../src/engine/app.js";
 import { Link } from "../src/engine/link.js";
 import { type Frames, NONE } from "../src/memory/frames.js";
-import { fold, sum16 } from "../src/net/checksum.js";
+import { offHeapInt32 } from "../src/memory/off-heap.js";
+import { sum16 } from "../src/net/checksum.js";
+import { headerChecksum } from "../src/net/ipv4.js";
 import { type Port, type PortOptions, received } from "../src/ports/port.js";
 
 // Names of this module's own, which V8 compiles in.
 const NO_FRAME = NONE;
 const receivedFrame = received;
-const foldSum = fold;
+const checksumOf = headerChecksum;
 
 /** The public side: what leaves comes back. */
 export class LoopPort implements Port {
@@ -37,10 +39,11 @@ export class LoopPort implements Port {
     const { input, frames, output, number } = this;
     const count = input.readable > max ? max : input.readable;
     for (let i = 0; i < count; i++) {
-      const frame = input.receive();
-      receivedFrame(frames, frame, frames.offset[frame], frames.length[frame], number);
+      const frame = input.at(i);
+      frames.port[frame] = number;
       output.transmit(frame);
     }
+    input.advance(count);
     return count;
   };
 
@@ -53,10 +56,6 @@ export class LoopPort implements Port {
 
 /** Where the payload of UDP over IPv4 begins in an Ethernet frame. */
 const STAMP = 42;
-/** Bytes of each packet that are written anew: the headers and the stamp, in whole words. */
-const HEADER = 48;
-const HEADER_WORDS = HEADER / 4;
-
 /** One packet in so many is written in full and compared in full on its return. */
 const SAMPLE = 1024;
 
@@ -93,17 +92,17 @@ export class MeterPort implements Port {
   different = 0;
   private readonly frames: Frames;
   private readonly view: DataView;
-  private readonly words: Uint32Array;
   private readonly input: Link;
   private readonly output: Link;
   private readonly number: number;
   private readonly templates: readonly Uint8Array[];
-  private readonly destinations: Uint32Array;
+  private readonly destinations: Int32Array;
   private readonly train: number;
-  /** The templates' first bytes as words of memory, their IP headers' sums without destination, and their lengths. */
-  private readonly headers: Uint32Array;
-  private readonly sums: Uint32Array;
-  private readonly lengths: Uint32Array;
+  /** Words of the header that all templates have in common; sums of their IP headers without destination; lengths. */
+  private readonly common: Int32Array;
+  private readonly sums: Int32Array;
+  private readonly lengths: Int32Array;
+  private readonly ipLengths: Int32Array;
   private nextTemplate = 0;
   private nextDestination = 0;
   private left: number;
@@ -113,35 +112,42 @@ export class MeterPort implements Port {
     this.name = options.name;
     this.frames = context.frames;
     this.view = context.frames.view;
-    this.words = context.frames.region.words;
     this.input = new Link(context.frames);
     this.output = options.output;
     this.number = options.number;
     this.templates = options.templates;
-    this.destinations = options.destinations;
+    this.destinations = offHeapInt32(options.destinations.length);
+    this.destinations.set(options.destinations);
     this.train = options.train;
     this.left = options.train;
     this.source = { pull: this.pull };
     this.sink = { input: this.input, push: this.push };
-    const headers = new Uint8Array(options.templates.length * HEADER);
-    options.templates.forEach((template, i) => {
-      headers.set(template.subarray(0, HEADER), i * HEADER);
-      headers.fill(0, i * HEADER + STAMP, i * HEADER + STAMP + 4);
+    const [first] = options.templates;
+    const header = new DataView(first.buffer, first.byteOffset);
+    this.common = offHeapInt32(7);
+    [0, 4, 8, 12, 16, 20, 26].forEach((at, i) => {
+      this.common[i] = header.getInt32(at);
     });
-    this.headers = new Uint32Array(headers.buffer);
-    this.sums = Uint32Array.from(options.templates, (template) => {
-      const header = template.slice(14, 34);
-      header.fill(0, CHECKSUM - 14, CHECKSUM - 12);
-      header.fill(0, DESTINATION - 14);
-      return sum16(new DataView(header.buffer), 0, 20, 0);
+    const ofEach = (value: (template: Uint8Array) => number) => {
+      const values = offHeapInt32(options.templates.length);
+      values.set(options.templates.map(value));
+      return values;
+    };
+    this.sums = ofEach((template) => {
+      const ip = template.slice(14, 34);
+      ip.fill(0, CHECKSUM - 14, CHECKSUM - 12);
+      ip.fill(0, DESTINATION - 14);
+      return sum16(new DataView(ip.buffer), 0, 20, 0);
     });
-    this.lengths = Uint32Array.from(options.templates, ({ length }) => length);
+    this.ipLengths = ofEach((template) => (template[16] << 8) | template[17]);
+    this.lengths = ofEach(({ length }) => length);
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, words, headers, lengths, destinations, output, number } = this;
+    const { frames, lengths, ipLengths, sums, destinations, output, number } = this;
     const count = this.toSend > max ? max : this.toSend;
-    const { sent } = this;
+    // Of every SAMPLE packets the first one; the number of the next one, counted from here.
+    let sample = -this.sent & (SAMPLE - 1);
     let template = this.nextTemplate;
     let bytes = 0;
     let i = 0;
@@ -150,18 +156,12 @@ export class MeterPort implements Port {
       if (frame === NO_FRAME) break;
       const offset = frames.offset[frame];
       const length = lengths[template];
-      if (((sent + i) & (SAMPLE - 1)) === 0) this.writeSample(offset, template);
-      else {
-        const to = offset >>> 2;
-        const from = template * HEADER_WORDS;
-        for (let w = 0; w < HEADER_WORDS; w += 4) {
-          words[to + w] = headers[from + w];
-          words[to + w + 1] = headers[from + w + 1];
-          words[to + w + 2] = headers[from + w + 2];
-          words[to + w + 3] = headers[from + w + 3];
-        }
-      }
-      this.address(this.view, offset, template, destinations[this.nextDestination]);
+      const destination = destinations[this.nextDestination];
+      if (i === sample) {
+        this.writeSample(offset, template);
+        sample += SAMPLE;
+      } else this.writeHeaders(offset, ipLengths[template]);
+      this.address(this.view, offset, sums[template], destination);
       if (++template === lengths.length) template = 0;
       if (--this.left === 0) {
         this.left = this.train;
@@ -178,11 +178,24 @@ export class MeterPort implements Port {
     return i;
   };
 
-  /** Writes destination and checksum of a packet made from a template. */
-  private address(view: DataView, offset: number, template: number, destination: number): void {
-    const sum = this.sums[template] + (destination >>> 16) + (destination & 0xffff);
+  /** Writes the headers anew, which the way has changed, but for checksum and destination; no stamp follows them. */
+  private writeHeaders(offset: number, ipLength: number): void {
+    const { view, common } = this;
+    view.setInt32(offset, common[0]);
+    view.setInt32(offset + 4, common[1]);
+    view.setInt32(offset + 8, common[2]);
+    view.setInt32(offset + 12, common[3]);
+    view.setInt32(offset + 16, ipLength << 16);
+    view.setInt32(offset + 20, common[5]);
+    view.setInt32(offset + 26, common[6]);
+    view.setInt32(offset + STAMP, 0);
+  }
+
+  /** Writes destination and checksum of a packet made from the template with this sum. */
+  private address(view: DataView, offset: number, templateSum: number, destination: number): void {
+    const sum = templateSum + (destination >>> 16) + (destination & 0xffff);
     view.setInt32(offset + DESTINATION, destination);
-    view.setUint16(offset + CHECKSUM, foldSum(sum));
+    view.setUint16(offset + CHECKSUM, checksumOf(sum));
   }
 
   private writeSample(offset: number, template: number): void {
@@ -202,11 +215,12 @@ export class MeterPort implements Port {
     const { view } = frames;
     const count = input.readable;
     for (let i = 0; i < count; i++) {
-      const frame = input.receive();
+      const frame = input.at(i);
       const stamp = view.getInt32(frames.offset[frame] + STAMP);
       if (stamp !== 0) this.compare(frame, stamp - 1);
       frames.free(frame);
     }
+    input.advance(count);
     this.arrived += count;
   };
 
@@ -224,7 +238,7 @@ export class MeterPort implements Port {
     const ipLength = (template[16] << 8) | template[17];
     const want = Uint8Array.from(template.subarray(0, 14 + ipLength));
     const view = new DataView(want.buffer);
-    this.address(view, 0, number, destination);
+    this.address(view, 0, this.sums[number], destination);
     view.setUint32(STAMP, stamp + 1);
     // Ethernet addresses are new, TTL is two lower and the checksum follows it.
     want.set(got.subarray(0, 12), 0);

@@ -11,6 +11,7 @@ import type { Link } from "../engine/link.js";
 import type { EspSink } from "../ipsec/decapsulate.js";
 import type { Frames } from "../memory/frames.js";
 import { isChecksumRight } from "../net/ipv4.js";
+import { Ipv4Train } from "../net/ipv4-train.js";
 
 export const classifyCounters = {
   packets: "ESP packets received, bare or in UDP",
@@ -42,6 +43,7 @@ export class Classify implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly train = new Ipv4Train();
   /** What `walk` found: the protocol behind the extension headers, and bytes of header up to it. */
   private protocol = 0;
   private header = 0;
@@ -98,24 +100,34 @@ export class Classify implements App {
 
   /** @returns 1 if this is an ESP packet; the others have ended here, or gone to `rest` */
   private classify(frame: number): number {
-    const { frames, view } = this;
+    const { frames, view, train } = this;
     const length = (frames.length[frame] - ETHERNET_HEADER) | 0;
     const ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
+    const first = view.getInt32(ip);
+    const third = view.getInt32(ip + 8);
     const type = view.getUint16(ip - 2);
-    let header = 40;
-    let total = 0;
-    let protocol = 0;
-    if (type === ETHERTYPE_IPV4) {
-      const first = view.getInt32(ip);
+    let header = 20;
+    let total = first & 0xffff;
+    let protocol = (third >>> 16) & 0xff;
+    if (
+      type === ETHERTYPE_IPV4 &&
+      train.continues(view, ip, first, third) &&
+      total <= length &&
+      total >= 20
+    ) {
+      const second = view.getInt32(ip + 4);
+      if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
+      if ((second & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
+    } else if (type === ETHERTYPE_IPV4) {
       header = (first >>> 22) & 0x3c;
-      total = first & 0xffff;
       if (first >>> 28 !== 4 || header < 20 || total < header || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-      protocol = view.getUint8(ip + 9);
+      if (header === 20) train.begin(view, ip, first, third);
     } else if (type === ETHERTYPE_IPV6) {
+      header = 40;
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || view.getUint8(ip) >>> 4 !== 6 || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);

@@ -54,7 +54,6 @@ export class Fragmenter {
       view.setUint16(start + 10, fold(sum16(view, start, header, 0)));
       frames.length[piece] = header + length;
       frames.sa[piece] = frames.sa[frame];
-      frames.limit[piece] = mtu;
       frames.port[piece] = frames.port[frame];
       frames.nextHop[piece] = frames.nextHop[frame];
       this.counters[COUNT.fragments]++;

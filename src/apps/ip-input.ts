@@ -8,7 +8,8 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
-import { decrementTtl, isChecksumRight } from "../net/ipv4.js";
+import { decrementTtl, isChecksumRight, ttlCountedDown } from "../net/ipv4.js";
+import { Ipv4Train } from "../net/ipv4-train.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 
 export const ipInputCounters = {
@@ -26,14 +27,20 @@ const COUNT_BYTES = COUNT.bytes;
 // Names of this module's own, which V8 compiles in.
 const isRight = isChecksumRight;
 const countDown = decrementTtl;
+const countedDown = ttlCountedDown;
 const ETHERNET_HEADER = 14;
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
 
 /** Where IP packets go. */
 export interface IpSink {
-  /** Takes the packet of `length` bytes that begins at `ip` and came in by a port. Owns the frame. */
-  take(frame: number, ip: number, length: number, port: number): void;
+  /**
+   * Takes the packet of `length` bytes that begins at `ip` and came in by a port. Owns the frame.
+   * @returns a ticket for the packets that follow; 0 when this one does not speak for them
+   */
+  take(frame: number, ip: number, length: number, port: number): number;
+  /** The same for a packet whose addresses, protocol and port are those of the one for which the sink returned `ticket`. */
+  takeNext(frame: number, ip: number, length: number, port: number, ticket: number): number;
 }
 
 export class IpInput implements App {
@@ -43,6 +50,9 @@ export class IpInput implements App {
   private readonly errors: IcmpErrors;
   private readonly port: number;
   private readonly ethernet: boolean;
+  private readonly train = new Ipv4Train();
+  /** What the sink said to the first packet of the train. */
+  private ticket = 0;
 
   /** @param port number of the port that the link comes from */
   constructor(
@@ -86,7 +96,7 @@ export class IpInput implements App {
 
   /** @returns bytes of the IP packet; 0 when it is none */
   private check(frame: number): number {
-    const { frames, view, ethernet } = this;
+    const { frames, view, ethernet, train } = this;
     let ip = frames.offset[frame] | 0;
     let length = frames.length[frame] | 0;
     if (ethernet) {
@@ -95,7 +105,30 @@ export class IpInput implements App {
     }
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     const first = view.getInt32(ip);
+    const third = view.getInt32(ip + 8);
+    const total = first & 0xffff;
+    if (
+      train.continues(view, ip, first, third) &&
+      total <= length &&
+      total >= 20 &&
+      (!ethernet || view.getUint16(ip - 2) === ETHERTYPE_IPV4)
+    ) {
+      if (!train.isChecksumRight(first, view.getInt32(ip + 4), third))
+        return this.drop(frame, COUNT["drop.bad_checksum"]);
+      // The first packet of the train had a TTL that can be counted down.
+      if (ethernet) view.setInt32(ip + 8, countedDown(third));
+      this.ticket = this.sink.takeNext(frame, ip, total, this.port, this.ticket);
+      return total;
+    }
+    return this.checkFirst(frame, ip, length);
+  }
+
+  /** The same for a packet that is not like the one before. */
+  private checkFirst(frame: number, ip: number, length: number): number {
+    const { view, ethernet, train } = this;
+    const first = view.getInt32(ip);
     const version = first >>> 28;
+    train.end();
     if (ethernet) {
       const type = view.getUint16(ip - 2);
       if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return this.drop(frame, COUNT["drop.not_ip"]);
@@ -111,8 +144,12 @@ export class IpInput implements App {
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || total > length) return this.drop(frame, COUNT["drop.bad_header"]);
     } else return this.drop(frame, COUNT["drop.not_ip"]);
+    const third = view.getInt32(ip + 8);
     if (ethernet && !countDown(view, ip, version === 4)) this.expire(frame, ip, total);
-    else this.sink.take(frame, ip, total, this.port);
+    else {
+      if (first >>> 24 === 0x45) train.begin(view, ip, first, third);
+      this.ticket = this.sink.take(frame, ip, total, this.port);
+    }
     return total;
   }
 

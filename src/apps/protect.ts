@@ -65,13 +65,11 @@ const ENDED = 0;
 const GOES_ON = 1;
 const WAITS = 2;
 const ON_ITS_WAY = GONE;
-
-// Which packets match the same entry as the last one.
-const UNLIKE = 0;
-const ADDRESSES = 1;
-const FLOW = 2;
-
 const NO_MORE = NOT_WAITING;
+
+// For which packets the last one speaks.
+const ADDRESSES = 0;
+const FLOW = 1;
 
 export class Protect implements App, IpSink {
   readonly counters: Counters;
@@ -108,14 +106,12 @@ export class Protect implements App, IpSink {
   private isWhole = false;
 
   /**
-   * The last packet, if all IPv4 packets with its addresses that came in by its port match the same entry (ADDRESSES), or
-   * those that have its protocol and its first four bytes of payload, too (FLOW).
+   * A number for the last packet, 0 if it speaks for nobody else; whether for all IPv4 packets with its addresses that come
+   * in by its port, or only for those that have its protocol and its ports, too.
    */
-  private likeness = UNLIKE;
-  private source = 0;
-  private destination = 0;
-  private port = 0;
-  private protocol = 0;
+  private ticket = 0;
+  private nextTicket = 0;
+  private likeness = ADDRESSES;
   private ports = 0;
 
   constructor(
@@ -161,18 +157,34 @@ export class Protect implements App, IpSink {
     this.bypass = links.bypass;
   }
 
-  /** Takes a packet of `length` bytes that begins at `ip` and came in by a port. Owns the frame. */
-  take(frame: number, ip: number, length: number, port: number): void {
+  /** See IpSink. */
+  take(frame: number, ip: number, length: number, port: number): number {
     const { frames } = this;
     frames.offset[frame] = ip;
     frames.length[frame] = length;
     frames.port[frame] = port;
     if (this.index.changes !== this.seen) this.catchUp();
-    const verdict = this.isAlike(ip, length, port)
-      ? this.protectLike(frame, ip, length)
-      : this.protect(frame);
-    if (verdict === GOES_ON) this.encapsulate.take(frame, this.sa);
+    const verdict = this.protect(frame);
+    if (verdict === GOES_ON) this.encapsulate.take(frame, this.sa, this.mtu);
     else if (verdict === WAITS) this.wait(frame);
+    return this.ticket;
+  }
+
+  /** See IpSink. */
+  takeNext(frame: number, ip: number, length: number, port: number, ticket: number): number {
+    // The ticket is right only as long as no other packet came, and nothing that decides about it has changed.
+    if (
+      ticket === 0 ||
+      ticket !== this.ticket ||
+      length > this.mtu ||
+      (this.likeness === FLOW && !this.isFlow(ip, length))
+    )
+      return this.take(frame, ip, length, port);
+    const { frames } = this;
+    frames.offset[frame] = ip;
+    frames.length[frame] = length;
+    this.encapsulate.take(frame, this.sa, this.mtu);
+    return ticket;
   }
 
   readonly push = (): void => {
@@ -184,7 +196,7 @@ export class Protect implements App, IpSink {
     }
     // Policies, routes and end points may have changed until the next time.
     this.entry = NO_ENTRY;
-    this.likeness = UNLIKE;
+    this.ticket = 0;
   };
 
   /** Policies have changed: what waits for an SA goes before what comes now. */
@@ -193,50 +205,25 @@ export class Protect implements App, IpSink {
     this.queue.release(this.lookAgain);
   }
 
-  /** Does the packet match the same entry as the one before, as a whole train usually does? */
-  private isAlike(ip: number, length: number, port: number): boolean {
-    const { view, likeness } = this;
-    if (
-      likeness === UNLIKE ||
-      view.getInt32(ip + 16) !== this.destination ||
-      view.getInt32(ip + 12) !== this.source ||
-      view.getUint8(ip) >>> 4 !== 4 ||
-      port !== this.port
-    )
-      return false;
-    return likeness === ADDRESSES || (this.isWholeHeader(ip, length) && this.isFlow(ip));
-  }
-
-  /** Does the packet's transport header, of which the beginning is there, stand right behind an IPv4 header without options? */
+  /** Is the beginning of the packet's transport header there, right behind an IPv4 header without options? */
   private isWholeHeader(ip: number, length: number): boolean {
     const { view } = this;
     return length >= 24 && view.getUint8(ip) === 0x45 && (view.getUint16(ip + 6) & 0x1fff) === 0;
   }
 
-  private isFlow(ip: number): boolean {
-    return this.view.getUint8(ip + 9) === this.protocol && this.view.getInt32(ip + 20) === this.ports;
+  /** Has the packet, whose addresses and protocol are those of the one before, also its ports? */
+  private isFlow(ip: number, length: number): boolean {
+    return this.isWholeHeader(ip, length) && this.view.getInt32(ip + 20) === this.ports;
   }
 
-  /** `protect` for a packet that is like the one before. */
-  private protectLike(frame: number, ip: number, length: number): number {
-    this.frames.sa[frame] = this.sa;
-    this.frames.limit[frame] = this.mtu;
-    return length <= this.mtu ? GOES_ON : this.shorten(frame, ip, this.mtu, true);
-  }
-
-  /** Remembers the packet, which `protect` has just let go on, for those that are like it. */
-  private remember(frame: number, ip: number, isIpv4: boolean): void {
-    const { view } = this;
-    if (!isIpv4) return;
-    const { length, port } = this.frames;
+  /** Notes that the packet, which may go on, speaks for those that are like it. */
+  private remember(frame: number, ip: number): void {
     if (this.index.byAddress) this.likeness = ADDRESSES;
-    else if (this.isWholeHeader(ip, length[frame])) this.likeness = FLOW;
-    else return;
-    this.source = view.getInt32(ip + 12);
-    this.destination = view.getInt32(ip + 16);
-    this.port = port[frame];
-    this.protocol = view.getUint8(ip + 9);
-    this.ports = this.likeness === FLOW ? view.getInt32(ip + 20) : 0;
+    else if (this.isWholeHeader(ip, this.frames.length[frame])) {
+      this.likeness = FLOW;
+      this.ports = this.view.getInt32(ip + 20);
+    } else return;
+    this.ticket = this.nextTicket;
   }
 
   /** For packets that wait. @returns the entry for whose SA this one still waits, or what became of it */
@@ -244,7 +231,7 @@ export class Protect implements App, IpSink {
     const verdict = this.protect(frame);
     if (verdict === WAITS) return this.entry;
     if (verdict === ENDED) return NO_MORE;
-    this.encapsulate.take(frame, this.sa);
+    this.encapsulate.take(frame, this.sa, this.mtu);
     return ON_ITS_WAY;
   };
 
@@ -269,7 +256,8 @@ export class Protect implements App, IpSink {
     const ip = frames.offset[frame];
     const length = frames.length[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    this.likeness = UNLIKE;
+    this.ticket = 0;
+    this.nextTicket = (this.nextTicket + 1) & 0x3fffffff || 1;
     if (parse(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);
     const domain = this.domainOf[frames.port[frame]];
@@ -286,8 +274,7 @@ export class Protect implements App, IpSink {
     if (this.isWhole && this.isHost[frames.port[frame]] === 0)
       return this.drop(frame, COUNT["drop.not_host"]);
     frames.sa[frame] = sa;
-    frames.limit[frame] = mtu;
-    if (!this.isWhole) this.remember(frame, ip, isIpv4);
+    if (isIpv4 && !this.isWhole) this.remember(frame, ip);
     return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
   }
 
@@ -347,7 +334,7 @@ export class Protect implements App, IpSink {
   private cut(frame: number, mtu: number): void {
     const { fragments, sa } = this;
     this.fragmenter.fragment(frame, mtu, fragments);
-    for (let n = fragments.readable; n > 0; n--) this.encapsulate.take(fragments.receive(), sa);
+    for (let n = fragments.readable; n > 0; n--) this.encapsulate.take(fragments.receive(), sa, mtu);
   }
 
   /** Sends a packet in the clear: by the routes of its domain, or else by a public port, which is there for all. */

@@ -61,10 +61,10 @@ export class Route implements App, Outlet {
   private port = NOWHERE;
   private hop = NOWHERE;
   private mtu = 0;
-  private countsDown = false;
+  private countsDown = 0;
   private packets = 0;
-  /** Does what was found for the last packet hold for those of its SA to the same IPv4 destination? To which one. */
-  private isKnown = false;
+  /** 1 when what was found for the last packet holds for those of its SA to the same IPv4 destination; to which one. */
+  private isKnown = 0;
   private destination = 0;
 
   constructor(
@@ -116,13 +116,16 @@ export class Route implements App, Outlet {
     this.packets = 0;
     // What is known of an SA, and the routes, may have changed until the next time.
     this.sa = NOWHERE;
-    this.isKnown = false;
+    this.isKnown = 0;
   };
 
   take(frame: number, ip: number, length: number, isIpv4: boolean): void {
     const { view, frames } = this;
     const isNext =
-      this.isKnown && isIpv4 && frames.sa[frame] === this.sa && view.getInt32(ip + 16) === this.destination;
+      this.isKnown !== 0 &&
+      isIpv4 &&
+      frames.sa[frame] === this.sa &&
+      view.getInt32(ip + 16) === this.destination;
     if (!isNext) {
       const reason = this.look(frame, ip, isIpv4);
       if (reason !== 0) {
@@ -132,7 +135,7 @@ export class Route implements App, Outlet {
       }
     }
     this.packets++;
-    if (this.countsDown && !countDown(view, ip, isIpv4)) this.expire(frame, ip, length);
+    if (this.countsDown !== 0 && !countDown(view, ip, isIpv4)) this.expire(frame, ip, length);
     else if (length > this.mtu) this.shorten(frame, ip, length, isIpv4);
     else {
       this.transmit.openHop(this.hop);
@@ -161,7 +164,7 @@ export class Route implements App, Outlet {
     const { frames } = this;
     const sa = frames.sa[frame];
     let domains = 0;
-    this.isKnown = false;
+    this.isKnown = 0;
     if (sa === NOWHERE) domains = 1 << this.domainOf[frames.port[frame]];
     else {
       if (sa !== this.sa) {
@@ -178,9 +181,9 @@ export class Route implements App, Outlet {
     } while (reason !== 0 && domains !== 0);
     if (reason !== 0) return reason;
     this.mtu = this.fib.mtu[this.port];
-    this.countsDown = this.isEthernet[this.port] !== 0;
+    this.countsDown = this.isEthernet[this.port];
     if (isIpv4 && sa !== NOWHERE) {
-      this.isKnown = true;
+      this.isKnown = 1;
       this.destination = this.view.getInt32(ip + 16);
     }
     return 0;

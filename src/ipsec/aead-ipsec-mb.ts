@@ -58,7 +58,7 @@ class IpsecMbBatch implements AeadBatch {
   private readonly framesLow: number;
   /** Low half of the address of a key schedule in slot 0. */
   private readonly scheduleLow: number;
-  private readonly decrypt: boolean;
+  private readonly isDecryptor: boolean;
 
   // The run's SA, and a number for it: jobs that have the number in `templates` were filled for it already. What the
   // number stands for is not the key, which is read where it lies, but where that is.
@@ -67,10 +67,13 @@ class IpsecMbBatch implements AeadBatch {
   private salt = 0;
   private keyLength = 0;
   private extended = 0;
+  private high = 0;
+  /** Where in a job's scratch memory the low half of the sequence number stands, in the additional data. */
+  private lowAt = AAD + 4;
   private template = 0;
   private readonly templates = new Int32Array(MAX_BATCH).fill(NONE);
 
-  constructor(frames: Frames, sad: Sad, decrypt: boolean) {
+  constructor(frames: Frames, sad: Sad, isDecryptor: boolean) {
     const manager = new IpsecMbManager();
     const scratch = allocateRegion(MAX_BATCH * SCRATCH + MAX_BATCH * 8);
     this.manager = manager;
@@ -83,7 +86,7 @@ class IpsecMbBatch implements AeadBatch {
     this.jobs = scratch.addressNumber + MAX_BATCH * SCRATCH;
     this.framesLow = frames.region.addressLow | 0;
     this.scheduleLow = (sad.region.addressLow + SCHEDULE) | 0;
-    this.decrypt = decrypt;
+    this.isDecryptor = isDecryptor;
     manager.writeJobPointers(
       new BigUint64Array(scratch.view.buffer as ArrayBuffer, MAX_BATCH * SCRATCH, MAX_BATCH),
       MAX_BATCH,
@@ -104,14 +107,14 @@ class IpsecMbBatch implements AeadBatch {
       word(JOB.iv + 4, scratch.addressHigh);
       word(JOB.ivLength, 12);
       word(JOB.tag, line + ICV);
-      word(JOB.tag + 4, decrypt ? scratch.addressHigh : frames.region.addressHigh);
+      word(JOB.tag + 4, isDecryptor ? scratch.addressHigh : frames.region.addressHigh);
       word(JOB.tagLength, 16);
       word(JOB.aad, line + AAD);
       word(JOB.aad + 4, scratch.addressHigh);
       word(JOB.cipherMode, CIPHER_GCM);
-      word(JOB.direction, decrypt ? DIRECTION_DECRYPT : DIRECTION_ENCRYPT);
+      word(JOB.direction, isDecryptor ? DIRECTION_DECRYPT : DIRECTION_ENCRYPT);
       word(JOB.hashAlgorithm, HASH_GCM);
-      word(JOB.chainOrder, decrypt ? ORDER_HASH_CIPHER : ORDER_CIPHER_HASH);
+      word(JOB.chainOrder, isDecryptor ? ORDER_HASH_CIPHER : ORDER_CIPHER_HASH);
     }
   }
 
@@ -129,6 +132,13 @@ class IpsecMbBatch implements AeadBatch {
     this.salt = salt;
     this.keyLength = keyLength;
     this.extended = extended;
+    this.lowAt = extended !== 0 ? AAD + 8 : AAD + 4;
+    this.template = (this.template + 1) | 0;
+  }
+
+  /** The packets that follow have sequence numbers with this high half. */
+  private openHigh(high: number): void {
+    this.high = high;
     this.template = (this.template + 1) | 0;
   }
 
@@ -139,13 +149,32 @@ class IpsecMbBatch implements AeadBatch {
     const scratch = i << SCRATCH_SHIFT;
     view.setInt32(scratch, this.salt);
     view.setInt32(scratch + AAD, this.spi);
+    // Without extended sequence numbers the low half takes the place of the high one. An IV is the sequence number when it
+    // is ours, and written with each packet when it is not.
+    if (this.extended !== 0) view.setInt32(scratch + (AAD + 4), this.high);
+    if (!this.isDecryptor) view.setInt32(scratch + 4, this.high);
     const j = JOBS + i * JOB_WORDS;
     job[j + AAD_LENGTH] = this.extended !== 0 ? 12 : 8;
     job[j + KEY_LENGTH] = this.keyLength;
-    job[j + (this.decrypt ? DEC_KEYS : ENC_KEYS)] = (this.scheduleLow + this.slot) | 0;
+    job[j + (this.isDecryptor ? DEC_KEYS : ENC_KEYS)] = (this.scheduleLow + this.slot) | 0;
   }
 
-  set(
+  encrypt(i: number, high: number, low: number, text: number, length: number): void {
+    if (high !== this.high) this.openHigh(high);
+    if (this.templates[i] !== this.template) this.fillTemplate(i);
+    const { view, job } = this;
+    const scratch = i << SCRATCH_SHIFT;
+    view.setInt32(scratch + 8, low);
+    view.setInt32(scratch + this.lowAt, low);
+    const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
+    const address = (this.framesLow + text) | 0;
+    job[j + SRC] = address;
+    job[j + DST] = address;
+    job[j + CIPHER_LENGTH] = length;
+    job[j + TAG] = (address + length) | 0;
+  }
+
+  decrypt(
     i: number,
     ivHigh: number,
     ivLow: number,
@@ -154,20 +183,18 @@ class IpsecMbBatch implements AeadBatch {
     text: number,
     length: number,
   ): void {
+    if (high !== this.high) this.openHigh(high);
     if (this.templates[i] !== this.template) this.fillTemplate(i);
     const { view, job } = this;
     const scratch = i << SCRATCH_SHIFT;
     view.setInt32(scratch + 4, ivHigh);
     view.setInt32(scratch + 8, ivLow);
-    // Of a sequence number of 32 bits only the first word counts.
-    view.setInt32(scratch + (AAD + 4), this.extended !== 0 ? high : low);
-    view.setInt32(scratch + (AAD + 8), low);
+    view.setInt32(scratch + this.lowAt, low);
     const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
     const address = (this.framesLow + text) | 0;
     job[j + SRC] = address;
     job[j + DST] = address;
     job[j + CIPHER_LENGTH] = length;
-    if (!this.decrypt) job[j + TAG] = (address + length) | 0;
   }
 
   run(count: number): void {

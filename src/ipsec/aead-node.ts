@@ -53,7 +53,11 @@ class NodeBatch implements AeadBatch {
     this.#sa = { slot, keyLength, salt, spi, extended };
   }
 
-  set(
+  encrypt(i: number, high: number, low: number, text: number, length: number): void {
+    this.decrypt(i, high, low, high, low, text, length);
+  }
+
+  decrypt(
     i: number,
     ivHigh: number,
     ivLow: number,

@@ -1,6 +1,6 @@
 // What the ESP apps ask of a crypto engine: AES-GCM with a 16-byte ICV over a batch of packets, in place (RFC 4106).
 //
-// A batch goes: `set` for each of its packets from 0 to n - 1, with `open` in front of each run of packets of the same SA,
+// A batch goes: `encrypt` or `decrypt` for each of its packets from 0 to n - 1, with `open` in front of each run of packets of the same SA,
 // then `run`. Offsets are bytes in the frames' region, key offsets bytes in the SAD's. Engines keep their own scratch
 // memory; a batch allocates nothing in the fast engine.
 
@@ -28,13 +28,18 @@ export interface AeadBatch {
    */
   open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void;
   /**
-   * Packet number `i`.
-   * @param ivHigh, ivLow the nonce's other two words
-   * @param high, low the sequence number for the additional data; `high` is left out when it has 32 bits
-   * @param text byte offset of the text in the frames' region; the ICV stands, or will stand, right behind it
+   * Packet number `i` to be encrypted. Its IV is the sequence number.
+   * @param high, low the sequence number; in the additional data `high` is left out when it has 32 bits
+   * @param text byte offset of the text in the frames' region; the ICV will stand right behind it
    * @param length bytes of text
    */
-  set(
+  encrypt(i: number, high: number, low: number, text: number, length: number): void;
+  /**
+   * Packet number `i` to be decrypted.
+   * @param ivHigh, ivLow the nonce's other two words
+   * @param high, low, text, length see `encrypt`
+   */
+  decrypt(
     i: number,
     ivHigh: number,
     ivLow: number,

@@ -14,6 +14,7 @@
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import { offHeapUint32 } from "../memory/off-heap.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
@@ -95,6 +96,7 @@ const SOURCE = at.src;
 const SOURCE_PORT = at.srcPort;
 
 const UDP = 17;
+const ECN = 3;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
@@ -145,9 +147,9 @@ export class Decapsulate implements App, EspSink {
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, or TOO_EARLY), or 0.
   private sa = NO_SA;
-  /** Its SPI, while `isOpen` says that it is the one to which packets are being taken. */
+  /** Its SPI, while `isOpen` is 1: it is the one to which packets are being taken. */
   private spi = 0;
-  private isOpen = false;
+  private isOpen = 0;
   private offset = 0;
   private flags = 0;
   private reason = 0;
@@ -155,9 +157,9 @@ export class Decapsulate implements App, EspSink {
    * The SA's highest sequence number: low half, which is 2^32 - 1 while the window has not left the half's beginning, and
    * high half. A packet with a higher low half is new, and its high half is this one.
    */
-  private readonly top = new Uint32Array(2);
-  /** Has its last IPv4 packet shown that the SA's selectors admit its addresses, and nothing else counts? Those. */
-  private isAdmitted = false;
+  private readonly top = offHeapUint32(2);
+  /** 1 when its last IPv4 packet has shown that the SA's selectors admit its addresses, and nothing else counts; those. */
+  private isAdmitted = 0;
   private admittedSource = 0;
   private admittedDestination = 0;
   /** With ESP in UDP: where the SA's packets should come from. */
@@ -205,7 +207,7 @@ export class Decapsulate implements App, EspSink {
       return;
     }
     const spi = view.getInt32(esp);
-    if (spi !== this.spi || !this.isOpen) this.openSpi(spi);
+    if (spi !== this.spi || this.isOpen === 0) this.openSpi(spi);
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
     frames.length[frame] = length;
@@ -229,7 +231,7 @@ export class Decapsulate implements App, EspSink {
     this.high[count] = high;
     this.batch[count] = frame;
     const start = (esp + HEADER) | 0;
-    this.aead.set(count, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
+    this.aead.decrypt(count, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
     this.count = count + 1;
   }
 
@@ -249,7 +251,7 @@ export class Decapsulate implements App, EspSink {
     const { batch, aead, count } = this;
     const { sa } = this.frames;
     this.count = 0;
-    this.isOpen = false;
+    this.isOpen = 0;
     if (count === 0) return;
     aead.run(count);
     this.sa = NO_SA;
@@ -286,7 +288,7 @@ export class Decapsulate implements App, EspSink {
   /** Makes the SA with this SPI, as a signed number, the one that the next packets belong to. */
   private openSpi(spi: number): void {
     this.spi = spi;
-    this.isOpen = true;
+    this.isOpen = 1;
     const sa = this.sad.lookup(spi >>> 0);
     if (sa !== NO_SA) this.foreseen ^= foresee(this.words, this.sad.offset(sa) >>> 2);
     this.openSa(sa);
@@ -306,7 +308,7 @@ export class Decapsulate implements App, EspSink {
     const flags = words[slot + FLAGS] | 0;
     this.offset = offset;
     this.flags = flags;
-    this.isAdmitted = false;
+    this.isAdmitted = 0;
     const state = words[slot + STATE];
     if (state === LARVAL || (this.early.count !== 0 && this.early.waitsFor(sa))) this.reason = TOO_EARLY;
     // An SA that was deleted a moment ago takes what was under way.
@@ -423,19 +425,21 @@ export class Decapsulate implements App, EspSink {
         nextHeader === NEXT_HEADER_NONE ? COUNT.dummies : COUNT["drop.bad_next_header"],
       );
 
-    const inner = this.inner;
     const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
-    if (parse(inner, view, start, payload, isIpv4) === MALFORMED)
-      return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (!this.isNextAdmitted(start, isIpv4) && !this.admit(start, isIpv4))
-      return this.drop(frame, COUNT["drop.selectors"]);
+    let length = 0;
+    if (isIpv4 && this.isLikeAdmitted(start)) length = this.ipv4Length(start, payload);
+    else if (parse(this.inner, view, start, payload, isIpv4) !== MALFORMED) {
+      if (!this.admit(start, isIpv4)) return this.drop(frame, COUNT["drop.selectors"]);
+      length = this.inner.length;
+    }
+    if (length === 0) return this.drop(frame, COUNT["drop.bad_inner"]);
     if (
       (flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
+      this.isMarked(frames.outer[frame], flags) &&
       adjust(view, start, isIpv4, frames.outer[frame], flags) === CE_ON_NOT_ECT
     )
       return this.drop(frame, COUNT["drop.ecn"]);
 
-    const { length } = inner;
     // Again, because the packets before this one in the batch may have reached the limit.
     if ((flags & VOLUME) !== 0 && !this.limits.take(length))
       return this.drop(frame, COUNT["drop.sa_expired"]);
@@ -444,14 +448,29 @@ export class Decapsulate implements App, EspSink {
     return length;
   }
 
-  /** Has the packet at `start` the addresses of the one before, which alone count? */
-  private isNextAdmitted(start: number, isIpv4: boolean): boolean {
+  /** Has the IPv4 packet at `start` the addresses of the one before, which alone count? */
+  private isLikeAdmitted(start: number): boolean {
     return (
-      this.isAdmitted &&
-      isIpv4 &&
+      this.isAdmitted !== 0 &&
       this.view.getInt32(start + 12) === this.admittedSource &&
       this.view.getInt32(start + 16) === this.admittedDestination
     );
+  }
+
+  /** Bytes of the IPv4 packet at `start`, as its header says; 0 when that is malformed. See `parseInner`. */
+  private ipv4Length(start: number, available: number): number {
+    const first = this.view.getInt32(start);
+    const header = (first >>> 22) & 0x3c;
+    const length = first & 0xffff;
+    if (first >>> 28 !== 4 || header < 20 || length < header || length > available) return 0;
+    return length;
+  }
+
+  /** Has the outer header anything that the inner one may have to take over? */
+  private isMarked(outer: number, flags: number): boolean {
+    if ((flags & COPY_DSCP) !== 0) return true;
+    const first = this.view.getUint16(outer);
+    return ((first >>> 12 === 4 ? first : first >>> 4) & ECN) !== 0;
   }
 
   /** Do the SA's selectors admit the packet at `start`, which was just parsed? */
@@ -459,7 +478,7 @@ export class Decapsulate implements App, EspSink {
     const { view } = this;
     if (!admits(this.words, this.offset >>> 2, view, start, this.inner)) return false;
     if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0) {
-      this.isAdmitted = true;
+      this.isAdmitted = 1;
       this.admittedSource = view.getInt32(start + 12);
       this.admittedDestination = view.getInt32(start + 16);
     }

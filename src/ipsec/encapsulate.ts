@@ -11,6 +11,7 @@
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import { FRAME_SHIFT, FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
+import { offHeapUint32 } from "../memory/off-heap.js";
 import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch } from "./aead.js";
@@ -128,6 +129,7 @@ export class Encapsulate implements App {
   private readonly taken = new Int32Array(MAX_BATCH);
   private readonly runStart = new Int32Array(MAX_BATCH + 1);
   private readonly runSa = new Int32Array(MAX_BATCH);
+  private readonly runLimit = new Int32Array(MAX_BATCH);
   private count = 0;
   private runs = 0;
   private last = NOWHERE;
@@ -148,13 +150,14 @@ export class Encapsulate implements App {
   private flags = 0;
   private spi = 0;
   private tfc = 0;
+  private limit = 0;
   private outerLength = 0;
   private outerSum = 0;
   /** What of the inner TOS byte and of its DF flag the outer header takes over, as masks. */
   private tosMask = 0;
   private dfMask = 0;
   /** Its outer header, as big-endian words. */
-  private readonly outer = new Uint32Array(12);
+  private readonly outer = offHeapUint32(12);
 
   constructor(
     context: AppContext,
@@ -184,14 +187,18 @@ export class Encapsulate implements App {
     this.flush();
   };
 
-  /** Takes an IP packet for the SA in slot `sa`: where it lies is in `frames`. Owns the frame. */
-  take(frame: number, sa: number): void {
+  /**
+   * Takes an IP packet for the SA in slot `sa`: where it lies is in `frames`. Owns the frame.
+   * @param limit bytes of the longest inner packet that the way to the SA's far end carries
+   */
+  take(frame: number, sa: number, limit: number): void {
     if (this.count === MAX_BATCH) this.flush();
     const { count } = this;
     this.taken[count] = frame;
     if (sa !== this.last || count === 0) {
       this.last = sa;
       this.runSa[this.runs] = sa;
+      this.runLimit[this.runs] = limit;
       this.runStart[this.runs] = count;
       this.runs++;
     }
@@ -209,8 +216,10 @@ export class Encapsulate implements App {
     this.runs = 0;
     this.count = 0;
     let set = 0;
-    for (let run = 0; run < runs; run++)
+    for (let run = 0; run < runs; run++) {
+      this.limit = this.runLimit[run];
       set = this.pushRun(runSa[run], runStart[run], runStart[run + 1], set);
+    }
     if (set > 0) this.aead.run(set);
     if (this.dueCount > 0) this.udpChecksums();
   };
@@ -222,7 +231,9 @@ export class Encapsulate implements App {
   private pushRun(sa: number, from: number, end: number, set: number): number {
     const { taken } = this;
     const reason = this.openSa(sa);
-    const ready = reason === 0 ? this.admit(from, end) : this.dropRun(from, end, reason);
+    let ready = end;
+    if (reason !== 0) ready = this.dropRun(from, end, reason);
+    else if ((this.flags & (TRANSPORT | VOLUME)) !== 0) ready = this.admit(from, end);
     if (ready === from) return set;
 
     this.exit.open(sa);
@@ -237,7 +248,10 @@ export class Encapsulate implements App {
       const frame = taken[i];
       // The high half changes where the low one begins anew, and has another home for each half of it.
       if ((low & 0x7fffffff) === 0) high = highHalf(this.atomics, slot, low);
-      if (extended === 0 && (high !== 0 || low === 0)) this.drop(frame, COUNT["drop.sequence_exhausted"]);
+      // A number that is not used is left out: a hole in the sequence is harmless.
+      if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
+      else if (extended === 0 && (high !== 0 || low === 0))
+        this.drop(frame, COUNT["drop.sequence_exhausted"]);
       else
         bytes += isTransport
           ? this.transportPacket(count++, frame, high, low)
@@ -261,21 +275,20 @@ export class Encapsulate implements App {
     return from;
   }
 
-  /** Drops what of a run cannot be protected. @returns the new end of the run */
+  private hasRoom(frame: number): boolean {
+    const { offset, length } = this.frames;
+    const front = (offset[frame] - (frame << SHIFT)) | 0;
+    return (
+      front >= ((this.outerLength + (ESP + IV + ETHERNET_HEADER)) | 0) &&
+      ((FRAME - front - length[frame]) | 0) >= TRAILER + ICV
+    );
+  }
+
+  /** Drops what of a run in transport mode, or with limits, is not to be protected. @returns the new end of the run */
   private admit(from: number, end: number): number {
-    const { taken, frames } = this;
-    const { offset, length } = frames;
-    const isSpecial = (this.flags & (TRANSPORT | VOLUME)) !== 0;
-    const front = this.outerLength + (ESP + IV + ETHERNET_HEADER);
+    const { taken } = this;
     let ready = from;
-    for (let i = from; i < end; i++) {
-      const frame = taken[i];
-      const start = offset[frame];
-      const room = start - (frame << SHIFT);
-      if (room < front || FRAME - room - length[frame] < TRAILER + ICV)
-        this.drop(frame, COUNT["drop.no_room"]);
-      else if (!isSpecial || this.admitSpecial(frame)) taken[ready++] = frame;
-    }
+    for (let i = from; i < end; i++) if (this.admitSpecial(taken[i])) taken[ready++] = taken[i];
     return ready;
   }
 
@@ -348,7 +361,7 @@ export class Encapsulate implements App {
     view.setInt32(esp + 4, low);
     view.setInt32(esp + 8, high);
     view.setInt32(esp + 12, low);
-    this.aead.set(i, high, low, high, low, inner, text);
+    this.aead.encrypt(i, high, low, inner, text);
 
     const tos = (isIpv4 ? first >>> 16 : first >>> 20) & this.tosMask;
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
@@ -416,7 +429,7 @@ export class Encapsulate implements App {
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
   private padTraffic(frame: number, length: number, size: number): number {
     const room = this.frames.tailroom(frame) - (TRAILER + ICV);
-    const limit = this.frames.limit[frame];
+    const { limit } = this;
     const wanted = (size > limit ? limit : size) - length;
     const zeros = wanted > room ? room : wanted;
     if (zeros <= 0) return length;

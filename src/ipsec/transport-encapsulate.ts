@@ -135,7 +135,7 @@ export class TransportEncapsulate {
     view.setInt32(esp + 4, low);
     view.setInt32(esp + 8, high);
     view.setInt32(esp + 12, low);
-    this.aead.set(i, high, low, high, low, payload, text);
+    this.aead.encrypt(i, high, low, payload, text);
 
     const total = payload + text + ICV - start;
     this.headerLength = payload - ip;

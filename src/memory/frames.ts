@@ -33,8 +33,6 @@ export class Frames {
   readonly length: Int32Array;
   /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
   readonly sa: Int32Array;
-  /** With `sa`: the longest inner packet, in bytes, that the way to the SA's far end carries. */
-  readonly limit: Int32Array;
   /** Number of the port that the packet came in by. */
   readonly port: Int32Array;
   /** Where the packet leaves by: an index into the next-hop table. */
@@ -54,7 +52,6 @@ export class Frames {
     this.offset = new Int32Array(capacity);
     this.length = new Int32Array(capacity);
     this.sa = new Int32Array(capacity);
-    this.limit = new Int32Array(capacity);
     this.port = new Int32Array(capacity);
     this.nextHop = new Int32Array(capacity);
     this.outer = new Int32Array(capacity);

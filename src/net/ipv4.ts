@@ -27,17 +27,19 @@ export function headerChecksum(sum: number): number {
   return ~((once & 0xffff) + (once >>> 16)) & 0xffff;
 }
 
+/** The third word of a header (TTL, protocol, checksum) with a TTL that is one lower. */
+export function ttlCountedDown(word: number): number {
+  // One less in a word's high byte is 0x100 more in the checksum (RFC 1624).
+  const checksum = ((word & 0xffff) + 0x100) | 0;
+  return ((word & 0xffff0000) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff);
+}
+
 /** Counts TTL or hop limit down by one. @returns false, and changes nothing, when it is used up. */
 export function decrementTtl(view: DataView, ip: number, isIpv4: boolean): boolean {
   if (isIpv4) {
-    // TTL, protocol, checksum. One less in a word's high byte is 0x100 more in the checksum (RFC 1624).
     const word = view.getInt32(ip + 8);
     if (word >>> 25 === 0) return false;
-    const checksum = (word & 0xffff) + 0x100;
-    view.setInt32(
-      ip + 8,
-      ((word & 0xffff0000) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff),
-    );
+    view.setInt32(ip + 8, ttlCountedDown(word));
     return true;
   }
   const limit = view.getUint8(ip + 7);

@@ -7,11 +7,8 @@
 
 import type { App, CounterTexts, Source } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
-import { type Frames, NONE } from "../memory/frames.js";
+import type { Frames } from "../memory/frames.js";
 import type { IpAddress } from "../net/address.js";
-
-// A name of this module's own, which V8 compiles in.
-const NOWHERE = NONE;
 
 /** ESP trailer, ICV and alignment at their largest: bytes that must be free behind a received packet. */
 export const TAILROOM = 16 + 2 + 16;
@@ -45,8 +42,6 @@ export const portCounters = {
 export function received(frames: Frames, frame: number, offset: number, length: number, port: number): void {
   frames.offset[frame] = offset;
   frames.length[frame] = length;
-  frames.sa[frame] = NOWHERE;
-  frames.nextHop[frame] = NOWHERE;
   frames.port[frame] = port;
 }
 

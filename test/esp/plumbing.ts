@@ -234,7 +234,7 @@ export function plumbing({ test, scapy }: Suite): void {
       frames.offset[frame] = (frame << FRAME_SHIFT) + from;
       frames.length[frame] = to - from;
       frames.sa[frame] = slot;
-      app.take(frame, slot);
+      app.take(frame, slot, 1400);
     }
     app.push();
     const index = Object.keys(encapsulateCounters).indexOf("drop.no_room");

@@ -1,0 +1,78 @@
+// A train says of a header what a look at the whole header says, or that the header is none of its own.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { decrementTtl, isChecksumRight, ttlCountedDown } from "./ipv4.js";
+import { Ipv4Train } from "./ipv4-train.js";
+
+const header = fc.record({
+  first: fc.constantFrom(0x4500, 0x4502, 0x4600, 0x6500, 0x0000),
+  length: fc.integer({ min: 0, max: 0xffff }),
+  second: fc.integer({ min: -0x80000000, max: 0x7fffffff }),
+  third: fc.constantFrom(0x4011, 0x4006, 0x0111, 0x0011),
+  source: fc.constantFrom(0x0a000001, 0x0a000002, 0xffffffff),
+  destination: fc.constantFrom(0xac100001, 0xac100002, 0),
+  /** Added to the right checksum. */
+  wrong: fc.constantFrom(0, 0, 0, 1, 0x100, 0xffff),
+});
+type Header = typeof header extends fc.Arbitrary<infer T> ? T : never;
+
+function write(view: DataView, at: number, fields: Header): void {
+  view.setUint16(at, fields.first);
+  view.setUint16(at + 2, fields.length);
+  view.setInt32(at + 4, fields.second);
+  view.setUint16(at + 8, fields.third);
+  view.setUint16(at + 10, 0);
+  view.setUint32(at + 12, fields.source);
+  view.setUint32(at + 16, fields.destination);
+  let sum = 0;
+  for (let i = 0; i < 20; i += 2) sum += view.getUint16(at + i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  view.setUint16(at + 10, (~sum & 0xffff) ^ fields.wrong);
+}
+
+test("headers that continue a train have its fields, and their checksum is judged rightly", () => {
+  let continued = 0;
+  fc.assert(
+    fc.property(header, header, fc.boolean(), fc.integer({ min: 0, max: 6 }), (a, other, alike, at) => {
+      const { first: version, third: protocol, source, destination } = a;
+      const b = alike ? { ...other, first: version, third: protocol, source, destination } : other;
+      const view = new DataView(new ArrayBuffer(32));
+      const train = new Ipv4Train();
+      write(view, at, b);
+      assert.ok(!train.continues(view, at, view.getInt32(at), view.getInt32(at + 8)), "nothing has begun");
+      write(view, at, a);
+      train.begin(view, at, view.getInt32(at), view.getInt32(at + 8));
+      write(view, at, b);
+      const [first, second, third] = [0, 4, 8].map((word) => view.getInt32(at + word));
+      const same =
+        a.first === b.first &&
+        a.third === b.third &&
+        a.source === b.source &&
+        a.destination === b.destination;
+      assert.equal(train.continues(view, at, first, third), same);
+      if (!same) return;
+      continued++;
+      assert.equal(train.isChecksumRight(first, second, third), isChecksumRight(view, at, 20));
+      train.end();
+      assert.ok(!train.continues(view, at, first, third), "it has ended");
+    }),
+    { numRuns: 1000 },
+  );
+  assert.ok(continued > 300, `${continued} of 1000`);
+});
+
+test("a header whose TTL is counted down keeps a right checksum, and a wrong one stays wrong", () => {
+  fc.assert(
+    fc.property(header, (fields) => {
+      const view = new DataView(new ArrayBuffer(20));
+      write(view, 0, fields);
+      const right = isChecksumRight(view, 0, 20);
+      const word = ttlCountedDown(view.getInt32(8));
+      if (!decrementTtl(view, 0, true)) return;
+      assert.equal(view.getInt32(8), word);
+      assert.equal(isChecksumRight(view, 0, 20), right);
+    }),
+  );
+});
