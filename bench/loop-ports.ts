@@ -92,13 +92,14 @@ export class MeterPort implements Port {
   different = 0;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly words: Int32Array;
   private readonly input: Link;
   private readonly output: Link;
   private readonly number: number;
   private readonly templates: readonly Uint8Array[];
   private readonly destinations: Int32Array;
   private readonly train: number;
-  /** Words of the header that all templates have in common; sums of their IP headers without destination; lengths. */
+  /** The first words of the header, as they lie in memory: templates have them in common, but for a length; sums of their IP headers without destination; lengths. */
   private readonly common: Int32Array;
   private readonly sums: Int32Array;
   private readonly lengths: Int32Array;
@@ -112,6 +113,7 @@ export class MeterPort implements Port {
     this.name = options.name;
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.words = new Int32Array(context.frames.view.buffer);
     this.input = new Link(context.frames);
     this.output = options.output;
     this.number = options.number;
@@ -124,10 +126,8 @@ export class MeterPort implements Port {
     this.sink = { input: this.input, push: this.push };
     const [first] = options.templates;
     const header = new DataView(first.buffer, first.byteOffset);
-    this.common = offHeapInt32(7);
-    [0, 4, 8, 12, 16, 20, 26].forEach((at, i) => {
-      this.common[i] = header.getInt32(at);
-    });
+    this.common = offHeapInt32(8);
+    for (let i = 0; i < 8; i++) this.common[i] = header.getInt32(4 * i, true);
     const ofEach = (value: (template: Uint8Array) => number) => {
       const values = offHeapInt32(options.templates.length);
       values.set(options.templates.map(value));
@@ -180,14 +180,17 @@ export class MeterPort implements Port {
 
   /** Writes the headers anew, which the way has changed, but for checksum and destination; no stamp follows them. */
   private writeHeaders(offset: number, ipLength: number): void {
-    const { view, common } = this;
-    view.setInt32(offset, common[0]);
-    view.setInt32(offset + 4, common[1]);
-    view.setInt32(offset + 8, common[2]);
-    view.setInt32(offset + 12, common[3]);
+    const { view, words, common } = this;
+    // Fresh packets begin at multiples of four.
+    const word = offset >>> 2;
+    words[word] = common[0];
+    words[word + 1] = common[1];
+    words[word + 2] = common[2];
+    words[word + 3] = common[3];
     view.setInt32(offset + 16, ipLength << 16);
-    view.setInt32(offset + 20, common[5]);
-    view.setInt32(offset + 26, common[6]);
+    words[word + 5] = common[5];
+    words[word + 6] = common[6];
+    words[word + 7] = common[7];
     view.setInt32(offset + STAMP, 0);
   }
 

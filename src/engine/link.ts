@@ -38,6 +38,10 @@ export class Link {
   /** Takes the oldest `count` frames off the link, which `at` has shown: one step for a whole batch. */
   advance(count: number): void {
     this.read = (this.read + count) | 0;
+    if (this.read !== this.write) return;
+    // An empty link begins anew, so that the same few cache lines are used in every breath.
+    this.read = 0;
+    this.write = 0;
   }
 
   /** Takes the oldest frame off the link. Only valid while `readable` is not 0. */

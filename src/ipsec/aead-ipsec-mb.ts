@@ -52,6 +52,7 @@ class IpsecMbBatch implements AeadBatch {
   private readonly job: Uint32Array;
   private readonly scratch: Region;
   private readonly view: DataView;
+  private readonly words: Int32Array;
   private readonly framesView: DataView;
   /** Address of the pointers to the jobs, which stand behind the scratch of the packets. */
   private readonly jobs: number;
@@ -82,6 +83,7 @@ class IpsecMbBatch implements AeadBatch {
     this.job = manager.words;
     this.scratch = scratch;
     this.view = scratch.view;
+    this.words = new Int32Array(scratch.view.buffer as ArrayBuffer);
     this.framesView = frames.view;
     this.jobs = scratch.addressNumber + MAX_BATCH * SCRATCH;
     this.framesLow = frames.region.addressLow | 0;
@@ -202,14 +204,14 @@ class IpsecMbBatch implements AeadBatch {
   }
 
   authentic(i: number, icv: number): boolean {
-    const computed = (i << SCRATCH_SHIFT) + ICV;
-    const mine = this.view;
+    const computed = ((i << SCRATCH_SHIFT) + ICV) >>> 2;
+    const mine = this.words;
     const other = this.framesView;
     return (
-      ((mine.getInt32(computed, true) ^ other.getInt32(icv, true)) |
-        (mine.getInt32(computed + 4, true) ^ other.getInt32(icv + 4, true)) |
-        (mine.getInt32(computed + 8, true) ^ other.getInt32(icv + 8, true)) |
-        (mine.getInt32(computed + 12, true) ^ other.getInt32(icv + 12, true))) ===
+      ((mine[computed] ^ other.getInt32(icv, true)) |
+        (mine[computed + 1] ^ other.getInt32(icv + 4, true)) |
+        (mine[computed + 2] ^ other.getInt32(icv + 8, true)) |
+        (mine[computed + 3] ^ other.getInt32(icv + 12, true))) ===
       0
     );
   }
