@@ -18,6 +18,7 @@ const benchmarks: Record<string, string> = {
   softbench: "one worker without a kernel: every app of a gateway, both ways   --size 60|IMIX|1500",
   sas: "softbench with 10,000 SAs against softbench with one   --size 60|IMIX|1500 --sas N",
   crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
+  compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
   tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
 };
 

@@ -3,11 +3,9 @@
 // packets behind each other, and of 10,000 each one sends its train before any sends its second. With --train 1 every
 // packet meets an SA that no cache holds any more, which is the worst that can come.
 
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { count, round3 } from "./rounds.js";
+import { Contender } from "./contender.js";
+import { best, count, round3 } from "./rounds.js";
 import { type FrameSize, parseSize } from "./sizes.js";
 import { type Round, TRAIN } from "./softbench.js";
 
@@ -28,55 +26,6 @@ export interface SasResult {
   verified: boolean;
 }
 
-class Contender {
-  readonly #child: ChildProcess;
-  readonly rounds: Round[] = [];
-
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-  }
-
-  /** Starts a softbench that waits to be asked; returns when it is warm. */
-  static async start(size: FrameSize, sas: number, train: number): Promise<Contender> {
-    const main = fileURLToPath(new URL("./main.js", import.meta.url));
-    const numbers = { sas, routes: sas, train };
-    const options = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    const child = fork(main, ["softbench", "--asked", "--size", size, ...options]);
-    const contender = new Contender(child);
-    await contender.#answer();
-    return contender;
-  }
-
-  async #answer(): Promise<Round> {
-    const end = new AbortController();
-    const { signal } = end;
-    try {
-      const answer = once(this.#child, "message", { signal });
-      const gone = once(this.#child, "exit", { signal }).then(() => {
-        throw new Error("softbench ended before its time");
-      });
-      answer.catch(() => {});
-      gone.catch(() => {});
-      return ((await Promise.race([answer, gone])) as [Round])[0];
-    } finally {
-      end.abort();
-    }
-  }
-
-  async round(packets: number): Promise<void> {
-    this.#child.send(packets);
-    this.rounds.push(await this.#answer());
-  }
-
-  get best(): number {
-    return Math.min(...this.rounds.map(({ packets, nanoseconds }) => nanoseconds / packets));
-  }
-
-  stop(): void {
-    this.#child.kill();
-  }
-}
-
 /** @param packets of one round */
 export async function compareSas(
   size: FrameSize,
@@ -85,23 +34,28 @@ export async function compareSas(
   rounds: number,
   packets: number,
 ): Promise<SasResult> {
-  const contenders: Contender[] = [];
+  const contenders: Contender<Round>[] = [];
   try {
-    for (const number of [1, sas]) contenders.push(await Contender.start(size, number, train));
+    for (const number of [1, sas]) {
+      const numbers = [`--sas=${number}`, `--routes=${number}`, `--train=${train}`];
+      contenders.push(
+        await Contender.start<Round>("main", ["softbench", "--asked", "--size", size, ...numbers]),
+      );
+    }
     for (let i = 0; i < rounds; i++) for (const contender of contenders) await contender.round(packets);
-    const [one, many] = contenders;
-    const all = contenders.flatMap((contender) => contender.rounds);
+    const [one, many] = contenders.map(({ answers }) => best(answers));
+    const all = contenders.flatMap(({ answers }) => answers);
     return {
       bench: "sas",
       size,
       sas,
       train,
       rounds,
-      nsPerPacketOne: round3(one.best),
-      nsPerPacketMany: round3(many.best),
-      mppsOne: round3(1e3 / one.best),
-      mppsMany: round3(1e3 / many.best),
-      ratio: round3(one.best / many.best),
+      nsPerPacketOne: round3(one),
+      nsPerPacketMany: round3(many),
+      mppsOne: round3(1e3 / one),
+      mppsMany: round3(1e3 / many),
+      ratio: round3(one / many),
       lost: all.reduce((sum, { lost }) => sum + lost, 0),
       verified: all.every(({ verified }) => verified),
     };

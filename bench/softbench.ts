@@ -15,11 +15,14 @@ import { Sad } from "../src/ipsec/sad.js";
 import { Spd } from "../src/ipsec/spd.js";
 import { Frames } from "../src/memory/frames.js";
 import { parseAddress } from "../src/net/address.js";
+import { aes128gcm16, type Cipher, parseCipher } from "./ciphers.js";
 import { LoopPort, MeterPort } from "./loop-ports.js";
 import { type FrameSize, frameSizes, parseSize } from "./sizes.js";
 
 export interface SoftbenchOptions {
   size: FrameSize;
+  /** Default: AES-128-GCM. */
+  cipher?: Cipher;
   packets: number;
   routes: number;
   sas: number;
@@ -187,6 +190,9 @@ export class Softbench {
   /** SAs and policies, as a key manager would install them. */
   #install(routes: number, sas: number): void {
     const kernel = new PseudoKernel({ sad: this.#sad, spd: this.#spd, engine: this.#aead, now: () => 1 });
+    const { cipher = aes128gcm16 } = this.options;
+    const key = (length: number, seed: number) =>
+      Uint8Array.from({ length }, (_, k) => (seed + k * 7) & 0xff);
     const none = { value: 0, mask: 0 };
     const host = (text: string) => ({ address: address(text), port: 4500 });
     const check = ({ status, reason }: { status: number; reason?: string }) => {
@@ -208,10 +214,10 @@ export class Softbench {
         mode: 2,
         srcSelectors: [selector(Uint8Array.of(10, 0, 0, 0), 24)],
         dstSelectors: sas >= routes ? [selector(remotePrefix(i), 24)] : [anywhere],
-        encryption: 20,
-        encryptionKey: Uint8Array.from({ length: 20 }, (_, k) => (i * 31 + k * 7) & 0xff),
-        integrity: 1024,
-        integrityKey: new Uint8Array(0),
+        encryption: cipher.encryption,
+        encryptionKey: key(cipher.encryptionKey, i * 31),
+        integrity: cipher.integrity,
+        integrityKey: key(cipher.integrityKey, i * 37),
         extendedSequenceNumbers: true,
         replayWindow: 32,
         udpEncapsulation: false,
@@ -365,6 +371,7 @@ export async function run(args: string[]): Promise<void> {
       routes: { type: "string", default: "1" },
       sas: { type: "string" },
       train: { type: "string", default: String(TRAIN) },
+      cipher: { type: "string", default: aes128gcm16.name },
       json: { type: "boolean", default: false },
       asked: { type: "boolean", default: false },
     },
@@ -379,6 +386,7 @@ export async function run(args: string[]): Promise<void> {
   const sas = values.sas ? count(values.sas, "sas", 20_480) : Math.min(routes, 1);
   const bench = new Softbench({
     size: parseSize(values.size),
+    cipher: parseCipher(values.cipher),
     packets: count(values.packets, "packets", 1e9),
     routes: Math.max(routes, sas),
     sas,

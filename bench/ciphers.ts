@@ -1,0 +1,29 @@
+// The ciphers that softbench and crypto can be run with, under the names that swanctl.conf has for them, in charon's numbers.
+
+export interface Cipher {
+  readonly name: string;
+  /** RFC 7296 §3.3.2, transform type 1, and the bytes of its key, salt included. */
+  readonly encryption: number;
+  readonly encryptionKey: number;
+  /** Transform type 3, or charon's number for none beside an AEAD. */
+  readonly integrity: number;
+  readonly integrityKey: number;
+}
+
+const UNDEFINED_INTEGRITY = 1024;
+
+export const aes128gcm16: Cipher = {
+  name: "aes128gcm16",
+  encryption: 20,
+  encryptionKey: 20,
+  integrity: UNDEFINED_INTEGRITY,
+  integrityKey: 0,
+};
+
+export const ciphers: readonly Cipher[] = [aes128gcm16];
+
+export function parseCipher(text: string): Cipher {
+  const cipher = ciphers.find(({ name }) => name === text);
+  if (cipher) return cipher;
+  throw new Error(`--cipher "${text}" is none of ${ciphers.map(({ name }) => name).join(", ")}`);
+}

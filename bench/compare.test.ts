@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { barChart } from "./chart.js";
+import { aes128gcm16 } from "./ciphers.js";
+import { compare, compareChart } from "./compare.js";
+
+test("crypto and softbench in turns: nothing is lost, and the ratio is that of the times", async () => {
+  const result = await compare(["60", "1500"], aes128gcm16, 3, 5000);
+  assert.deepEqual(
+    result.rows.map(({ size, lost, verified }) => [size, lost, verified]),
+    [
+      ["60", 0, true],
+      ["1500", 0, true],
+    ],
+  );
+  for (const { percent, cryptoNs, softbenchNs, asked = 0, holds } of result.rows) {
+    assert.ok(Math.abs(percent - (100 * cryptoNs) / softbenchNs) < 0.1);
+    assert.ok(percent > 5 && percent < 100, `${percent} %`);
+    assert.equal(holds, percent >= asked);
+  }
+  assert.equal(
+    result.holds,
+    result.rows.every(({ holds }) => holds),
+  );
+  const svg = barChart(compareChart(result));
+  assert.match(svg, />60 bytes<.*>crypto alone<.*>Vita<.*>1500 bytes</s);
+});
