@@ -19,6 +19,8 @@ const benchmarks: Record<string, string> = {
   sas: "softbench with 10,000 SAs against softbench with one   --size 60|IMIX|1500 --sas N",
   crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
   compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
+  apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
+  guard: "has an app become slower than bench/guard-limits.json says?   --write",
   tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
 };
 

@@ -289,9 +289,11 @@ export class Softbench {
     fib.neighbour(2, address(PUBLIC_GATEWAY), mac(4));
   }
 
-  /** Sends so many packets and waits for them to arrive. @returns nanoseconds */
-  send(packets: number): number {
-    const { engine } = this.graph;
+  /**
+   * Sends so many packets and waits for them to arrive. @returns nanoseconds
+   * @param engine whoever draws the breaths
+   */
+  send(packets: number, engine: { breathe(): number } = this.graph.engine): number {
     this.#meter.toSend = packets;
     const begin = process.hrtime.bigint();
     while (engine.breathe() > 0);

@@ -1,0 +1,11 @@
+// A contender that times apps: `app-times-child.js SIZE CIPHER`; asked for a number of rounds it answers with an
+// AppTimesResult. In a process of its own for each size, because V8 compiles an app's `push` best when there is one of it.
+
+import { AppTimes, type AppTimesResult } from "./app-times.js";
+import { parseCipher } from "./ciphers.js";
+import { answerRounds } from "./contender.js";
+import { parseSize } from "./sizes.js";
+
+const [size = "", cipher = ""] = process.argv.slice(2);
+const times = new AppTimes(parseSize(size), parseCipher(cipher));
+answerRounds<AppTimesResult>((rounds) => times.measure(rounds), 1);
