@@ -21,6 +21,7 @@ const benchmarks: Record<string, string> = {
   compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
   guard: "has an app become slower than bench/guard-limits.json says?   --write",
+  steady: "does a warm worker deoptimise or allocate? It must not   --size 60|IMIX|1500 --seconds N",
   tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
 };
 

@@ -289,7 +289,7 @@ export class Decapsulate implements App, EspSink {
   private openSpi(spi: number): void {
     this.spi = spi;
     this.isOpen = 1;
-    const sa = this.sad.lookup(spi >>> 0);
+    const sa = this.sad.lookup(spi);
     if (sa !== NO_SA) this.foreseen ^= foresee(this.words, this.sad.offset(sa) >>> 2);
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();

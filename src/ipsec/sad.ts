@@ -182,14 +182,14 @@ export class Sad {
     for (let i = hash(spi, this.indexMask), n = 0; n <= this.indexMask; i = (i + 1) & this.indexMask, n++) {
       const slot = this.words[base + 2 * i + 1];
       if (slot === 0) return -1;
-      if (slot !== DELETED && this.words[base + 2 * i] === spi) return slot - 1;
+      if (slot !== DELETED && (this.words[base + 2 * i] | 0) === (spi | 0)) return slot - 1;
     }
     return -1;
   }
 
   /** Reads where `lookup` will begin. @returns nothing of interest */
   foreseeIndex(spi: number): number {
-    return this.words[(this.indexOffset >>> 2) + 2 * hash(spi, this.indexMask)];
+    return this.words[(this.indexOffset >>> 2) + 2 * hash(spi, this.indexMask)] | 0;
   }
 
   /** Enters an inbound SPI. It must not be there yet. The index has twice as many entries as there are slots. */
