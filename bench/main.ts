@@ -22,7 +22,7 @@ const benchmarks: Record<string, string> = {
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
   guard: "has an app become slower than bench/guard-limits.json says?   --write",
   steady: "does a warm worker deoptimise or allocate? It must not   --size 60|IMIX|1500 --seconds N",
-  node: "compare under several versions of Node   --versions 20,24,26,26-no-maglev --svg FILE",
+  node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
   tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
 };
 

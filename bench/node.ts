@@ -1,5 +1,5 @@
 // node: which version of Node runs Vita fastest? softbench and crypto in turns under several of them, which take turns as
-// well. A version with `-no-maglev` behind it runs without V8's middle compiler.
+// well. A version with `-maglev` behind it runs with V8's middle compiler, which workers run without.
 
 import { parseArgs } from "node:util";
 import { V8_FLAGS } from "../src/gateway/v8-flags.js";
@@ -18,7 +18,7 @@ interface Version {
 }
 
 export interface NodeRow {
-  /** Its full version, and `without Maglev`. */
+  /** Its full version, and `with Maglev`. */
   node: string;
   size: FrameSize;
   softbenchNs: number;
@@ -38,12 +38,10 @@ export interface NodeResult {
 
 export function parseVersions(text: string): Version[] {
   return text.split(",").map((word) => {
-    const [, major, without] = /^(\d+)(-no-maglev)?$/.exec(word.trim()) ?? [];
+    const [, major, maglev] = /^(\d+)(-maglev)?$/.exec(word.trim()) ?? [];
     if (major === undefined)
-      throw new Error(
-        `--versions "${text}": "${word}" is no major version of Node, such as 24 or 26-no-maglev`,
-      );
-    return { major: Number(major), maglev: without === undefined };
+      throw new Error(`--versions "${text}": "${word}" is no major version of Node, such as 24 or 24-maglev`);
+    return { major: Number(major), maglev: maglev !== undefined };
   });
 }
 
@@ -57,8 +55,8 @@ async function compareVersions(
   try {
     for (const { major, maglev } of versions) {
       const execPath = await nodeProgram(major);
-      const node = `${await nodeVersion(execPath)}${maglev ? "" : " without Maglev"}`;
-      const flags = maglev ? V8_FLAGS : [...V8_FLAGS, "--no-maglev"];
+      const node = `${await nodeVersion(execPath)}${maglev ? " with Maglev" : ""}`;
+      const flags = maglev ? [...V8_FLAGS.filter((flag) => flag !== "--no-maglev"), "--maglev"] : V8_FLAGS;
       for (const size of sizes) {
         const contender = await Contender.start<PairRound>("pair", [size, aes128gcm16.name], {
           execPath,
@@ -118,7 +116,7 @@ export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
-      versions: { type: "string", default: "20,24,26,26-no-maglev" },
+      versions: { type: "string", default: "20,24,24-maglev,26,26-maglev" },
       size: { type: "string", multiple: true },
       rounds: { type: "string", default: "60" },
       packets: { type: "string", default: "20000" },
