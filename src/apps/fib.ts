@@ -133,10 +133,10 @@ export class Fib implements NetworkListener {
     return this.hops.find(
       this.routePorts[route],
       6,
-      view.getUint32(offset),
-      view.getUint32(offset + 4),
-      view.getUint32(offset + 8),
-      view.getUint32(offset + 12),
+      view.getInt32(offset),
+      view.getInt32(offset + 4),
+      view.getInt32(offset + 8),
+      view.getInt32(offset + 12),
     );
   }
 

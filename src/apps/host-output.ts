@@ -119,6 +119,6 @@ export class HostOutput implements App {
     if (routePort !== port) return ports[routePort].side === "private" ? NONE : gateway;
     // Whoever answers strangers must not fill the table that tunnels need.
     if (!fib.isGateway(route) && !fib.hops.roomy) return STRANGER;
-    return isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
+    return isIpv4 ? fib.hop4(route, view.getInt32(ip + 16)) : fib.hop6(route, view, ip + 24);
   }
 }

@@ -355,7 +355,7 @@ export class Protect implements App, IpSink {
         route = UNREACHABLE;
     }
     if (route === UNREACHABLE || route === LOCAL) return this.drop(frame, COUNT["drop.no_route"]);
-    const hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
+    const hop = isIpv4 ? fib.hop4(route, view.getInt32(ip + 16)) : fib.hop6(route, view, ip + 24);
     if (hop === NONE) return this.drop(frame, COUNT["drop.no_route"]);
     if (entry !== NO_ENTRY && !this.bindings.allows(entry, fib.hops.port[hop]))
       return this.drop(frame, COUNT["drop.interface"]);

@@ -203,7 +203,7 @@ export class Route implements App, Outlet {
       } else {
         this.port = fib.routePort(route);
         if (this.isPrivate[this.port] === 0) return COUNT["drop.public"];
-        this.hop = isIpv4 ? fib.hop4(route, view.getUint32(ip + 16)) : fib.hop6(route, view, ip + 24);
+        this.hop = isIpv4 ? fib.hop4(route, view.getInt32(ip + 16)) : fib.hop6(route, view, ip + 24);
         if (this.hop === NOWHERE) return COUNT["drop.no_route"];
       }
     }

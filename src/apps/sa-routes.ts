@@ -69,6 +69,6 @@ export class SaRoutes {
       return;
     }
     this.entries[4 * sa + PORT] = fib.routePort(route);
-    this.entries[4 * sa + HOP] = isIpv6 ? fib.hop6(route, view, dst) : fib.hop4(route, view.getUint32(dst));
+    this.entries[4 * sa + HOP] = isIpv6 ? fib.hop6(route, view, dst) : fib.hop4(route, view.getInt32(dst));
   }
 }

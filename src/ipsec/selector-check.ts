@@ -69,7 +69,7 @@ function admitsSide(
   const withTransport = (words[slot + FLAGS] & TRANSPORT) !== 0;
   const port = withTransport ? transportPort(view, inner, side * 2, offset + inner.length) : 0;
   if (inner.isIpv4) {
-    const address = view.getUint32(offset + 12 + side * 4);
+    const address = view.getInt32(offset + 12 + side * 4);
     for (let entry = first; entry < end; entry += ENTRY_WORDS)
       if (holds4(words, entry, address) && (!withTransport || matches(words, entry, inner.protocol, port)))
         return true;

@@ -79,9 +79,10 @@ export function addressRange(words: Uint32Array, entry: number): { from: Uint8Ar
   return { from: address(entry + FROM, entry + FROM_REST), to: address(entry + TO, entry + TO_REST) };
 }
 
-/** Does an IPv4 address (as a number) lie in the entry at word index `entry`? */
+/** Does an IPv4 address, as a signed number or not, lie in the entry at word index `entry`? */
 export function containsIpv4(words: Uint32Array, entry: number, address: number): boolean {
-  return (words[entry] & 0xffff) === 4 && address >= words[entry + FROM] && address <= words[entry + TO];
+  const number = address >>> 0;
+  return (words[entry] & 0xffff) === 4 && number >= words[entry + FROM] && number <= words[entry + TO];
 }
 
 /** Does the IPv6 address at `offset` of `view` lie in the entry? */

@@ -252,7 +252,7 @@ export class SpdIndex {
     const base = entry * ENTRY_WORDS;
     if (
       packet.isIpv4
-        ? !holds4(copy, base + SRC, view.getUint32(offset + 12))
+        ? !holds4(copy, base + SRC, view.getInt32(offset + 12))
         : !holds6(copy, base + SRC, view, offset + 8)
     )
       return false;
