@@ -64,6 +64,7 @@ export class Classify implements App {
     const { input } = this;
     const count = input.readable;
     let packets = 0;
+    this.sink.foresee(input, count);
     for (let i = 0; i < count; i++) packets += this.classify(input.at(i));
     input.advance(count);
     this.counters[COUNT_PACKETS] += packets;

@@ -41,6 +41,11 @@ export interface IpSink {
   take(frame: number, ip: number, length: number, port: number): number;
   /** The same for a packet whose addresses, protocol and port are those of the one for which the sink returned `ticket`. */
   takeNext(frame: number, ip: number, length: number, port: number, ticket: number): number;
+  /**
+   * Is told of the packets that are going to be taken off a link, before the first one comes.
+   * @param skip bytes of each in front of its IP header
+   */
+  foresee(link: Link, count: number, skip: number, port: number): void;
 }
 
 export class IpInput implements App {
@@ -76,6 +81,7 @@ export class IpInput implements App {
     const count = input.readable;
     let packets = 0;
     let bytes = 0;
+    this.sink.foresee(input, count, this.ethernet ? ETHERNET_HEADER : 0, this.port);
     for (let i = 0; i < count; i++) {
       const length = this.check(input.at(i));
       if (length === 0) continue;

@@ -65,6 +65,7 @@ class World {
         context,
         this.received,
         {
+          foresee: () => {},
           take: (frame, _outer, esp, length) => {
             this.parts.frames.offset[frame] = esp;
             this.parts.frames.length[frame] = length;

@@ -10,7 +10,6 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Encapsulate, innerMtu } from "../ipsec/encapsulate.js";
-import { foreseeOutbound } from "../ipsec/foresight.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
@@ -25,6 +24,7 @@ import type { Fragmenter } from "./fragment.js";
 import { GONE, type HoldQueue, ENDED as NOT_WAITING } from "./hold-queue.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 import type { IpSink } from "./ip-input.js";
+import { OutboundForesight } from "./outbound-foresight.js";
 import type { SaRoutes } from "./sa-routes.js";
 
 export const protectCounters = {
@@ -49,7 +49,6 @@ const ASTRAY = -2;
 const NO_ENTRY = NO_MATCH;
 const MALFORMED = INNER_MALFORMED;
 const parse = parseInner;
-const foresee = foreseeOutbound;
 const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const NARROW = NARROWED;
 const portOf = transportPort;
@@ -83,6 +82,7 @@ export class Protect implements App, IpSink {
   private readonly errors: IcmpErrors;
   private readonly bindings: Bindings;
   private readonly queue: HoldQueue;
+  private readonly foresight: OutboundForesight;
   private readonly encapsulate: Encapsulate;
   private readonly input: Link;
   private readonly fragments: Link;
@@ -94,8 +94,6 @@ export class Protect implements App, IpSink {
   private readonly domainOf: Uint8Array;
   private readonly isHost: Uint8Array;
   private readonly isPublic: Uint8Array;
-
-  private foreseen = 0;
 
   // The entry that the last packet matched: its verdict, its SA and how long a packet that carries; NONE for none.
   private entry = NO_ENTRY;
@@ -151,6 +149,7 @@ export class Protect implements App, IpSink {
     this.isPublic = Uint8Array.from(ports, ({ side }) => (side === "public" ? 1 : 0));
     this.bindings = parts.bindings;
     this.queue = parts.queue;
+    this.foresight = new OutboundForesight(context.frames, parts);
     this.encapsulate = parts.encapsulate;
     this.input = links.input;
     this.fragments = links.fragments;
@@ -197,7 +196,13 @@ export class Protect implements App, IpSink {
     // Policies, routes and end points may have changed until the next time.
     this.entry = NO_ENTRY;
     this.ticket = 0;
+    this.foresight.endBreath();
   };
+
+  /** See IpSink. */
+  foresee(link: Link, count: number, skip: number, port: number): void {
+    if (this.foresight.isWorthwhile) this.foresight.look(link, count, skip, this.domainOf[port]);
+  }
 
   /** Policies have changed: what waits for an SA goes before what comes now. */
   private catchUp(): void {
@@ -293,6 +298,7 @@ export class Protect implements App, IpSink {
   /** Finds out what the next packets, which match this entry, meet. */
   private openEntry(entry: number): void {
     const sa = this.index.sa(entry);
+    this.foresight.countRun();
     this.entry = entry;
     this.type = this.index.type(entry);
     this.sa = sa;
@@ -301,7 +307,6 @@ export class Protect implements App, IpSink {
     if (this.type !== PROTECT || sa < 0) return;
     const { words } = this.sad;
     const slot = this.sad.offset(sa) >>> 2;
-    this.foreseen ^= foresee(words, slot);
     const flags = words[slot + FLAGS];
     if ((flags & EXPIRED) !== 0) {
       this.sa = NOWHERE;

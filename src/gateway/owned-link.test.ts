@@ -71,7 +71,7 @@ class World {
         toPort: this.toPort,
       },
       ...{
-        decapsulate: { take: () => assert.fail("there is no ESP") },
+        decapsulate: { foresee: () => {}, take: () => assert.fail("there is no ESP") },
         routed: this.routed,
         link: () => this.parts.link(),
       },

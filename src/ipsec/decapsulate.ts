@@ -13,13 +13,14 @@
 // follow each other share what was read of the SA, and are counted together.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
+import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { offHeapUint32 } from "../memory/off-heap.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
-import { foreseeInbound } from "./foresight.js";
 import { HardLimits } from "./hard-limits.js";
+import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
 import type { Sad } from "./sad.js";
@@ -67,7 +68,6 @@ const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
-const foresee = foreseeInbound;
 const infer = inferHigh;
 const check = checkReplay;
 const accept = acceptReplay;
@@ -112,6 +112,8 @@ export interface EspSink {
    * Takes the ESP packet of `length` bytes that begins at `esp`, in the IP packet that begins at `outer`. Owns the frame.
    */
   take(frame: number, outer: number, esp: number, length: number): void;
+  /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
+  foresee(link: Link, count: number): void;
 }
 
 /** Where decapsulated packets go. */
@@ -128,6 +130,7 @@ export class Decapsulate implements App, EspSink {
   private readonly words: Uint32Array;
   private readonly totals: Float64Array;
   private readonly aead: AeadBatch;
+  private readonly foresight: InboundForesight;
   private readonly outlet: Outlet;
   private readonly clock: Clock;
   private readonly limits: HardLimits;
@@ -141,7 +144,6 @@ export class Decapsulate implements App, EspSink {
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
   private count = 0;
-  private foreseen = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
@@ -178,6 +180,7 @@ export class Decapsulate implements App, EspSink {
     this.words = sad.words;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
     this.aead = aead;
+    this.foresight = new InboundForesight(context.frames, sad);
     this.outlet = outlet;
     this.clock = clock;
     this.traffic = trafficOf(worker) >>> 3;
@@ -196,7 +199,13 @@ export class Decapsulate implements App, EspSink {
       this.early.release();
     }
     this.flush();
+    this.foresight.endBreath();
   };
+
+  /** See EspSink. */
+  foresee(link: Link, count: number): void {
+    if (this.foresight.isWorthwhile) this.foresight.look(link, count);
+  }
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
   take(frame: number, outer: number, esp: number, length: number): void {
@@ -290,7 +299,7 @@ export class Decapsulate implements App, EspSink {
     this.spi = spi;
     this.isOpen = 1;
     const sa = this.sad.lookup(spi);
-    if (sa !== NO_SA) this.foreseen ^= foresee(this.words, this.sad.offset(sa) >>> 2);
+    this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
   }

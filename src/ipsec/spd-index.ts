@@ -264,6 +264,21 @@ export class SpdIndex {
     return matches(copy, base + SRC, packet.protocol, src) && matches(copy, base + DST, packet.protocol, dst);
   }
 
+  /**
+   * Number of the list of candidates for a packet from a port of the domain, NO_MATCH for none. With `guess`, to read ahead
+   * what most packets will need — data path.
+   */
+  candidates(view: DataView, offset: number, domain: number): number {
+    return this.tries[domain].list(view, offset, view.getUint8(offset) >>> 4 === 4);
+  }
+
+  /** The only candidate on a list, NO_MATCH where there is none or more than one — data path. */
+  guess(list: number, domain: number): number {
+    if (list === NOTHING) return NOTHING;
+    const only = this.tries[domain].only[list];
+    return only >= 0 ? only : NOTHING;
+  }
+
   /** 1 protect, 2 pass, 3 drop. */
   type(entry: number): number {
     return this.copy[entry * ENTRY_WORDS + TYPE];
