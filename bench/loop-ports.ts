@@ -14,36 +14,29 @@ const NO_FRAME = NONE;
 const receivedFrame = received;
 const checksumOf = headerChecksum;
 
-/** The public side: what leaves comes back. */
+/** The public side: what leaves comes back, by the very link by which it left. */
 export class LoopPort implements Port {
   readonly name: string;
   readonly kind = "ethernet";
   readonly source: Source;
   readonly sink: App & { readonly input: Link };
   private readonly frames: Frames;
-  private readonly input: Link;
-  private readonly output: Link;
+  private readonly loop: Link;
   private readonly number: number;
 
   constructor(context: AppContext, options: PortOptions) {
     this.name = options.name;
     this.frames = context.frames;
-    this.input = new Link(context.frames);
-    this.output = options.output;
+    this.loop = options.output;
     this.number = options.number;
     this.source = { pull: this.pull };
-    this.sink = { input: this.input, push: () => {} };
+    this.sink = { input: this.loop, push: () => {} };
   }
 
-  private readonly pull = (max: number): number => {
-    const { input, frames, output, number } = this;
-    const count = input.readable > max ? max : input.readable;
-    for (let i = 0; i < count; i++) {
-      const frame = input.at(i);
-      frames.port[frame] = number;
-      output.transmit(frame);
-    }
-    input.advance(count);
+  private readonly pull = (): number => {
+    const { loop, frames, number } = this;
+    const count = loop.readable;
+    for (let i = 0; i < count; i++) frames.port[loop.at(i)] = number;
     return count;
   };
 
@@ -75,9 +68,10 @@ const DESTINATION = 30;
 const STAMP_SHIFT = 20;
 
 /**
- * The private side: sends packets round robin and counts what arrives. Of most packets only the headers are written; the
- * payload is what stands in the frame. Every SAMPLE-th one is written whole, numbered in its payload, and compared byte by
- * byte when it comes back. What a packet costs here does not depend on how many destinations there are.
+ * The private side: sends packets round robin and counts what arrives. Of most packets only the headers are written, or,
+ * where the frame brought the same headers back, what the way has changed of them: TTL and checksum (and the Ethernet
+ * addresses, which nobody looks at). The payload is what stands in the frame. Every SAMPLE-th one is written whole,
+ * numbered in its payload, and compared byte by byte when it comes back. What a packet costs here does not depend on how many destinations there are.
  */
 export class MeterPort implements Port {
   readonly name: string;
@@ -106,6 +100,9 @@ export class MeterPort implements Port {
   private readonly sums: Int32Array;
   private readonly lengths: Int32Array;
   private readonly ipLengths: Int32Array;
+  /** By frame: what its headers were written for, length and destination, and their third IP word; 0 for a sample. */
+  private readonly written: Int32Array;
+  private readonly thirds: Int32Array;
   private nextTemplate = 0;
   private nextDestination = 0;
   private left: number;
@@ -143,14 +140,19 @@ export class MeterPort implements Port {
     });
     this.ipLengths = ofEach((template) => (template[16] << 8) | template[17]);
     this.lengths = ofEach(({ length }) => length);
+    this.written = offHeapInt32(context.frames.capacity);
+    this.thirds = offHeapInt32(context.frames.capacity);
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, lengths, ipLengths, sums, destinations, output, number } = this;
-    const count = this.toSend > max ? max : this.toSend;
+    const { frames, view, lengths, ipLengths, sums, destinations, output, number, written, thirds } = this;
+    let count = this.toSend > max ? max : this.toSend;
+    if (count > output.writable) count = output.writable;
     // Of every SAMPLE packets the first one; the number of the next one, counted from here.
     let sample = -this.sent & (SAMPLE - 1);
     let template = this.nextTemplate;
+    let next = this.nextDestination;
+    let left = this.left;
     let bytes = 0;
     let i = 0;
     for (; i < count; i++) {
@@ -158,22 +160,31 @@ export class MeterPort implements Port {
       if (frame === NO_FRAME) break;
       const offset = frames.offset[frame];
       const length = lengths[template];
-      const destination = destinations[this.nextDestination];
+      const headers = (length << STAMP_SHIFT) | (next + 1);
       if (i === sample) {
-        this.writeSample(offset, template);
+        this.writeSample(offset, template, next);
+        written[frame] = 0;
         sample += SAMPLE;
-      } else this.writeHeaders(offset, ipLengths[template]);
-      this.address(this.view, offset, sums[template], destination);
+      } else if (written[frame] === headers) view.setInt32(offset + TTL, thirds[frame], true);
+      else {
+        this.writeHeaders(offset, ipLengths[template]);
+        this.address(view, offset, sums[template], destinations[next]);
+        written[frame] = headers;
+        thirds[frame] = view.getInt32(offset + TTL, true);
+      }
       if (++template === lengths.length) template = 0;
-      if (--this.left === 0) {
-        this.left = this.train;
-        if (++this.nextDestination === destinations.length) this.nextDestination = 0;
+      if (--left === 0) {
+        left = this.train;
+        if (++next === destinations.length) next = 0;
       }
       bytes += length;
       receivedFrame(frames, frame, offset, length, number);
-      output.transmit(frame);
+      output.put(i, frame);
     }
+    output.publish(i);
     this.nextTemplate = template;
+    this.nextDestination = next;
+    this.left = left;
     this.toSend -= i;
     this.sent += i;
     this.bytes[0] += bytes;
@@ -203,10 +214,11 @@ export class MeterPort implements Port {
     view.setUint16(offset + CHECKSUM, checksumOf(sum));
   }
 
-  private writeSample(offset: number, template: number): void {
+  private writeSample(offset: number, template: number, next: number): void {
     const { frames } = this;
     frames.bytes.set(this.templates[template], offset);
-    frames.view.setUint32(offset + STAMP, (template << STAMP_SHIFT) + this.nextDestination + 1);
+    this.address(frames.view, offset, this.sums[template], this.destinations[next]);
+    frames.view.setUint32(offset + STAMP, (template << STAMP_SHIFT) + next + 1);
     this.sampleCount++;
   }
 

@@ -11,7 +11,7 @@ import type { Link } from "../engine/link.js";
 import type { EspSink } from "../ipsec/decapsulate.js";
 import type { Frames } from "../memory/frames.js";
 import { isChecksumRight } from "../net/ipv4.js";
-import { Ipv4Train } from "../net/ipv4-train.js";
+import { Ipv4Train, ipv4Length } from "../net/ipv4-train.js";
 
 export const classifyCounters = {
   packets: "ESP packets received, bare or in UDP",
@@ -27,9 +27,11 @@ export const classifyCounters = {
 const COUNT = counterIndex(classifyCounters);
 // Names of this module's own, which V8 compiles in.
 const isRight = isChecksumRight;
+const lengthOf = ipv4Length;
 const COUNT_PACKETS = COUNT.packets;
-const ETHERTYPE_IPV4 = 0x0800;
-const ETHERTYPE_IPV6 = 0x86dd;
+// As they lie in memory, read by this machine.
+const ETHERTYPE_IPV4 = 0x0008;
+const ETHERTYPE_IPV6 = 0xdd86;
 const ETHERNET_HEADER = 14;
 const ESP = 50;
 const UDP = 17;
@@ -105,24 +107,26 @@ export class Classify implements App {
     const length = (frames.length[frame] - ETHERNET_HEADER) | 0;
     const ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
-    const first = view.getInt32(ip);
-    const third = view.getInt32(ip + 8);
-    const type = view.getUint16(ip - 2);
+    // As they lie in memory.
+    const first = view.getInt32(ip, true);
+    const third = view.getInt32(ip + 8, true);
+    const type = view.getUint16(ip - 2, true);
     let header = 20;
-    let total = first & 0xffff;
-    let protocol = (third >>> 16) & 0xff;
+    let total = lengthOf(first);
+    let protocol = (third >>> 8) & 0xff;
     if (
       type === ETHERTYPE_IPV4 &&
       train.continues(view, ip, first, third) &&
       total <= length &&
       total >= 20
     ) {
-      const second = view.getInt32(ip + 4);
+      const second = view.getInt32(ip + 4, true);
       if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
-      if ((second & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
+      // Fragment offset and "more fragments".
+      if ((second & 0xff3f_0000) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
     } else if (type === ETHERTYPE_IPV4) {
-      header = (first >>> 22) & 0x3c;
-      if (first >>> 28 !== 4 || header < 20 || total < header || total > length)
+      header = (first & 0x0f) << 2;
+      if ((first & 0xf0) !== 0x40 || header < 20 || total < header || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
@@ -154,7 +158,7 @@ export class Classify implements App {
       if (espLength < 8) return this.refuse(frame, COUNT["drop.not_esp"]);
       if (view.getUint32(esp) === 0) return this.refuse(frame, COUNT["drop.ike"]);
     } else if (protocol !== ESP) return this.refuse(frame, COUNT["drop.not_esp"]);
-    this.sink.take(frame, ip, esp, espLength);
+    this.sink.take(frame, ip, esp, espLength, first);
     return 1;
   }
 }

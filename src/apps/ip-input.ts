@@ -9,7 +9,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
 import { decrementTtl, isChecksumRight, ttlCountedDown } from "../net/ipv4.js";
-import { Ipv4Train } from "../net/ipv4-train.js";
+import { Ipv4Train, ipv4Length } from "../net/ipv4-train.js";
 import type { IcmpErrors } from "./icmp-errors.js";
 
 export const ipInputCounters = {
@@ -28,8 +28,11 @@ const COUNT_BYTES = COUNT.bytes;
 const isRight = isChecksumRight;
 const countDown = decrementTtl;
 const countedDown = ttlCountedDown;
+const lengthOf = ipv4Length;
 const ETHERNET_HEADER = 14;
 const ETHERTYPE_IPV4 = 0x0800;
+/** The same as it lies in memory, read by this machine. */
+const IPV4_IN_MEMORY = 0x0008;
 const ETHERTYPE_IPV6 = 0x86dd;
 
 /** Where IP packets go. */
@@ -110,19 +113,20 @@ export class IpInput implements App {
       length = (length - ETHERNET_HEADER) | 0;
     }
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
-    const first = view.getInt32(ip);
-    const third = view.getInt32(ip + 8);
-    const total = first & 0xffff;
+    // As they lie in memory.
+    const first = view.getInt32(ip, true);
+    const third = view.getInt32(ip + 8, true);
+    const total = lengthOf(first);
     if (
       train.continues(view, ip, first, third) &&
       total <= length &&
       total >= 20 &&
-      (!ethernet || view.getUint16(ip - 2) === ETHERTYPE_IPV4)
+      (!ethernet || view.getUint16(ip - 2, true) === IPV4_IN_MEMORY)
     ) {
-      if (!train.isChecksumRight(first, view.getInt32(ip + 4), third))
+      if (!train.isChecksumRight(first, view.getInt32(ip + 4, true), third))
         return this.drop(frame, COUNT["drop.bad_checksum"]);
       // The first packet of the train had a TTL that can be counted down.
-      if (ethernet) view.setInt32(ip + 8, countedDown(third));
+      if (ethernet) view.setInt32(ip + 8, countedDown(third), true);
       this.ticket = this.sink.takeNext(frame, ip, total, this.port, this.ticket);
       return total;
     }
@@ -150,10 +154,10 @@ export class IpInput implements App {
       total = 40 + view.getUint16(ip + 4);
       if (length < 40 || total > length) return this.drop(frame, COUNT["drop.bad_header"]);
     } else return this.drop(frame, COUNT["drop.not_ip"]);
-    const third = view.getInt32(ip + 8);
+    const third = view.getInt32(ip + 8, true);
     if (ethernet && !countDown(view, ip, version === 4)) this.expire(frame, ip, total);
     else {
-      if (first >>> 24 === 0x45) train.begin(view, ip, first, third);
+      if (first >>> 24 === 0x45) train.begin(view, ip, view.getInt32(ip, true), third);
       this.ticket = this.sink.take(frame, ip, total, this.port);
     }
     return total;

@@ -66,6 +66,8 @@ export class Route implements App, Outlet {
   /** 1 when what was found for the last packet holds for those of its SA to the same IPv4 destination; to which one. */
   private isKnown = 0;
   private destination = 0;
+  /** 1 when the last packet has gone to the transmitting app, which knows its next hop. */
+  private isOpen = 0;
 
   constructor(
     context: AppContext,
@@ -117,16 +119,18 @@ export class Route implements App, Outlet {
     // What is known of an SA, and the routes, may have changed until the next time.
     this.sa = NOWHERE;
     this.isKnown = 0;
+    this.isOpen = 0;
   };
 
   take(frame: number, ip: number, length: number, isIpv4: boolean): void {
     const { view, frames } = this;
-    const isNext =
+    const isLike =
       this.isKnown !== 0 &&
       isIpv4 &&
       frames.sa[frame] === this.sa &&
       view.getInt32(ip + 16) === this.destination;
-    if (!isNext) {
+    this.isOpen = 0;
+    if (!isLike) {
       const reason = this.look(frame, ip, isIpv4);
       if (reason !== 0) {
         this.counters[reason]++;
@@ -140,6 +144,18 @@ export class Route implements App, Outlet {
     else {
       this.transmit.openHop(this.hop);
       this.transmit.send(frame, ip, length, isIpv4);
+      this.isOpen = 1;
+    }
+  }
+
+  /** See Outlet. */
+  takeNext(frame: number, ip: number, length: number): void {
+    // The packet before this one may have ended here.
+    if (this.isOpen === 0 || length > this.mtu || (this.countsDown !== 0 && !countDown(this.view, ip, true)))
+      this.take(frame, ip, length, true);
+    else {
+      this.packets++;
+      this.transmit.send(frame, ip, length, true);
     }
   }
 

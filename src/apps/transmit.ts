@@ -8,6 +8,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { Exit } from "../ipsec/encapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import { offHeapInt32 } from "../memory/off-heap.js";
 import type { Fib } from "./fib.js";
 import type { NextHops } from "./next-hops.js";
 import type { SaRoutes } from "./sa-routes.js";
@@ -23,6 +24,11 @@ const COUNT = counterIndex(transmitCounters);
 const COUNT_PACKETS = COUNT.packets;
 const NOWHERE = NONE;
 const ETHERNET_HEADER = 14;
+/** Ethernet types as they lie in memory, read by this machine. */
+const IPV4_TYPE = 0x0008;
+const IPV6_TYPE = 0xdd86;
+/** Packets that wait at most until they are handed to their port, in one go. */
+const MAX_PENDING = 128;
 
 // How packets leave: with an Ethernet header, as they are, through the kernel's stack, or not at all.
 const ETHERNET = 0;
@@ -59,7 +65,9 @@ export class Transmit implements App, Exit {
   private header1 = 0;
   private header2 = 0;
   private output: Link;
-  private sent = 0;
+  /** Packets for `output` that it does not have yet, and how many. */
+  private readonly pending = offHeapInt32(MAX_PENDING);
+  private readonly pendingCount = offHeapInt32(1);
 
   /**
    * @param routed packets whose next hop is known
@@ -93,8 +101,7 @@ export class Transmit implements App, Exit {
       this.send(frame, start, frames.length[frame], view.getUint8(start) >>> 4 === 4);
     }
     for (let n = slow.readable; n > 0; n--) this.sendSlowly(slow.receive());
-    this.counters[COUNT_PACKETS] += this.sent;
-    this.sent = 0;
+    this.handOver();
     // Neighbours may have changed until the next time.
     this.hop = NOWHERE;
     this.way = NO_ROUTE;
@@ -113,7 +120,11 @@ export class Transmit implements App, Exit {
     if (hop === NOWHERE) return;
     const { hops } = this;
     const port = hops.port[hop];
-    this.output = this.outputs[port];
+    const output = this.outputs[port];
+    if (output !== this.output) {
+      this.handOver();
+      this.output = output;
+    }
     const isResolved = hops.resolved[hop];
     this.way = isResolved === 0 ? SLOW : this.isEthernet[port] !== 0 ? ETHERNET : PLAIN;
     this.header0 = hops.header[4 * hop];
@@ -133,21 +144,34 @@ export class Transmit implements App, Exit {
     view.setInt32(header, this.header0, true);
     view.setInt32(header + 4, this.header1, true);
     view.setInt32(header + 8, this.header2, true);
-    view.setInt16(header + 12, isIpv4 ? 0x0800 : 0x86dd);
+    view.setInt16(header + 12, isIpv4 ? IPV4_TYPE : IPV6_TYPE, true);
     frames.offset[frame] = header;
-    frames.length[frame] = length + ETHERNET_HEADER;
-    this.sent++;
-    this.output.transmit(frame);
+    frames.length[frame] = (length + ETHERNET_HEADER) | 0;
+    this.enqueue(frame);
+  }
+
+  private enqueue(frame: number): void {
+    const { pending, pendingCount } = this;
+    if (pendingCount[0] === MAX_PENDING) this.handOver();
+    const count = pendingCount[0];
+    pending[count] = frame;
+    pendingCount[0] = (count + 1) | 0;
+  }
+
+  /** Hands what waits for it to the port. */
+  private handOver(): void {
+    const count = this.pendingCount[0];
+    this.pendingCount[0] = 0;
+    this.counters[COUNT_PACKETS] += count;
+    this.output.transmitAll(this.pending, count);
   }
 
   private sendOtherwise(frame: number, start: number, length: number): void {
     const { frames } = this;
     frames.offset[frame] = start;
     frames.length[frame] = length;
-    if (this.way === PLAIN) {
-      this.sent++;
-      this.output.transmit(frame);
-    } else if (this.way === SLOW) {
+    if (this.way === PLAIN) this.enqueue(frame);
+    else if (this.way === SLOW) {
       frames.nextHop[frame] = this.hop;
       this.slow.transmit(frame);
     } else {

@@ -30,6 +30,28 @@ export class Link {
     this.write = (this.write + 1) | 0;
   }
 
+  /** Hands the first `count` of these frames over to the link. */
+  transmitAll(frames: Int32Array, count: number): void {
+    const { ring, write } = this;
+    const fit = count > this.writable ? this.writable : count;
+    for (let i = 0; i < fit; i++) ring[(write + i) & MASK] = frames[i];
+    this.write = (write + fit) | 0;
+    for (let i = fit; i < count; i++) this.transmit(frames[i]);
+  }
+
+  /**
+   * Puts a frame on the link as number `i` of those that `publish` hands over. Only valid for `i` below `writable`: a whole
+   * batch asks once for room.
+   */
+  put(i: number, frame: number): void {
+    this.ring[(this.write + i) & MASK] = frame;
+  }
+
+  /** Hands over the `count` frames that were put on the link. */
+  publish(count: number): void {
+    this.write = (this.write + count) | 0;
+  }
+
   /** The frame that is number `i` of those that wait. Only valid for `i` below `readable`; it stays on the link. */
   at(i: number): number {
     return this.ring[(this.read + i) & MASK];

@@ -15,14 +15,14 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
-import { offHeapUint32 } from "../memory/off-heap.js";
+import { offHeapInt32, offHeapUint32 } from "../memory/off-heap.js";
 import type { AeadBatch } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
 import { HardLimits } from "./hard-limits.js";
 import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
-import { acceptReplay, checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN } from "./replay.js";
+import { checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN, ReplayRun } from "./replay.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { admits as areAdmitted } from "./selector-check.js";
@@ -70,7 +70,6 @@ const HEADER = ESP_HEADER + IV_BYTES;
 const OVERHEAD = HEADER + ICV_BYTES;
 const infer = inferHigh;
 const check = checkReplay;
-const accept = acceptReplay;
 const parse = parseInner;
 const adjust = adjustInner;
 const admits = areAdmitted;
@@ -97,6 +96,8 @@ const SOURCE_PORT = at.srcPort;
 
 const UDP = 17;
 const ECN = 3;
+/** The ECN bits of both versions of IP in the first word of a header, as it lies in memory. */
+const ECN_BITS = 0x0000_3300;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
@@ -110,8 +111,9 @@ const TOO_EARLY = -1;
 export interface EspSink {
   /**
    * Takes the ESP packet of `length` bytes that begins at `esp`, in the IP packet that begins at `outer`. Owns the frame.
+   * @param first the first word of the outer header, as it lies in memory
    */
-  take(frame: number, outer: number, esp: number, length: number): void;
+  take(frame: number, outer: number, esp: number, length: number, first: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
 }
@@ -120,6 +122,8 @@ export interface EspSink {
 export interface Outlet {
   /** Takes the packet of `length` bytes that begins at `ip`; `frames.sa` says which SA carried it. Owns the frame. */
   take(frame: number, ip: number, length: number, isIpv4: boolean): void;
+  /** The same for an IPv4 packet of the same SA and with the same addresses as the one before. */
+  takeNext(frame: number, ip: number, length: number): void;
 }
 
 export class Decapsulate implements App, EspSink {
@@ -160,10 +164,16 @@ export class Decapsulate implements App, EspSink {
    * high half. A packet with a higher low half is new, and its high half is this one.
    */
   private readonly top = offHeapUint32(2);
-  /** 1 when its last IPv4 packet has shown that the SA's selectors admit its addresses, and nothing else counts; those. */
-  private isAdmitted = 0;
-  private admittedSource = 0;
-  private admittedDestination = 0;
+  /**
+   * What the SA's last packet that went on has shown: that its selectors admit IPv4 packets without options with these
+   * addresses, and that nothing else counts. First half of the first word, -1 when it has shown nothing; addresses as they
+   * lie in memory.
+   */
+  private readonly admitted = offHeapInt32(3).fill(-1, 0, 1);
+  /** All first words of outer headers in the batch: has any of them an ECN bit? */
+  private readonly marks = offHeapInt32(1);
+  /** The SA's replay window. */
+  private readonly window: ReplayRun;
   /** With ESP in UDP: where the SA's packets should come from. */
   private sourcePort = 0;
   private readonly source = new Int32Array(4);
@@ -189,6 +199,7 @@ export class Decapsulate implements App, EspSink {
       this.drop(frame, COUNT["drop.early"]),
     );
     this.notifier = notifier;
+    this.window = new ReplayRun(sad.words);
     this.told = new Int32Array(sad.slotCount);
   }
 
@@ -208,7 +219,7 @@ export class Decapsulate implements App, EspSink {
   }
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
-  take(frame: number, outer: number, esp: number, length: number): void {
+  take(frame: number, outer: number, esp: number, length: number, first: number): void {
     const { frames, view } = this;
     const text = (length - OVERHEAD) | 0;
     if (text < 4 || (text & 3) !== 0) {
@@ -237,6 +248,7 @@ export class Decapsulate implements App, EspSink {
     if (this.count === MAX_BATCH) this.makeRoom(spi);
     const { count } = this;
     frames.sa[frame] = this.sa;
+    this.marks[0] |= first;
     this.high[count] = high;
     this.batch[count] = frame;
     const start = (esp + HEADER) | 0;
@@ -273,6 +285,7 @@ export class Decapsulate implements App, EspSink {
         packets = 0;
         bytes = 0;
         this.openSa(sa[frame]);
+        this.window.open(this.offset >>> 2);
       }
       const length = this.finish(i, frame);
       if (length === 0) continue;
@@ -280,6 +293,7 @@ export class Decapsulate implements App, EspSink {
       bytes += length;
     }
     this.countRun(packets, bytes);
+    this.marks[0] = 0;
   };
 
   /** Packets that wait for the keys of their SA. */
@@ -317,7 +331,7 @@ export class Decapsulate implements App, EspSink {
     const flags = words[slot + FLAGS] | 0;
     this.offset = offset;
     this.flags = flags;
-    this.isAdmitted = 0;
+    this.admitted[0] = -1;
     const state = words[slot + STATE];
     if (state === LARVAL || (this.early.count !== 0 && this.early.waitsFor(sa))) this.reason = TOO_EARLY;
     // An SA that was deleted a moment ago takes what was under way.
@@ -378,8 +392,9 @@ export class Decapsulate implements App, EspSink {
     this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
   }
 
-  /** Counts what the SA has carried. */
+  /** Counts what the SA has carried, and brings its window up to date, before any packet of the run leaves. */
   private countRun(packets: number, bytes: number): void {
+    this.window.close();
     if (packets === 0) return;
     const lane = (this.offset >>> 3) + this.traffic;
     this.totals[lane] += packets;
@@ -408,7 +423,7 @@ export class Decapsulate implements App, EspSink {
    * @returns bytes of the inner packet; 0 when it ended here
    */
   private finish(i: number, frame: number): number {
-    const { frames, view, words, flags } = this;
+    const { frames, view, flags, admitted } = this;
     const esp = frames.offset[frame];
     const text = (frames.length[frame] - OVERHEAD) | 0;
     const start = (esp + HEADER) | 0;
@@ -416,82 +431,82 @@ export class Decapsulate implements App, EspSink {
     if (!this.aead.authentic(i, end)) return this.drop(frame, COUNT["drop.bad_icv"]);
 
     // Again, because the same number may have come twice in this batch.
-    const replay = accept(words, this.offset >>> 2, this.high[i], view.getUint32(esp + 4));
+    const replay = this.window.accept(this.high[i], view.getUint32(esp + 4));
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
     if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
 
-    const trailer = view.getUint16(end - 2);
-    const pad = trailer >>> 8;
-    const nextHeader = trailer & 0xff;
+    const trailer = view.getUint16(end - 2, true);
+    const pad = trailer & 0xff;
+    const nextHeader = trailer >>> 8;
     const payload = (text - 2 - pad) | 0;
     if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
-    if (nextHeader !== NEXT_HEADER_IPV4 && nextHeader !== NEXT_HEADER_IPV6)
+    const first = view.getInt32(start);
+    const isNext =
+      nextHeader === NEXT_HEADER_IPV4 &&
+      first >>> 16 === admitted[0] &&
+      view.getInt32(start + 12, true) === admitted[1] &&
+      view.getInt32(start + 16, true) === admitted[2];
+    let length = first & 0xffff;
+    if (!isNext) {
+      length = this.inspect(frame, start, payload, nextHeader);
+      if (length === 0) return 0;
+    } else if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (
+      ((flags & COPY_DSCP) !== 0 || (this.marks[0] & ECN_BITS) !== 0) &&
+      this.isMarked(frames.outer[frame], flags) &&
+      adjust(view, start, nextHeader === NEXT_HEADER_IPV4, frames.outer[frame], flags) === CE_ON_NOT_ECT
+    )
+      return this.dropInspected(frame, COUNT["drop.ecn"]);
+
+    // Again, because the packets before this one in the batch may have reached the limit.
+    if ((flags & VOLUME) !== 0 && !this.limits.take(length))
+      return this.dropInspected(frame, COUNT["drop.sa_expired"]);
+    // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
+    if (isNext) this.outlet.takeNext(frame, start, length);
+    else this.outlet.take(frame, start, length, nextHeader === NEXT_HEADER_IPV4);
+    return length;
+  }
+
+  /**
+   * Parses the packet at `start`, and compares it with the SA's selectors.
+   * @returns its length; 0 when it ended here
+   */
+  private inspect(frame: number, start: number, payload: number, nextHeader: number): number {
+    const { view, inner, admitted } = this;
+    admitted[0] = -1;
+    const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
+    if (!isIpv4 && nextHeader !== NEXT_HEADER_IPV6)
       return this.drop(
         frame,
         nextHeader === NEXT_HEADER_NONE ? COUNT.dummies : COUNT["drop.bad_next_header"],
       );
-
-    const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
-    let length = 0;
-    if (isIpv4 && this.isLikeAdmitted(start)) length = this.ipv4Length(start, payload);
-    else if (parse(this.inner, view, start, payload, isIpv4) !== MALFORMED) {
-      if (!this.admit(start, isIpv4)) return this.drop(frame, COUNT["drop.selectors"]);
-      length = this.inner.length;
+    if (parse(inner, view, start, payload, isIpv4) === MALFORMED)
+      return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (!admits(this.words, this.offset >>> 2, view, start, inner))
+      return this.drop(frame, COUNT["drop.selectors"]);
+    if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0 && view.getUint8(start) === 0x45) {
+      admitted[0] = view.getUint16(start);
+      admitted[1] = view.getInt32(start + 12, true);
+      admitted[2] = view.getInt32(start + 16, true);
     }
-    if (length === 0) return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (
-      (flags & (COPY_ECN | COPY_DSCP)) !== 0 &&
-      this.isMarked(frames.outer[frame], flags) &&
-      adjust(view, start, isIpv4, frames.outer[frame], flags) === CE_ON_NOT_ECT
-    )
-      return this.drop(frame, COUNT["drop.ecn"]);
-
-    // Again, because the packets before this one in the batch may have reached the limit.
-    if ((flags & VOLUME) !== 0 && !this.limits.take(length))
-      return this.drop(frame, COUNT["drop.sa_expired"]);
-    // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
-    this.outlet.take(frame, start, length, isIpv4);
-    return length;
+    return inner.length;
   }
 
-  /** Has the IPv4 packet at `start` the addresses of the one before, which alone count? */
-  private isLikeAdmitted(start: number): boolean {
-    return (
-      this.isAdmitted !== 0 &&
-      this.view.getInt32(start + 12) === this.admittedSource &&
-      this.view.getInt32(start + 16) === this.admittedDestination
-    );
-  }
-
-  /** Bytes of the IPv4 packet at `start`, as its header says; 0 when that is malformed. See `parseInner`. */
-  private ipv4Length(start: number, available: number): number {
-    const first = this.view.getInt32(start);
-    const header = (first >>> 22) & 0x3c;
-    const length = first & 0xffff;
-    if (first >>> 28 !== 4 || header < 20 || length < header || length > available) return 0;
-    return length;
+  /** Drops a packet that does not speak for those behind it: it has not gone on. */
+  private dropInspected(frame: number, reason: number): number {
+    this.admitted[0] = -1;
+    return this.drop(frame, reason);
   }
 
   /** Has the outer header anything that the inner one may have to take over? */
   private isMarked(outer: number, flags: number): boolean {
     if ((flags & COPY_DSCP) !== 0) return true;
+    if ((flags & COPY_ECN) === 0) return false;
     const first = this.view.getUint16(outer);
     return ((first >>> 12 === 4 ? first : first >>> 4) & ECN) !== 0;
-  }
-
-  /** Do the SA's selectors admit the packet at `start`, which was just parsed? */
-  private admit(start: number, isIpv4: boolean): boolean {
-    const { view } = this;
-    if (!admits(this.words, this.offset >>> 2, view, start, this.inner)) return false;
-    if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0) {
-      this.isAdmitted = 1;
-      this.admittedSource = view.getInt32(start + 12);
-      this.admittedDestination = view.getInt32(start + 16);
-    }
-    return true;
   }
 
   /** The same, from the content on, in transport mode: the header in front of ESP is the packet's own. */

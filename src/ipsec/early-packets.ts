@@ -76,7 +76,9 @@ export class EarlyPackets {
     this.count = kept;
     for (let i = 0; i < ready; i++) {
       const frame = released[i];
-      this.sink.take(frame, frames.outer[frame], frames.offset[frame], frames.length[frame]);
+      const outer = frames.outer[frame];
+      const first = frames.view.getInt32(outer, true);
+      this.sink.take(frame, outer, frames.offset[frame], frames.length[frame], first);
     }
   }
 }

@@ -4,12 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import {
+  acceptReplay,
   checkReplay,
   inferHigh,
   markReplay,
   REPLAY_OK,
   REPLAY_OLD,
   REPLAY_SEEN,
+  ReplayRun,
   replayMask,
 } from "./replay.js";
 import { MAX_REPLAY_WINDOW, REPLAY_RING_BITS, saSlot } from "./sad-layout.js";
@@ -97,5 +99,35 @@ test("the high half is inferred for every number that the window or the next 2^3
       },
     ),
     { numRuns: 2000 },
+  );
+});
+
+test("a run, however long, leaves the window that its packets one by one would leave", () => {
+  const jump = fc.oneof(fc.constantFrom(1, 1, 1, 2, 31, 32, 33, 70), fc.integer({ min: -100, max: 100 }));
+  fc.assert(
+    fc.property(
+      windows,
+      fc.constantFrom<bigint[]>(0n, 31n, 5000n, 0xfffffff0n, 0x5_ffff_fff0n),
+      fc.array(fc.tuple(jump, fc.boolean()), { minLength: 1, maxLength: 200 }),
+      (window, start, jumps) => {
+        const [one, other] = [slotWith(window, start), slotWith(window, start)];
+        const run = new ReplayRun(other);
+        run.open(0);
+        let number = start;
+        for (const [delta, ends] of jumps) {
+          number = number + BigInt(delta) > 0n ? number + BigInt(delta) : 1n;
+          const high = Number(number >> 32n);
+          const low = Number(number & 0xffffffffn);
+          assert.equal(run.accept(high, low), acceptReplay(one, 0, high, low), `number ${number}`);
+          if (!ends) continue;
+          run.close();
+          assert.deepEqual(other, one);
+          run.open(0);
+        }
+        run.close();
+        assert.deepEqual(other, one);
+      },
+    ),
+    { numRuns: 400 },
   );
 });

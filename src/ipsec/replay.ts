@@ -4,6 +4,7 @@
 //
 // Sequence numbers are pairs of 32-bit halves, all unsigned.
 
+import { offHeapUint32 } from "../memory/off-heap.js";
 import { saSlot } from "./sad-layout.js";
 
 const WINDOW = saSlot.at.replayWindow >>> 2;
@@ -65,13 +66,6 @@ export function checkReplay(words: Uint32Array, slot: number, high: number, low:
 
 /** Asks `checkReplay`, and marks the number if it may be accepted. For authenticated packets. */
 export function acceptReplay(words: Uint32Array, slot: number, high: number, low: number): number {
-  const topLow = words[slot + TOP_LOW];
-  if (low > topLow && low >>> 5 === topLow >>> 5 && high === words[slot + TOP_HIGH]) {
-    // Most packets come in order, and most numbers lie in the word of the one before.
-    words[slot + TOP_LOW] = low;
-    words[words[slot + RING_AT] + ((low >>> 5) & words[slot + MASK])] |= 1 << (low & 31);
-    return OK;
-  }
   const verdict = checkReplay(words, slot, high, low);
   if (verdict === OK) markReplay(words, slot, high, low);
   return verdict;
@@ -104,4 +98,57 @@ function clearWords(words: Uint32Array, slot: number, topLow: number, count: num
 /** Words between two numbers with unlike high halves, or a number beyond any ring. */
 function crossedWords(topHigh: number, topLow: number, high: number, low: number): number {
   return (high - topHigh) * 0x0800_0000 + (low >>> 5) - (topLow >>> 5);
+}
+
+const TOP = 0;
+const HIGH = 1;
+const BITS = 2;
+const accept = acceptReplay;
+
+/**
+ * The window while a run of authenticated packets of one SA is worked off. Most packets come in order, and most numbers lie
+ * in the word of the one before: what these change is written back at the end of the run, which must come before any
+ * packet of it leaves, so that a worker that is killed has let no packet through of which the window knows nothing.
+ */
+export class ReplayRun {
+  /** The highest number, its two halves, and what is to be set in its word of the ring. */
+  private readonly state = offHeapUint32(3);
+  private slot = 0;
+
+  constructor(private readonly words: Uint32Array) {}
+
+  open(slot: number): void {
+    const { words, state } = this;
+    this.slot = slot;
+    state[TOP] = words[slot + TOP_LOW];
+    state[HIGH] = words[slot + TOP_HIGH];
+    state[BITS] = 0;
+  }
+
+  /** See `acceptReplay`. */
+  accept(high: number, low: number): number {
+    const { state } = this;
+    const top = state[TOP];
+    if (low <= top || (low ^ top) >>> 5 !== 0 || high !== state[HIGH]) return this.acceptOther(high, low);
+    state[TOP] = low;
+    state[BITS] |= 1 << (low & 31);
+    return OK;
+  }
+
+  private acceptOther(high: number, low: number): number {
+    const { slot } = this;
+    this.close();
+    const verdict = accept(this.words, slot, high, low);
+    this.open(slot);
+    return verdict;
+  }
+
+  close(): void {
+    const { words, state, slot } = this;
+    if (state[BITS] === 0) return;
+    const top = state[TOP];
+    words[slot + TOP_LOW] = top;
+    words[words[slot + RING_AT] + ((top >>> 5) & words[slot + MASK])] |= state[BITS];
+    state[BITS] = 0;
+  }
 }

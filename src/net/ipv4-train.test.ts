@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { decrementTtl, isChecksumRight, ttlCountedDown } from "./ipv4.js";
-import { Ipv4Train } from "./ipv4-train.js";
+import { Ipv4Train, ipv4Length } from "./ipv4-train.js";
 
 const header = fc.record({
   first: fc.constantFrom(0x4500, 0x4502, 0x4600, 0x6500, 0x0000),
@@ -41,11 +41,14 @@ test("headers that continue a train have its fields, and their checksum is judge
       const view = new DataView(new ArrayBuffer(32));
       const train = new Ipv4Train();
       write(view, at, b);
-      assert.ok(!train.continues(view, at, view.getInt32(at), view.getInt32(at + 8)), "nothing has begun");
+      assert.ok(
+        !train.continues(view, at, view.getInt32(at, true), view.getInt32(at + 8, true)),
+        "nothing has begun",
+      );
       write(view, at, a);
-      train.begin(view, at, view.getInt32(at), view.getInt32(at + 8));
+      train.begin(view, at, view.getInt32(at, true), view.getInt32(at + 8, true));
       write(view, at, b);
-      const [first, second, third] = [0, 4, 8].map((word) => view.getInt32(at + word));
+      const [first, second, third] = [0, 4, 8].map((word) => view.getInt32(at + word, true));
       const same =
         a.first === b.first &&
         a.third === b.third &&
@@ -69,10 +72,29 @@ test("a header whose TTL is counted down keeps a right checksum, and a wrong one
       const view = new DataView(new ArrayBuffer(20));
       write(view, 0, fields);
       const right = isChecksumRight(view, 0, 20);
-      const word = ttlCountedDown(view.getInt32(8));
+      const word = ttlCountedDown(view.getInt32(8, true));
       if (!decrementTtl(view, 0, true)) return;
-      assert.equal(view.getInt32(8), word);
+      assert.equal(view.getInt32(8, true), word);
       assert.equal(isChecksumRight(view, 0, 20), right);
     }),
   );
+});
+
+test("TTL and protocol are as they should be, with every checksum that a header can have", () => {
+  const view = new DataView(new ArrayBuffer(20));
+  for (let checksum = 0; checksum <= 0xffff; checksum++) {
+    view.setUint32(8, 0x40110000 | checksum);
+    const sum = checksum + 0x100;
+    const next = sum >= 0xffff ? (sum + 1) & 0xffff : sum;
+    view.setInt32(8, ttlCountedDown(view.getInt32(8, true)), true);
+    assert.equal(view.getUint32(8), 0x3f110000 | next);
+  }
+});
+
+test("the length is read from a first word as it lies in memory", () => {
+  const view = new DataView(new ArrayBuffer(4));
+  for (const length of [0, 1, 20, 255, 256, 1500, 0x8001, 0xffff]) {
+    view.setUint32(0, 0x45b80000 + length);
+    assert.equal(ipv4Length(view.getInt32(0, true)), length);
+  }
 });

@@ -27,19 +27,24 @@ export function headerChecksum(sum: number): number {
   return ~((once & 0xffff) + (once >>> 16)) & 0xffff;
 }
 
-/** The third word of a header (TTL, protocol, checksum) with a TTL that is one lower. */
+/**
+ * The third word of a header (TTL, protocol, checksum) with a TTL that is one lower.
+ * @param word as it lies in memory, read by this machine, which has the low byte first
+ */
 export function ttlCountedDown(word: number): number {
-  // One less in a word's high byte is 0x100 more in the checksum (RFC 1624).
-  const checksum = ((word & 0xffff) + 0x100) | 0;
-  return ((word & 0xffff0000) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff);
+  // One less in the high byte of a header's word is one more in the high byte of the checksum (RFC 1624).
+  if ((word & 0xfe_0000) !== 0xfe_0000) return (word + 0x1_0000 - 1) | 0;
+  const checksum = (((word >>> 8) & 0xff00) | (word >>> 24)) + 0x100;
+  const carried = checksum >= 0xffff ? checksum + 1 : checksum;
+  return ((word & 0xffff) - 1) | ((carried & 0xff00) << 8) | (carried << 24);
 }
 
 /** Counts TTL or hop limit down by one. @returns false, and changes nothing, when it is used up. */
 export function decrementTtl(view: DataView, ip: number, isIpv4: boolean): boolean {
   if (isIpv4) {
-    const word = view.getInt32(ip + 8);
-    if (word >>> 25 === 0) return false;
-    view.setInt32(ip + 8, ttlCountedDown(word));
+    const word = view.getInt32(ip + 8, true);
+    if ((word & 0xfe) === 0) return false;
+    view.setInt32(ip + 8, ttlCountedDown(word), true);
     return true;
   }
   const limit = view.getUint8(ip + 7);
