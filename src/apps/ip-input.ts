@@ -8,6 +8,7 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
+import { offHeapInt32 } from "../memory/off-heap.js";
 import { decrementTtl, isChecksumRight, ttlCountedDown } from "../net/ipv4.js";
 import { Ipv4Train, ipv4Length } from "../net/ipv4-train.js";
 import type { IcmpErrors } from "./icmp-errors.js";
@@ -60,7 +61,7 @@ export class IpInput implements App {
   private readonly ethernet: boolean;
   private readonly train = new Ipv4Train();
   /** What the sink said to the first packet of the train. */
-  private ticket = 0;
+  private readonly ticket = offHeapInt32(1);
 
   /** @param port number of the port that the link comes from */
   constructor(
@@ -127,7 +128,7 @@ export class IpInput implements App {
         return this.drop(frame, COUNT["drop.bad_checksum"]);
       // The first packet of the train had a TTL that can be counted down.
       if (ethernet) view.setInt32(ip + 8, countedDown(third), true);
-      this.ticket = this.sink.takeNext(frame, ip, total, this.port, this.ticket);
+      this.ticket[0] = this.sink.takeNext(frame, ip, total, this.port, this.ticket[0]);
       return total;
     }
     return this.checkFirst(frame, ip, length);
@@ -158,7 +159,7 @@ export class IpInput implements App {
     if (ethernet && !countDown(view, ip, version === 4)) this.expire(frame, ip, total);
     else {
       if (first >>> 24 === 0x45) train.begin(view, ip, view.getInt32(ip, true), third);
-      this.ticket = this.sink.take(frame, ip, total, this.port);
+      this.ticket[0] = this.sink.take(frame, ip, total, this.port);
     }
     return total;
   }

@@ -17,6 +17,7 @@ import { transportPort } from "../ipsec/selector-check.js";
 import type { SpdIndex } from "../ipsec/spd-index.js";
 import { NARROWED, PolicyType } from "../ipsec/spd-layout.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import { offHeapInt32 } from "../memory/off-heap.js";
 import { NO_MATCH } from "../net/lpm.js";
 import type { Bindings } from "./bindings.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
@@ -67,8 +68,12 @@ const ON_ITS_WAY = GONE;
 const NO_MORE = NOT_WAITING;
 
 // For which packets the last one speaks.
+const TICKET = 0;
+const LIMIT = 1;
+const LIKENESS = 2;
 const ADDRESSES = 0;
 const FLOW = 1;
+const NOBODY = -1;
 
 export class Protect implements App, IpSink {
   readonly counters: Counters;
@@ -104,12 +109,11 @@ export class Protect implements App, IpSink {
   private isWhole = false;
 
   /**
-   * A number for the last packet, 0 if it speaks for nobody else; whether for all IPv4 packets with its addresses that come
-   * in by its port, or only for those that have its protocol and its ports, too.
+   * A number for the last packet, NOBODY if it speaks for nobody else; how long a packet it speaks for; whether for all IPv4
+   * packets with its addresses that come in by its port, or only for those that have its protocol and its ports, too.
    */
-  private ticket = 0;
+  private readonly speaks = offHeapInt32(3).fill(-1);
   private nextTicket = 0;
-  private likeness = ADDRESSES;
   private ports = 0;
 
   constructor(
@@ -166,17 +170,18 @@ export class Protect implements App, IpSink {
     const verdict = this.protect(frame);
     if (verdict === GOES_ON) this.encapsulate.take(frame, this.sa, this.mtu);
     else if (verdict === WAITS) this.wait(frame);
-    return this.ticket;
+    const ticket = this.speaks[TICKET];
+    return ticket === NOBODY ? 0 : ticket;
   }
 
   /** See IpSink. */
   takeNext(frame: number, ip: number, length: number, port: number, ticket: number): number {
     // The ticket is right only as long as no other packet came, and nothing that decides about it has changed.
+    const { speaks } = this;
     if (
-      ticket === 0 ||
-      ticket !== this.ticket ||
-      length > this.mtu ||
-      (this.likeness === FLOW && !this.isFlow(ip, length))
+      ticket !== speaks[TICKET] ||
+      length > speaks[LIMIT] ||
+      (speaks[LIKENESS] !== ADDRESSES && !this.isFlow(ip, length))
     )
       return this.take(frame, ip, length, port);
     const { frames } = this;
@@ -195,7 +200,7 @@ export class Protect implements App, IpSink {
     }
     // Policies, routes and end points may have changed until the next time.
     this.entry = NO_ENTRY;
-    this.ticket = 0;
+    this.speaks[TICKET] = NOBODY;
     this.foresight.endBreath();
   };
 
@@ -223,12 +228,14 @@ export class Protect implements App, IpSink {
 
   /** Notes that the packet, which may go on, speaks for those that are like it. */
   private remember(frame: number, ip: number): void {
-    if (this.index.byAddress) this.likeness = ADDRESSES;
+    const { speaks } = this;
+    if (this.index.byAddress) speaks[LIKENESS] = ADDRESSES;
     else if (this.isWholeHeader(ip, this.frames.length[frame])) {
-      this.likeness = FLOW;
+      speaks[LIKENESS] = FLOW;
       this.ports = this.view.getInt32(ip + 20);
     } else return;
-    this.ticket = this.nextTicket;
+    speaks[LIMIT] = this.mtu;
+    speaks[TICKET] = this.nextTicket;
   }
 
   /** For packets that wait. @returns the entry for whose SA this one still waits, or what became of it */
@@ -261,7 +268,7 @@ export class Protect implements App, IpSink {
     const ip = frames.offset[frame];
     const length = frames.length[frame];
     const isIpv4 = view.getUint8(ip) >>> 4 === 4;
-    this.ticket = 0;
+    this.speaks[TICKET] = NOBODY;
     this.nextTicket = (this.nextTicket + 1) & 0x3fffffff || 1;
     if (parse(packet, view, ip, length, isIpv4) === MALFORMED)
       return this.drop(frame, COUNT["drop.malformed"]);

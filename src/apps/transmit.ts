@@ -60,10 +60,9 @@ export class Transmit implements App, Exit {
 
   // The next hop of the last packet, and what is known of it.
   private hop = NOWHERE;
-  private way = NO_ROUTE;
-  private header0 = 0;
-  private header1 = 0;
-  private header2 = 0;
+  /** How they leave, and the Ethernet header up to the type, as it lies in memory. */
+  private readonly way = offHeapInt32(1).fill(NO_ROUTE);
+  private readonly header = offHeapInt32(3);
   private output: Link;
   /** Packets for `output` that it does not have yet, and how many. */
   private readonly pending = offHeapInt32(MAX_PENDING);
@@ -104,7 +103,7 @@ export class Transmit implements App, Exit {
     this.handOver();
     // Neighbours may have changed until the next time.
     this.hop = NOWHERE;
-    this.way = NO_ROUTE;
+    this.way[0] = NO_ROUTE;
   };
 
   /** Makes the way to the far end of SA `sa` the one that the next packets take. */
@@ -116,7 +115,7 @@ export class Transmit implements App, Exit {
   openHop(hop: number): void {
     if (hop === this.hop) return;
     this.hop = hop;
-    this.way = NO_ROUTE;
+    this.way[0] = NO_ROUTE;
     if (hop === NOWHERE) return;
     const { hops } = this;
     const port = hops.port[hop];
@@ -126,26 +125,24 @@ export class Transmit implements App, Exit {
       this.output = output;
     }
     const isResolved = hops.resolved[hop];
-    this.way = isResolved === 0 ? SLOW : this.isEthernet[port] !== 0 ? ETHERNET : PLAIN;
-    this.header0 = hops.header[4 * hop];
-    this.header1 = hops.header[4 * hop + 1];
-    this.header2 = hops.header[4 * hop + 2];
+    this.way[0] = isResolved === 0 ? SLOW : this.isEthernet[port] !== 0 ? ETHERNET : PLAIN;
+    for (let i = 0; i < 3; i++) this.header[i] = hops.header[4 * hop + i];
     hops.used[hop] = isResolved;
   }
 
   /** Hands a packet, whose IP header begins at `start`, to the port. */
   send(frame: number, start: number, length: number, isIpv4: boolean): void {
-    if (this.way !== ETHERNET) {
+    if (this.way[0] !== ETHERNET) {
       this.sendOtherwise(frame, start, length);
       return;
     }
-    const { frames, view } = this;
-    const header = (start - ETHERNET_HEADER) | 0;
-    view.setInt32(header, this.header0, true);
-    view.setInt32(header + 4, this.header1, true);
-    view.setInt32(header + 8, this.header2, true);
-    view.setInt16(header + 12, isIpv4 ? IPV4_TYPE : IPV6_TYPE, true);
-    frames.offset[frame] = header;
+    const { frames, view, header } = this;
+    const begin = (start - ETHERNET_HEADER) | 0;
+    view.setInt32(begin, header[0], true);
+    view.setInt32(begin + 4, header[1], true);
+    view.setInt32(begin + 8, header[2], true);
+    view.setInt16(begin + 12, isIpv4 ? IPV4_TYPE : IPV6_TYPE, true);
+    frames.offset[frame] = begin;
     frames.length[frame] = (length + ETHERNET_HEADER) | 0;
     this.enqueue(frame);
   }
@@ -170,8 +167,8 @@ export class Transmit implements App, Exit {
     const { frames } = this;
     frames.offset[frame] = start;
     frames.length[frame] = length;
-    if (this.way === PLAIN) this.enqueue(frame);
-    else if (this.way === SLOW) {
+    if (this.way[0] === PLAIN) this.enqueue(frame);
+    else if (this.way[0] === SLOW) {
       frames.nextHop[frame] = this.hop;
       this.slow.transmit(frame);
     } else {

@@ -27,10 +27,14 @@ const SCHEDULE = saSlot.at.schedule;
 /** MAX_BATCH of aead.ts; constants of this module are compiled in, those of others looked up at each use. */
 const MAX_BATCH = MAX_BURST;
 
-/** Scratch bytes of one packet: nonce at 0, additional data at 16, computed ICV at 32. One cache line. */
+/**
+ * Scratch bytes of one packet: nonce at 0, additional data up to 28, computed ICV at 32. One cache line. The additional data
+ * begins four bytes later when the sequence number in it has 32 bits, so that the low half always stands in the same place.
+ */
 const SCRATCH_SHIFT = 6;
 const SCRATCH = 1 << SCRATCH_SHIFT;
 const AAD = 16;
+const LOW = AAD + 8;
 const ICV = 32;
 
 /** Word indices in the manager and its jobs. */
@@ -43,6 +47,7 @@ const SRC = JOB.src >>> 2;
 const DST = JOB.dst >>> 2;
 const CIPHER_LENGTH = JOB.cipherLength >>> 2;
 const TAG = JOB.tag >>> 2;
+const AAD_POINTER = JOB.aad >>> 2;
 const AAD_LENGTH = JOB.aadLength >>> 2;
 
 class IpsecMbBatch implements AeadBatch {
@@ -57,6 +62,7 @@ class IpsecMbBatch implements AeadBatch {
   /** Address of the pointers to the jobs, which stand behind the scratch of the packets. */
   private readonly jobs: number;
   private readonly framesLow: number;
+  private readonly scratchLow: number;
   /** Low half of the address of a key schedule in slot 0. */
   private readonly scheduleLow: number;
   private readonly isDecryptor: boolean;
@@ -69,8 +75,6 @@ class IpsecMbBatch implements AeadBatch {
   private keyLength = 0;
   private extended = 0;
   private high = 0;
-  /** Where in a job's scratch memory the low half of the sequence number stands, in the additional data. */
-  private lowAt = AAD + 4;
   private template = 0;
   private readonly templates = new Int32Array(MAX_BATCH).fill(NONE);
 
@@ -87,6 +91,7 @@ class IpsecMbBatch implements AeadBatch {
     this.framesView = frames.view;
     this.jobs = scratch.addressNumber + MAX_BATCH * SCRATCH;
     this.framesLow = frames.region.addressLow | 0;
+    this.scratchLow = scratch.addressLow | 0;
     this.scheduleLow = (sad.region.addressLow + SCHEDULE) | 0;
     this.isDecryptor = isDecryptor;
     manager.writeJobPointers(
@@ -111,7 +116,6 @@ class IpsecMbBatch implements AeadBatch {
       word(JOB.tag, line + ICV);
       word(JOB.tag + 4, isDecryptor ? scratch.addressHigh : frames.region.addressHigh);
       word(JOB.tagLength, 16);
-      word(JOB.aad, line + AAD);
       word(JOB.aad + 4, scratch.addressHigh);
       word(JOB.cipherMode, CIPHER_GCM);
       word(JOB.direction, isDecryptor ? DIRECTION_DECRYPT : DIRECTION_ENCRYPT);
@@ -134,7 +138,6 @@ class IpsecMbBatch implements AeadBatch {
     this.salt = salt;
     this.keyLength = keyLength;
     this.extended = extended;
-    this.lowAt = extended !== 0 ? AAD + 8 : AAD + 4;
     this.template = (this.template + 1) | 0;
   }
 
@@ -150,13 +153,15 @@ class IpsecMbBatch implements AeadBatch {
     const { view, job } = this;
     const scratch = i << SCRATCH_SHIFT;
     view.setInt32(scratch, this.salt);
-    view.setInt32(scratch + AAD, this.spi);
-    // Without extended sequence numbers the low half takes the place of the high one. An IV is the sequence number when it
-    // is ours, and written with each packet when it is not.
-    if (this.extended !== 0) view.setInt32(scratch + (AAD + 4), this.high);
+    const isExtended = this.extended !== 0;
+    const begin = isExtended ? AAD : AAD + 4;
+    view.setInt32(scratch + begin, this.spi);
+    // An IV is the sequence number when it is ours, and written with each packet when it is not.
+    if (isExtended) view.setInt32(scratch + (AAD + 4), this.high);
     if (!this.isDecryptor) view.setInt32(scratch + 4, this.high);
     const j = JOBS + i * JOB_WORDS;
-    job[j + AAD_LENGTH] = this.extended !== 0 ? 12 : 8;
+    job[j + AAD_POINTER] = (this.scratchLow + scratch + begin) | 0;
+    job[j + AAD_LENGTH] = isExtended ? 12 : 8;
     job[j + KEY_LENGTH] = this.keyLength;
     job[j + (this.isDecryptor ? DEC_KEYS : ENC_KEYS)] = (this.scheduleLow + this.slot) | 0;
   }
@@ -167,7 +172,7 @@ class IpsecMbBatch implements AeadBatch {
     const { view, job } = this;
     const scratch = i << SCRATCH_SHIFT;
     view.setInt32(scratch + 8, low);
-    view.setInt32(scratch + this.lowAt, low);
+    view.setInt32(scratch + LOW, low);
     const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
     const address = (this.framesLow + text) | 0;
     job[j + SRC] = address;
@@ -191,7 +196,7 @@ class IpsecMbBatch implements AeadBatch {
     const scratch = i << SCRATCH_SHIFT;
     view.setInt32(scratch + 4, ivHigh);
     view.setInt32(scratch + 8, ivLow);
-    view.setInt32(scratch + this.lowAt, low);
+    view.setInt32(scratch + LOW, low);
     const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
     const address = (this.framesLow + text) | 0;
     job[j + SRC] = address;

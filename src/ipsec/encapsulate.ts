@@ -84,6 +84,8 @@ const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 const DF = 0x4000;
+/** 1 2 3, as they lie in memory, read by this machine. */
+const PADDING = 0x00030201;
 const UDP = 17;
 
 /**
@@ -244,7 +246,7 @@ export class Encapsulate implements App {
     let high = highHalf(this.atomics, slot, low);
     let count = set;
     let bytes = 0;
-    for (let i = from; i < ready; i++) {
+    for (let i = from; i < ready; i = (i + 1) | 0) {
       const frame = taken[i];
       // The high half changes where the low one begins anew, and has another home for each half of it.
       if ((low & 0x7fffffff) === 0) high = highHalf(this.atomics, slot, low);
@@ -351,8 +353,8 @@ export class Encapsulate implements App {
     // much is written over by what follows.
     const pad = (2 - length) & 3;
     const tail = (inner + length) | 0;
-    view.setInt32(tail, 0x01020300);
-    view.setInt16(tail + pad, (pad << 8) | (isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6));
+    view.setInt32(tail, PADDING, true);
+    view.setInt16(tail + pad, pad | (isIpv4 ? NEXT_HEADER_IPV4 << 8 : NEXT_HEADER_IPV6 << 8), true);
     const text = (length + pad + 2) | 0;
 
     // Header: the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
@@ -405,7 +407,7 @@ export class Encapsulate implements App {
     const id = df === 0 ? low & 0xffff : 0;
     view.setInt32(start, outer[0] | (tos << 16) | total);
     view.setInt32(start + 4, (id << 16) | df);
-    view.setInt32(start + 8, outer[2] | checksumOf(this.outerSum + tos + total + id + df));
+    view.setInt32(start + 8, outer[2] | checksumOf((this.outerSum + tos + total + id + df) | 0));
     view.setInt32(start + 12, outer[3]);
     view.setInt32(start + 16, outer[4]);
     if (this.outerLength === IPV4_HEADER) return;
