@@ -120,6 +120,7 @@ class Worker {
   ) {
     const { configuration, sad, spd, counters, frames, aead } = prepared;
     this.sad = sad;
+    sad.beginLife(index);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
     this.wake = prepared.wake;
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));

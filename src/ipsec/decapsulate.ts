@@ -3,8 +3,8 @@
 // decryption, and worked off when there are as many as the crypto library takes at a time, or when no more come in this
 // breath.
 //
-//   SA by SPI → sequence number in the window? → decrypt the batch → ICV → window again, and mark
-//   → where from? → padding and next header → inner header → selectors of this very SA → ECN
+//   SA by SPI → sequence number in the window? → decrypt the batch → lock the SA → ICV → window again, and mark
+//   → where from? → padding and next header → inner header → selectors of this very SA → ECN → count, unlock
 //
 // A peer behind a NAT may speak from another address or port than before: what its packets say of that is believed once
 // they are authentic and new (RFC 3948 §3.2 needs no more), and told to the key manager, which moves the SA's end points.
@@ -23,6 +23,7 @@ import { HardLimits } from "./hard-limits.js";
 import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN, ReplayRun } from "./replay.js";
+import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { admits as areAdmitted } from "./selector-check.js";
@@ -138,6 +139,7 @@ export class Decapsulate implements App, EspSink {
   private readonly outlet: Outlet;
   private readonly clock: Clock;
   private readonly limits: HardLimits;
+  private readonly lock: SaLock;
   private readonly early: EarlyPackets;
   private readonly notifier: Notifier;
   /** The second in which the key manager was last told that an SA's peer has moved, by slot. */
@@ -195,6 +197,7 @@ export class Decapsulate implements App, EspSink {
     this.clock = clock;
     this.traffic = trafficOf(worker) >>> 3;
     this.limits = new HardLimits(sad, clock);
+    this.lock = new SaLock(sad, worker);
     this.early = new EarlyPackets(context.frames, sad, clock, this, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
     );
@@ -281,9 +284,10 @@ export class Decapsulate implements App, EspSink {
     for (let i = 0; i < count; i++) {
       const frame = batch[i];
       if (sa[frame] !== this.sa) {
-        this.countRun(packets, bytes);
+        this.endRun(packets, bytes);
         packets = 0;
         bytes = 0;
+        this.lock.take(this.sad.offset(sa[frame]) >>> 2);
         this.openSa(sa[frame]);
         this.window.open(this.offset >>> 2);
       }
@@ -292,7 +296,7 @@ export class Decapsulate implements App, EspSink {
       packets++;
       bytes += length;
     }
-    this.countRun(packets, bytes);
+    this.endRun(packets, bytes);
     this.marks[0] = 0;
   };
 
@@ -392,10 +396,15 @@ export class Decapsulate implements App, EspSink {
     this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
   }
 
-  /** Counts what the SA has carried, and brings its window up to date, before any packet of the run leaves. */
-  private countRun(packets: number, bytes: number): void {
+  /** Counts what the SA has carried, brings its window up to date, before any packet of the run leaves, and unlocks it. */
+  private endRun(packets: number, bytes: number): void {
+    if (this.sa === NO_SA) return;
     this.window.close();
-    if (packets === 0) return;
+    if (packets !== 0) this.countRun(packets, bytes);
+    this.lock.release(this.offset >>> 2);
+  }
+
+  private countRun(packets: number, bytes: number): void {
     const lane = (this.offset >>> 3) + this.traffic;
     this.totals[lane] += packets;
     this.totals[lane + 1] += bytes;

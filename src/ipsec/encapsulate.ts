@@ -16,6 +16,7 @@ import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch } from "./aead.js";
 import { HardLimits } from "./hard-limits.js";
+import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { reserveSequence, sequenceHigh } from "./sequence.js";
@@ -127,6 +128,7 @@ export class Encapsulate implements App {
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
   private readonly limits: HardLimits;
+  private readonly lock: SaLock;
   /** Packets that were taken, where among them the SA changes, and to which. */
   private readonly taken = new Int32Array(MAX_BATCH);
   private readonly runStart = new Int32Array(MAX_BATCH + 1);
@@ -182,6 +184,7 @@ export class Encapsulate implements App {
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
     this.refusals[TransportRefusal.address] = COUNT["drop.address"];
     this.limits = new HardLimits(sad, clock);
+    this.lock = new SaLock(sad, worker);
   }
 
   /** Works off what was taken in this breath. */
@@ -236,10 +239,14 @@ export class Encapsulate implements App {
     let ready = end;
     if (reason !== 0) ready = this.dropRun(from, end, reason);
     else if ((this.flags & (TRANSPORT | VOLUME)) !== 0) ready = this.admit(from, end);
-    if (ready === from) return set;
+    const isLocked = reason === 0 && (this.flags & VOLUME) !== 0;
+    const slot = this.offset >>> 2;
+    if (ready === from) {
+      if (isLocked) this.lock.release(slot);
+      return set;
+    }
 
     this.exit.open(sa);
-    const slot = this.offset >>> 2;
     const isTransport = (this.flags & TRANSPORT) !== 0;
     const extended = this.flags & EXTENDED;
     let low = reserve(this.atomics, slot, ready - from);
@@ -269,6 +276,7 @@ export class Encapsulate implements App {
       this.counters[COUNT_PACKETS] += packets;
       this.counters[COUNT_BYTES] += bytes;
     }
+    if (isLocked) this.lock.release(slot);
     return count;
   }
 
@@ -313,7 +321,7 @@ export class Encapsulate implements App {
     if (state !== ACTIVE && state !== DYING) return COUNT["drop.no_sa"];
     const flags = words[slot + FLAGS] | 0;
     if ((flags & EXPIRED) !== 0) return COUNT["drop.sa_expired"];
-    if ((flags & LIMITED) !== 0 && !this.limits.open(offset)) return COUNT["drop.sa_expired"];
+    if ((flags & LIMITED) !== 0 && !this.openLimits(offset, flags)) return COUNT["drop.sa_expired"];
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;
@@ -334,6 +342,18 @@ export class Encapsulate implements App {
       for (let i = 0; i < length; i += 4) outer[i >>> 2] = view.getUint32(offset + OUTER + i);
     } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
     return 0;
+  }
+
+  /**
+   * Looks whether the SA may carry something still. One with a limit of bytes or packets is locked from here on, if it may,
+   * until what the run carries is counted: two workers together would carry too much.
+   */
+  private openLimits(offset: number, flags: number): boolean {
+    if ((flags & VOLUME) === 0) return this.limits.open(offset);
+    this.lock.take(offset >>> 2);
+    if (this.limits.open(offset)) return true;
+    this.lock.release(offset >>> 2);
+    return false;
   }
 
   /**

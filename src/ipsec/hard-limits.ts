@@ -1,7 +1,7 @@
 // Hard limits in the data path: an SA that has carried what it may, or that is too old, carries nothing more, whether or
 // not a supervisor is there to see it (RFC 4301 §4.4.2.1). The packet with which an SA reaches its limit is the last one,
-// as with Linux: an SA of 1,000 packets carries 1,000, one of 1,000 bytes those until 1,000 bytes are reached. With several
-// workers each of them can be a batch late.
+// as with Linux: an SA of 1,000 packets carries 1,000, one of 1,000 bytes those until 1,000 bytes are reached. That holds for
+// several workers together: who asks here about bytes and packets has the SA locked (sa-lock.ts) until he has counted them.
 //
 // SAs without hard limits never come here; those with one of time (charon's default) come once for each run of packets,
 // those with one of bytes or packets (flag `volumeLimit`) also once for each packet.

@@ -35,6 +35,6 @@ export function setPolicyMark(sad: Sad, slot: number, mark: Mark): void {
   Atomics.add(atomics, base + (at.version >>> 2), 1);
   words[base + (at.markValue >>> 2)] = mark.value;
   words[base + (at.markMask >>> 2)] = mark.mask;
-  words[base + (at.flags >>> 2)] |= SaFlag.markKnown;
+  Atomics.or(atomics, base + (at.flags >>> 2), SaFlag.markKnown);
   Atomics.add(atomics, base + (at.version >>> 2), 1);
 }

@@ -9,7 +9,7 @@
 import { bytes, describeStruct, f64, i32, struct, u16, u32, u64 } from "../memory/layout.js";
 
 export const SAD_MAGIC = 0x41544956; // "VITA"
-export const SAD_VERSION = 2;
+export const SAD_VERSION = 3;
 
 /** Worker processes that can use one SAD at a time. */
 export const MAX_WORKERS = 16;
@@ -59,6 +59,10 @@ export const SaFlag = {
   markKnown: 1 << 16,
 } as const;
 
+/** Where the owner of an SA's lock stands in its flags (sa-lock.ts): the number of a worker + 1, above it which life of it. */
+export const LOCK_SHIFT = 18;
+export const LOCK_BITS = -1 << LOCK_SHIFT;
+
 export const sadHeader = struct(
   "SAD header",
   "At offset 0. The SPI index follows at `indexOffset`, the slots at `slotsOffset`.",
@@ -82,6 +86,7 @@ export const sadHeader = struct(
     ),
     workerPid: u32("process id of each worker, 0 for none", MAX_WORKERS),
     workerBreath: u32("breaths that each worker has drawn: a sign of life", MAX_WORKERS),
+    workerLife: u32("how often each worker was started", MAX_WORKERS),
   },
   4096,
 );
@@ -106,7 +111,8 @@ another slot, see below",
     flags: u32(
       Object.entries(SaFlag)
         .map(([name, bit]) => `0x${bit.toString(16)} ${name}`)
-        .join(", "),
+        .join(", ") +
+        `; from bit ${LOCK_SHIFT} on who has the SA's lock: worker + 1 (5 bits) and its life (9 bits), 0 for nobody`,
     ),
     spi: u32("SPI as a number (host order)"),
     salt: u32("the salt's four bytes as a big-endian number"),

@@ -329,6 +329,15 @@ export class Sad {
     return this.words[(h.workerPid >>> 2) + worker];
   }
 
+  /** A worker begins, before anything else that it does with the SAD: what the one before it had locked is free to be taken. */
+  beginLife(worker: number): void {
+    Atomics.add(this.atomics, (h.workerLife >>> 2) + worker, 1);
+  }
+
+  workerLife(worker: number): number {
+    return Atomics.load(this.atomics, (h.workerLife >>> 2) + worker);
+  }
+
   /** Counts up, so that others see that the worker is alive. */
   signOfLife(worker: number): void {
     this.words[(h.workerBreath >>> 2) + worker]++;
