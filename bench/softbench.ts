@@ -30,6 +30,15 @@ export interface SoftbenchOptions {
   train: number;
 }
 
+/** Several workers over one SAD and one SPD: where these are, which worker this is, and whether it makes them. */
+export interface SharedTables {
+  directory: string;
+  worker: number;
+  creates: boolean;
+  /** Packets of the SAs' replay windows. */
+  replayWindow: number;
+}
+
 /** What one round of a softbench that is asked for rounds answers. */
 export interface Round {
   packets: number;
@@ -55,6 +64,7 @@ export interface SoftbenchResult {
 }
 
 const FRAMES = 2048;
+const TEMPORARY = process.platform === "linux" ? "/dev/shm" : tmpdir();
 /**
  * Packets in a train, unless told otherwise: 24 KB of full packets, a third of what a TCP sender with segmentation offload
  * hands over at a time. docs/scale.md says what shorter trains cost.
@@ -114,9 +124,6 @@ function makePacket(frameLength: number): Uint8Array {
 
 /** A worker with everything in it, ready to run. */
 export class Softbench {
-  readonly #directory = mkdtempSync(
-    join(process.platform === "linux" ? "/dev/shm" : tmpdir(), "vita-softbench-"),
-  );
   readonly #sad: Sad;
   readonly #spd: Spd;
   readonly #aead: IpsecMbEngine;
@@ -127,16 +134,23 @@ export class Softbench {
   readonly #frames: Frames;
   readonly options: SoftbenchOptions;
 
-  constructor(options: SoftbenchOptions) {
+  constructor(options: SoftbenchOptions, shared?: SharedTables) {
     this.options = options;
     const { routes, sas } = options;
-    this.#sad = Sad.create(join(this.#directory, "sad"), 3 * sas + 16, IpsecMbEngine.id);
-    this.#spd = Spd.create(join(this.#directory, "spd"), routes + 16);
+    const directory = shared?.directory ?? mkdtempSync(join(TEMPORARY, "vita-softbench-"));
+    const worker = shared?.worker ?? 0;
+    const creates = shared?.creates ?? true;
+    const sad = join(directory, "sad");
+    const spd = join(directory, "spd");
+    this.#sad = creates ? Sad.create(sad, 3 * sas + 16, IpsecMbEngine.id) : Sad.open(sad, "write");
+    this.#spd = creates ? Spd.create(spd, routes + 16) : Spd.open(spd, "write");
     // Mapped, they need no names any more: nothing stays if the run is killed.
-    rmSync(this.#directory, { recursive: true });
+    if (!shared) rmSync(directory, { recursive: true });
     this.#frames = new Frames(FRAMES);
     this.#aead = new IpsecMbEngine(this.#sad, this.#frames);
-    this.#install(routes, sas);
+    if (creates) this.#install(routes, sas, shared?.replayWindow ?? 32);
+    this.#sad.beginLife(worker);
+    this.#sad.announceWorker(worker, process.pid);
 
     const templates = frameSizes(options.size).map(makePacket);
     const destinations = Uint32Array.from({ length: Math.max(1, routes) }, (_, i) =>
@@ -180,7 +194,7 @@ export class Softbench {
         spd: this.#spd,
         aead: this.#aead,
         clock: { seconds: 1, milliseconds: 1000 },
-        worker: 0,
+        worker,
       },
       plans,
     );
@@ -188,7 +202,7 @@ export class Softbench {
   }
 
   /** SAs and policies, as a key manager would install them. */
-  #install(routes: number, sas: number): void {
+  #install(routes: number, sas: number, replayWindow: number): void {
     const kernel = new PseudoKernel({ sad: this.#sad, spd: this.#spd, engine: this.#aead, now: () => 1 });
     const { cipher = aes128gcm16 } = this.options;
     const key = (length: number, seed: number) =>
@@ -219,7 +233,7 @@ export class Softbench {
         integrity: cipher.integrity,
         integrityKey: key(cipher.integrityKey, i * 37),
         extendedSequenceNumbers: true,
-        replayWindow: 32,
+        replayWindow,
         udpEncapsulation: false,
         lifetime: {
           time: { rekey: 0n, life: 0n },
@@ -313,6 +327,16 @@ export class Softbench {
       lost: meter.sent - meter.arrived,
       verified: meter.compared === meter.samples && meter.compared > 0 && meter.different === 0,
     };
+  }
+
+  /** Bytes sent since the beginning. */
+  get sentBytes(): number {
+    return this.#meter.sentBytes;
+  }
+
+  /** Packets lost since the beginning. */
+  get lost(): number {
+    return this.#meter.sent - this.#meter.arrived;
   }
 
   /** Runs once, after a warm-up. */
