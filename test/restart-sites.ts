@@ -62,7 +62,7 @@ export async function withSites(
 }
 
 /** Ends the capture, which must have missed nothing, and looks for a pair that was seen twice. */
-async function assertUnique(capture: Capture): Promise<void> {
+export async function assertUnique(capture: Capture): Promise<void> {
   assert.equal(await capture.stop(), 0, "the capture dropped packets: it proves nothing");
   const seen = new Set<string>();
   let packets = 0;
@@ -141,7 +141,7 @@ export function spareOf(sites: Sites, gateway: Gateway): Promise<number> {
  * Processes of a node's workers, or those that stand by. Labs of other tests may have nodes of the same name. A spare that
  * has become the worker is a worker.
  */
-export function workerProcesses({ lab }: Sites, gateway: Gateway, isSpare: boolean): number[] {
+export function workerProcesses({ lab }: Pick<Sites, "lab">, gateway: Gateway, isSpare: boolean): number[] {
   const { node } = gateway;
   const working = gateway.vita!.state().workers.map(({ pid }) => pid);
   return readdirSync("/proc")

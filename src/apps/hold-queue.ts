@@ -61,7 +61,7 @@ export class HoldQueue {
     this.frames = context.frames;
     this.clock = clock;
     this.notifier = notifier;
-    this.capacity = Math.max(1, Math.min(CAPACITY, Math.floor(context.frames.capacity / SHARE)));
+    this.capacity = Math.max(1, Math.min(CAPACITY, Math.floor(context.frames.home / SHARE)));
     this.asked = new Int32Array(entries).fill(NEVER);
   }
 

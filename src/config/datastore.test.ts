@@ -88,7 +88,20 @@ const wrong: [unknown, RegExp][] = [
   [{ ...minimal, node: undefined }, /^\/node: is missing$/],
   [{ ...minimal, node: "../a" }, /^\/node: "..\/a" is not a node name/],
   [{ ...minimal, nodes: 1 }, /^\/nodes: there is no such leaf$/],
-  [{ ...minimal, workers: 0 }, /^\/workers: 0 is none of 1$/],
+  [{ ...minimal, workers: 0 }, /^\/workers: 0 is less than 1$/],
+  [{ ...minimal, workers: 17 }, /^\/workers: 17 is more than 16$/],
+  [
+    { ...minimal, workers: 5, limits: { frames: 262_144 } },
+    /^\/limits\/frames: 262144 is too much for 5 workers: together at most 1048576$/,
+  ],
+  [
+    {
+      ...minimal,
+      workers: 2,
+      "public-interface": [{ name: "wan0", mode: "owned", address: ["192.0.2.1/24"] }],
+    },
+    /^\/public-interface\/0\/mode: "owned" needs \/workers 1/,
+  ],
   [{ ...minimal, "public-interface": [] }, /^\/public-interface: \[\] is less than 1 entries$/],
   [{ ...minimal, "public-interface": {} }, /^\/public-interface: \{\} is not an array$/],
   [

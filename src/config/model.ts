@@ -5,6 +5,10 @@ import { z } from "zod";
 import { count, interfaceName, LARGEST_PREFERENCE, routeTable } from "./leaves.js";
 import { checkOwned, ownedLeaves } from "./owned.js";
 
+const MAX_WORKERS = 16;
+/** 2 GiB: AF_XDP's addresses are 31-bit numbers here. */
+const MOST_FRAMES = 1_048_576;
+
 const nodeName = z
   .string()
   .regex(
@@ -62,8 +66,8 @@ export const configurationModel = z
     node: nodeName,
     "public-interface": z.array(publicInterface).min(1).max(16),
     "private-interface": z.array(privateInterface).min(1).max(30),
-    /** Worker processes. More than one needs devices with several queues. */
-    workers: z.literal(1).default(1),
+    /** Worker processes. */
+    workers: count(1, MAX_WORKERS).default(1),
     /** Crypto engine: `auto` takes libIPSec_MB where it can be had. */
     engine: z.enum(["auto", "ipsec-mb", "node"]).default("auto"),
     /** Kernel routing table for the routes that send protected traffic of this host to the TUN device. */
@@ -84,6 +88,24 @@ export const configurationModel = z
       .prefault({}),
   })
   .superRefine((configuration, context) => {
+    const { workers, limits } = configuration;
+    if (workers * limits.frames > MOST_FRAMES)
+      context.addIssue({
+        code: "custom",
+        path: ["limits", "frames"],
+        message: `is too much for ${workers} workers: together at most ${MOST_FRAMES}`,
+        input: limits.frames,
+      });
+    configuration["public-interface"].forEach(({ mode }, i) => {
+      if (mode === "owned" && workers > 1)
+        context.addIssue({
+          code: "custom",
+          path: ["public-interface", i, "mode"],
+          message:
+            "needs /workers 1: what an owned interface hears of its neighbours, one worker alone can hear",
+          input: mode,
+        });
+    });
     const names = new Map<string, string>();
     for (const side of ["public-interface", "private-interface"] as const)
       configuration[side].forEach(({ name }, i) => {

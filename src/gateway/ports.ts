@@ -11,10 +11,12 @@ import type { IpAddress } from "../net/address.js";
 import { setMtu } from "../ports/device.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import { PacketPort } from "../ports/packet.js";
+import type { PacketPool } from "../ports/packet-pool.js";
 import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
 import { TUN_LARGEST, TunPort } from "../ports/tun.js";
-import { rehearseXdp, XdpPort } from "../ports/xdp.js";
+import { XdpPort } from "../ports/xdp.js";
+import { rehearseXdp } from "../ports/xdp-device.js";
 import type { PortPlan } from "./graph.js";
 import type { Logger } from "./log.js";
 import type { Ownership } from "./owned-link.js";
@@ -26,11 +28,13 @@ export interface DevicePlan extends PortPlan {
 
 /**
  * Plans for a worker's ports: public ones first, then private ones.
+ * @param pool what the worker shares with its siblings
  * @param local this machine's addresses and broadcast addresses: an XDP program must know them from its first packet on
  */
 export function planPorts(
   configuration: Configuration,
   context: AppContext,
+  pool: PacketPool,
   local: readonly LocalAddress[],
   loggerFor: (name: string) => Logger,
 ): DevicePlan[] {
@@ -40,11 +44,11 @@ export function planPorts(
   // An address belongs to the domain of its interface, and is foreign to the others.
   const { ofPort } = new Domains(sides);
   const domainOf = (device: string) => ofPort[sides.findIndex(({ leaves }) => leaves.name === device)] ?? 0;
-  // Ports share the frames; half of them stay for what is under way.
+  // Ports share the frames, those of all workers; half of them stay for what is under way.
   const share = Math.floor(context.frames.capacity / (2 * Math.max(2, sides.length)));
   return sides.map(({ side, leaves, binding }, port) => {
     const mine = local.filter(({ device }) => domainOf(device) === ofPort[port]);
-    const parts = { side, binding, share, local: mine.map(({ address }) => address) };
+    const parts = { side, binding, share, pool, local: mine.map(({ address }) => address) };
     const settings = side === "public" ? ownedSettings(leaves as PublicInterface) : undefined;
     if (!settings) return plan(leaves, context, parts);
     requireDevice(leaves.name, side);
@@ -64,6 +68,7 @@ interface PlanParts {
   readonly binding: Binding;
   /** Frames that may be with the kernel in each direction. */
   readonly share: number;
+  readonly pool: PacketPool;
   /** Addresses of this host, as far as the port's domain is concerned. */
   readonly local: readonly IpAddress[];
 }
@@ -109,7 +114,7 @@ export function rehearsePorts(configuration: Configuration): void {
       if (settings.driver !== "xdp") continue;
       const owned = "mode" in settings && settings.mode === "owned";
       try {
-        rehearseXdp(owned ? "owned" : side, settings.name);
+        rehearseXdp(owned ? "owned" : side, settings.name, configuration.workers);
       } catch {
         // It will be told when the port is really opened.
       }
@@ -139,7 +144,7 @@ function plan(
 /** @param neighbours who finds them: Vita, because the interface is its own, or the kernel */
 function planDevice(
   settings: PublicInterface | PrivateInterface,
-  { side, binding, share, local }: PlanParts,
+  { side, binding, share, pool, local }: PlanParts,
   neighbours: { slowPath?: SlowPath; ownership?: Ownership },
 ): DevicePlan {
   const { name, driver } = settings;
@@ -162,6 +167,7 @@ function planDevice(
               role,
               local,
               share,
+              pool,
               mode: settings["xdp-mode"],
               zeroCopy: settings["zero-copy"],
             });

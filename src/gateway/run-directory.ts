@@ -13,7 +13,7 @@ const RAMFS_MAGIC = 0x858458f6;
 export const DEFAULT_RUN_DIRECTORY = "/run/vita";
 
 /** Names of the files that processes share. */
-type SharedName = "sad" | "spd" | `counters-${number}`;
+type SharedName = "sad" | "spd" | "frames" | "ports" | `counters-${number}`;
 
 export class RunDirectory {
   readonly node: string;
@@ -83,6 +83,11 @@ export class RunDirectory {
   /** Named pipe by which the supervisor wakes a worker that has packets waiting. */
   wakePipe(worker: number): string {
     return this.file(`wake-${worker}`);
+  }
+
+  /** Locked by the worker that is opening its ports. */
+  get portsLock(): string {
+    return this.file("ports.lock");
   }
 
   /** Exists while the workers forward packets. */

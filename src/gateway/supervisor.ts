@@ -11,6 +11,7 @@ import { Lifetimes } from "../ipsec/lifetimes.js";
 import { Lingering } from "../ipsec/lingering.js";
 import { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { Sad } from "../ipsec/sad.js";
+import { MAX_WORKERS } from "../ipsec/sad-layout.js";
 import { Spd } from "../ipsec/spd.js";
 import { close, tryLock, write } from "../native/libc.js";
 import { MonotonicClock } from "./clock.js";
@@ -21,6 +22,7 @@ import { HostSide } from "./host-side.js";
 import { type Logger, messageOf } from "./log.js";
 import { MadeDevices } from "./made-devices.js";
 import { OwnedInterfaces } from "./owned-interfaces.js";
+import { makePacketMemory } from "./packet-memory.js";
 import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { RunFiles } from "./run-files.js";
@@ -152,15 +154,7 @@ export class Supervisor {
       for (const pipe of this.#wakes) write(pipe, nudge, 1);
     };
 
-    for (let i = 0; i < configuration.workers; i++) {
-      const worker = new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log);
-      this.#workers.push(worker);
-      if (keep && isSame && worker.adopt()) this.#log.info(`worker ${i} (process ${worker.pid}) goes on`);
-      else {
-        await new WorkerProcess(i, this.#sad, this.#run, this.#watch, this.#log).stop();
-        worker.start();
-      }
-    }
+    await this.#startWorkers(keep && isSame);
     this.#devices = new MadeDevices([...this.#host.devices, ...this.#owned.devices], this.#log);
     this.#owned.forgetFormer();
     this.#host.forgetFormer();
@@ -174,7 +168,7 @@ export class Supervisor {
       logger: this.#log,
     });
     const wakes = this.#wakes.map((_, i) => `wake-${i}`);
-    this.#files.watch(["config.json", "sad", "spd", "events", ...wakes, "charon.sock"]);
+    this.#files.watch(["config.json", "sad", "spd", "frames", "ports", "events", ...wakes, "charon.sock"]);
     this.#sweeper = setInterval(() => {
       this.#kernel.sweep();
       this.#checkFiles();
@@ -186,6 +180,21 @@ export class Supervisor {
     }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
+  }
+
+  /** @param keep those of an earlier run go on, as many as there are */
+  async #startWorkers(keep: boolean): Promise<void> {
+    const make = (index: number) => new WorkerProcess(index, this.#sad, this.#run, this.#watch, this.#log);
+    const { workers } = this.#configuration;
+    this.#workers = Array.from({ length: workers }, (_, i) => make(i));
+    const living = keep ? this.#workers.filter((worker) => worker.adopt()) : [];
+    for (const { index, pid } of living) this.#log.info(`worker ${index} (process ${pid}) goes on`);
+    if (living.length === 0) {
+      // All at once, because they have devices in common; and those too of which there are to be fewer now.
+      await Promise.all(Array.from({ length: MAX_WORKERS }, (_, i) => make(i).stop()));
+      makePacketMemory(this.#run, this.#configuration);
+    }
+    for (const worker of this.#workers) if (!living.includes(worker)) worker.start();
   }
 
   /** Opens the SAD and the SPD that an earlier run left, or makes new ones. @returns whether the old ones serve */

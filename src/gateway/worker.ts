@@ -5,9 +5,10 @@
 // It waits for a word of its supervisor, costs no CPU time, touches nothing that is shared, and goes with the supervisor.
 // When the worker before it dies, all that is left to do is to open the ports.
 //
-// It can be killed at any instruction. What it holds (sockets, XDP programs, packet memory) goes with the process; what
-// must stay (sequence numbers, windows, counters) is in shared memory before it matters. SIGTERM therefore is left to
-// the kernel's default action.
+// It can be killed at any instruction. What must stay (sequence numbers, windows, counters, whose each frame is) is in shared
+// memory before it matters. What it holds goes with the process (descriptors of TUN and AF_PACKET), or stays as long as
+// another worker of the node has it too (AF_XDP sockets and programs, see ports/xdp-device.ts). SIGTERM therefore is left
+// to the kernel's default action.
 
 import { readFileSync, readSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
@@ -17,17 +18,20 @@ import type { AeadEngine } from "../ipsec/aead.js";
 import { Sad } from "../ipsec/sad.js";
 import { Spd } from "../ipsec/spd.js";
 import { EventWriter } from "../ipsec/worker-events.js";
-import { Frames } from "../memory/frames.js";
+import type { Frames } from "../memory/frames.js";
 import { POLLIN, poll, read, write } from "../native/libc.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
+import type { PacketPool } from "../ports/packet-pool.js";
 import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
+import { openPacketMemory } from "./packet-memory.js";
 import { type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
+import { isWorker } from "./worker-process.js";
 
 /** Milliseconds between two looks at what is not packets. */
 const TICK = 10;
@@ -53,6 +57,7 @@ interface Prepared {
   readonly spd: Spd;
   readonly counters: CounterFile;
   readonly frames: Frames;
+  readonly pool: PacketPool;
   readonly aead: AeadEngine;
   /** Pipes: the one by which the supervisor is told of events, and the one by which it wakes this worker. */
   readonly events: number;
@@ -63,13 +68,14 @@ function prepare(run: RunDirectory, index: number): Prepared {
   // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
   const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
   const sad = Sad.open(run.shared("sad"), "write");
-  const frames = new Frames(configuration.limits.frames);
+  const { frames, pool } = openPacketMemory(run, configuration, index);
   return {
     configuration,
     sad,
     spd: Spd.open(run.shared("spd"), "write"),
     counters: CounterFile.open(run.shared(`counters-${index}`), "write"),
     frames,
+    pool,
     aead: makeEngine(sad, frames),
     events: openEventPipe(run.eventPipe),
     wake: openEventPipe(run.wakePipe(index)),
@@ -83,6 +89,7 @@ function prepare(run: RunDirectory, index: number): Prepared {
 function rehearse(prepared: Prepared): Prepared {
   const { aead } = prepared;
   prepared.frames.touch();
+  prepared.pool.rehearse();
   const encryptor = aead.encryptor();
   const decryptor = aead.decryptor();
   rehearsePorts(prepared.configuration);
@@ -115,22 +122,25 @@ class Worker {
 
   constructor(
     private readonly index: number,
+    run: RunDirectory,
     prepared: Prepared,
     private readonly log: Logger,
   ) {
-    const { configuration, sad, spd, counters, frames, aead } = prepared;
+    const { configuration, sad, spd, counters, frames, pool, aead } = prepared;
     this.sad = sad;
     sad.beginLife(index);
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
     this.wake = prepared.wake;
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
-    this.plans = planPorts(configuration, context, localAddresses(), (name) =>
+    pool.begin(run.portsLock, (pid, worker) => isWorker(pid, configuration.node, worker));
+    this.plans = planPorts(configuration, context, pool, localAddresses(), (name) =>
       makeLogger(`worker ${index}, ${name}`),
     );
     this.graph = new Graph(
       { context, sad, spd, aead, clock: this.clock, worker: index, notifier },
       this.plans,
     );
+    pool.end();
     const { fib } = this.graph;
     fib.onLocal = (address, present, domain) => {
       for (const [port, { device }] of this.plans.entries())
@@ -227,13 +237,14 @@ function waitForWord(): boolean {
 export function runWorker(node: string, index: number, isSpare: boolean): void {
   const log = makeLogger(`worker ${index}`);
   try {
-    const prepared = prepare(new RunDirectory(node), index);
+    const run = new RunDirectory(node);
+    const prepared = prepare(run, index);
     if (isSpare) {
       const ready = rehearse(prepared);
       if (!waitForWord()) process.exit(0);
-      new Worker(index, ready, log).run();
+      new Worker(index, run, ready, log).run();
     }
-    new Worker(index, prepared, log).run();
+    new Worker(index, run, prepared, log).run();
   } catch (error) {
     log.warn(messageOf(error));
     process.exit(1);

@@ -38,7 +38,7 @@ export class EarlyPackets {
     private readonly tooLate: (frame: number) => void,
   ) {
     // Not all of a small packet memory.
-    this.capacity = Math.min(CAPACITY, frames.capacity >>> 3);
+    this.capacity = Math.min(CAPACITY, frames.home >>> 3);
   }
 
   /** Takes a packet for the larval SA in `slot`. @returns false, leaving the frame to the caller, when too many wait */

@@ -9,7 +9,7 @@
 // or its process has ended. Then whoever waits takes the lock away from it, by one atomic exchange of the whole word. A
 // worker that is killed leaves a window and counters that are right, whatever it was doing (replay.ts).
 
-import { close, POLLIN, pidfdOpen, poll, ppoll } from "../native/libc.js";
+import { hasEnded, ppoll } from "../native/libc.js";
 import type { Sad } from "./sad.js";
 import { LOCK_BITS, LOCK_SHIFT, saSlot } from "./sad-layout.js";
 
@@ -27,7 +27,6 @@ const WORKER_BITS = 5;
 export class SaLock {
   private readonly words: Int32Array;
   private readonly mine: number;
-  private readonly pollFd = new Int32Array(2);
   /** 50 µs. */
   private readonly nap = BigInt64Array.of(0n, 50_000n);
 
@@ -70,20 +69,11 @@ export class SaLock {
 
   /** Has the worker ended that has left this in the flags? */
   private isDead(owner: number): boolean {
-    const { sad, pollFd } = this;
+    const { sad } = this;
     const worker = ((owner >>> LOCK_SHIFT) & WORKER_MASK) - 1;
     const life = (owner >>> (LOCK_SHIFT + WORKER_BITS)) & LIFE_MASK;
     if ((sad.workerLife(worker) & LIFE_MASK) !== life) return true;
     const pid = sad.workerPid(worker);
-    if (pid === 0) return true;
-    try {
-      pollFd[0] = pidfdOpen(pid);
-    } catch {
-      return true;
-    }
-    pollFd[1] = POLLIN;
-    const hasEnded = poll(pollFd, 1, 0) === 1;
-    close(pollFd[0]);
-    return hasEnded;
+    return pid === 0 || hasEnded(pid);
   }
 }

@@ -5,6 +5,9 @@
 // A packet usually begins `HEADROOM` bytes into its frame, so that outer headers are written in front of it, in place.
 // The same region serves as UMEM for AF_XDP.
 //
+// Several workers have one region together (ports/packet-pool.ts): a frame may come to any of them, and the arrays are each
+// one's own.
+//
 // Ownership: whoever received a frame number must pass it on (to a link, to a port) or `free` it, exactly once.
 
 import { allocateRegion, type Region } from "./region.js";
@@ -43,9 +46,16 @@ export class Frames {
   private readonly freeList: Int32Array;
   private availableCount: number;
 
-  /** @param capacity a power of two makes best use of huge pages; any number from 1 to 2^20 works */
-  constructor(capacity: number) {
-    this.region = allocateRegion(capacity * FRAME_SIZE);
+  /** How many of them are this worker's, on average. */
+  readonly home: number;
+
+  /**
+   * @param capacity a power of two makes best use of huge pages; any number from 1 to 2^20 works
+   * @param shared memory of so many frames, and how many workers use it; which frames are ours is told by `adopt`
+   */
+  constructor(capacity: number, shared?: { region: Region; workers: number }) {
+    this.region = shared?.region ?? allocateRegion(capacity * FRAME_SIZE);
+    this.home = Math.floor(capacity / (shared?.workers ?? 1));
     this.view = this.region.view;
     this.bytes = this.region.bytes;
     this.capacity = capacity;
@@ -56,6 +66,8 @@ export class Frames {
     this.nextHop = new Int32Array(capacity);
     this.outer = new Int32Array(capacity);
     this.freeList = new Int32Array(capacity);
+    this.availableCount = 0;
+    if (shared) return;
     this.availableCount = capacity;
     for (let i = 0; i < capacity; i++) this.freeList[i] = capacity - 1 - i;
   }
@@ -67,8 +79,7 @@ export class Frames {
 
   /** Has the kernel give the memory now, where it would otherwise come page by page when it is used first. */
   touch(): void {
-    const PAGE = 4096;
-    for (let i = 0; i < this.bytes.length; i += PAGE) this.bytes[i] = 0;
+    this.region.populate(0, this.region.size);
   }
 
   /** A frame for the caller to own, or NONE when all are in use. Its packet is empty and begins at HEADROOM. */
@@ -82,6 +93,12 @@ export class Frames {
 
   free(frame: number): void {
     this.freeList[this.availableCount++] = frame;
+  }
+
+  /** Frames of shared memory that are ours to begin with. */
+  adopt(frames: Int32Array): void {
+    this.freeList.set(frames, this.availableCount);
+    this.availableCount += frames.length;
   }
 
   /** Bytes between the packet's end and the frame's. */

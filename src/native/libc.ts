@@ -202,6 +202,12 @@ export function tryLock(fd: number): boolean {
   return c.flock(fd, LOCK_EX_NB) === 0;
 }
 
+/** The same, but waits while another process has the lock. */
+export function waitForLock(fd: number, what: string): void {
+  const LOCK_EX = 2;
+  check(c.flock(fd, LOCK_EX), what);
+}
+
 /** Makes a named pipe. @throws SystemError EEXIST when something of that name is there */
 export function mkfifo(path: string, mode: number): void {
   check(c.mkfifo(path, mode), `mkfifo ${path}`);
@@ -217,6 +223,25 @@ export function bpf(command: number, attribute: Uint8Array, what: string): numbe
 export function pidfdOpen(pid: number): number {
   const SYS_pidfd_open = 434;
   return check(c.syscall(SYS_pidfd_open, pid, null, 0), `pidfd_open ${pid}`);
+}
+
+/** Has the process ended? A zombie has. */
+export function hasEnded(pid: number): boolean {
+  let fd: number;
+  try {
+    fd = pidfdOpen(pid);
+  } catch {
+    return true;
+  }
+  const ended = poll(Int32Array.of(fd, POLLIN), 1, 0) === 1;
+  c.close(fd);
+  return ended;
+}
+
+/** A descriptor of our own for what another process has open as `fd`. @throws SystemError */
+export function pidfdGetfd(pidfd: number, fd: number, what: string): number {
+  const SYS_pidfd_getfd = 438;
+  return check(c.syscall(SYS_pidfd_getfd, pidfd, BigInt(fd), 0), what);
 }
 
 export function eventfd(): number {

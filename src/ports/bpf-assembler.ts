@@ -19,7 +19,16 @@ export const r10 = 10;
 const sizes = { u8: 0x10, u16: 0x08, u32: 0x00, u64: 0x18 } as const;
 export type Size = keyof typeof sizes;
 
-const operations = { add: 0x00, sub: 0x10, or: 0x40, and: 0x50, lsh: 0x60, rsh: 0x70, mov: 0xb0 } as const;
+const operations = {
+  add: 0x00,
+  sub: 0x10,
+  mul: 0x20,
+  or: 0x40,
+  and: 0x50,
+  lsh: 0x60,
+  rsh: 0x70,
+  mov: 0xb0,
+} as const;
 export type Operation = keyof typeof operations;
 
 const conditions = {

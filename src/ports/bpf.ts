@@ -68,15 +68,27 @@ function call(command: number, attribute: Attribute, what: string): number {
   }
 }
 
-/** A map; closing it does not take it away from programs that use it. */
+/** Makes a map. @returns its descriptor */
+export function createMap(
+  name: string,
+  type: number,
+  keySize: number,
+  valueSize: number,
+  entries: number,
+): number {
+  const attribute = new Attribute(72).u32(0, type).u32(4, keySize).u32(8, valueSize).u32(12, entries);
+  return call(MAP_CREATE, attribute.text(28, name), `creating the BPF map ${name}`);
+}
+
+/** A map; closing it does not take it away from programs that use it, nor from other processes. */
 export class BpfMap {
-  readonly fd: number;
   readonly #name: string;
 
-  constructor(name: string, type: number, keySize: number, valueSize: number, entries: number) {
-    const attribute = new Attribute(72).u32(0, type).u32(4, keySize).u32(8, valueSize).u32(12, entries);
+  constructor(
+    name: string,
+    readonly fd: number,
+  ) {
     this.#name = name;
-    this.fd = call(MAP_CREATE, attribute.text(28, name), `creating the BPF map ${name}`);
   }
 
   set(key: Uint8Array, value: Uint8Array): void {

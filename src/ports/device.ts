@@ -61,14 +61,26 @@ function ethtool(name: string, command: number, size: number, what: string): Uin
   return fetch(at, size);
 }
 
-/** How many receive queues the device has in use; 1 where the driver does not tell. */
-export function receiveQueues(name: string): number {
+const RECEIVE = 20;
+const TRANSMIT = 24;
+
+/** struct ethtool_channels */
+function queues(name: string, direction: typeof RECEIVE | typeof TRANSMIT): number {
   const channels = ethtool(name, ETHTOOL_GCHANNELS, 36, `queues of ${name}`);
   if (!channels) return 1;
   const view = new DataView(channels.buffer);
-  const rx = 20;
   const combined = 32;
-  return Math.max(1, view.getUint32(rx, true) + view.getUint32(combined, true));
+  return Math.max(1, view.getUint32(direction, true) + view.getUint32(combined, true));
+}
+
+/** How many receive queues the device has in use; 1 where the driver does not tell. */
+export function receiveQueues(name: string): number {
+  return queues(name, RECEIVE);
+}
+
+/** The same for what is sent. */
+export function transmitQueues(name: string): number {
+  return queues(name, TRANSMIT);
 }
 
 /**

@@ -4,7 +4,15 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { close } from "../native/libc.js";
-import { BpfMap, loadXdpProgram, MAP_TYPE_ARRAY, MAP_TYPE_HASH, MAP_TYPE_XSKMAP, runXdp } from "./bpf.js";
+import {
+  BpfMap,
+  createMap,
+  loadXdpProgram,
+  MAP_TYPE_ARRAY,
+  MAP_TYPE_HASH,
+  MAP_TYPE_XSKMAP,
+  runXdp,
+} from "./bpf.js";
 import { BpfAssembler, r0, r1 } from "./bpf-assembler.js";
 import {
   address,
@@ -33,9 +41,9 @@ after(() => {
 });
 
 function load(role: Role): (packet: Uint8Array) => number {
-  const sockets = new BpfMap("sockets", MAP_TYPE_XSKMAP, 4, 4, 64);
-  const local = new BpfMap("local", MAP_TYPE_HASH, 16, 4, 16);
-  const mac = new BpfMap("mac", MAP_TYPE_ARRAY, 4, 8, 1);
+  const sockets = new BpfMap("sockets", createMap("sockets", MAP_TYPE_XSKMAP, 4, 4, 64));
+  const local = new BpfMap("local", createMap("local", MAP_TYPE_HASH, 16, 4, 16));
+  const mac = new BpfMap("mac", createMap("mac", MAP_TYPE_ARRAY, 4, 8, 1));
   mac.set(new Uint8Array(4), Uint8Array.from([...MAC, 0, 0]));
   local.set(Uint8Array.from([...new Array(10).fill(0), 255, 255, ...address(LOCAL4)]), new Uint8Array(4));
   local.set(address(LOCAL6), new Uint8Array(4));

@@ -8,7 +8,14 @@
 //           the kernel hears nothing of them. Frames for other stations, VLANs, and what is not IP (LLDP, say) stay the
 //           kernel's.
 //
-// What Vita takes goes to the AF_XDP socket of the receive queue that it came in by. Without such a socket (Vita is
+// What Vita takes goes to an AF_XDP socket of the receive queue that it came in by: the kernel allows no other. There is one
+// for each worker (software RSS), and all packets of an SA, or of a flow, go to the same one:
+//
+// public:   by the SPI.
+// private:  by addresses, protocol and ports; fragments, the first one too, by addresses and protocol.
+// owned:    there is one worker.
+//
+// Without such a socket (Vita is
 // just starting) it is dropped. Private: the kernel would forward it in the clear. Public: the kernel would answer
 // "protocol unreachable", or hand ESP-in-UDP to charon, and neither helps the peer, whose packets Vita will understand
 // in a moment. Owned: the kernel is not to hear of it at all.
@@ -26,7 +33,7 @@ export type Role = "public" | "private" | "owned";
 
 /** Descriptors of the maps that a program uses. */
 export interface ProgramMaps {
-  /** XSKMAP: receive queue → AF_XDP socket. */
+  /** XSKMAP: receive queue × workers + worker → AF_XDP socket. */
   readonly sockets: number;
   /** Hash: address (16 bytes, IPv4 as ::ffff:a.b.c.d) → 4 bytes that are not looked at. */
   readonly local: number;
@@ -53,18 +60,37 @@ const KEY = -16;
 /** A 16-bit number in network order, as this machine loads it. */
 const network16 = (value: number) => ((value & 0xff) << 8) | (value >>> 8);
 
-// Registers over the whole program: r6 context, r7 packet, r8 its end.
+/** Protocols that begin with a source and a destination port: TCP, UDP, DCCP, SCTP, UDP-Lite. */
+const PORT_PROTOCOLS = [6, 17, 33, 132, 136];
+/** Multiplying by it spreads what is alike over all bits: 2^32 / golden ratio. */
+const SPREAD = 0x9e3779b1 | 0;
 
-export function xdpProgram(role: Role, maps: ProgramMaps): Uint8Array {
+/** The worker that gets a public interface's packets with this SPI. */
+export function workerOfSpi(spi: number, workers: number): number {
+  const loaded = ((spi & 0xff) << 24) | ((spi & 0xff00) << 8) | ((spi >>> 8) & 0xff00) | (spi >>> 24);
+  return Math.floor(((Math.imul(loaded, SPREAD) >>> 0) * workers) / 2 ** 32);
+}
+
+// Registers over the whole program: r6 context, r7 packet, r8 its end. From where the worker is chosen by, r9: 32 bits that
+// all packets of one SA or flow have in common; before, what it is looked for with.
+
+/** @param workers that share each queue */
+export function xdpProgram(role: Role, maps: ProgramMaps, workers = 1): Uint8Array {
+  if (role === "owned" && workers > 1) throw new Error("an owned interface has one worker");
   const a = new BpfAssembler();
   a.aluRegister("mov", r6, r1);
   a.load("u32", r7, r6, context.data);
   a.load("u32", r8, r6, context.dataEnd);
   need(a, ETHERNET);
   if (role === "owned") everything(a, maps);
-  else chosen(a, role, maps);
-  a.loadMap(r1, maps.sockets);
+  else chosen(a, role, maps, workers > 1);
   a.load("u32", r2, r6, context.queue);
+  if (workers > 1) {
+    // The upper bits of the product are the good ones: worker = hash × workers / 2^32.
+    a.alu("mul", r9, SPREAD).alu("lsh", r9, 32).alu("rsh", r9, 32).alu("mul", r9, workers).alu("rsh", r9, 32);
+    a.alu("mul", r2, workers).aluRegister("add", r2, r9);
+  }
+  a.loadMap(r1, maps.sockets);
   a.alu("mov", r3, XDP_DROP);
   a.call(HELPER_REDIRECT_MAP);
   a.exit();
@@ -88,7 +114,7 @@ function everything(a: BpfAssembler, maps: ProgramMaps): void {
 }
 
 /** Passes what a role leaves to the kernel. */
-function chosen(a: BpfAssembler, role: "public" | "private", maps: ProgramMaps): void {
+function chosen(a: BpfAssembler, role: "public" | "private", maps: ProgramMaps, spreads: boolean): void {
   if (role === "private") ownEthernetAddress(a, maps);
   a.load("u16", r3, r7, 12);
   a.jumpIf("==", r3, network16(0x0800), "ipv4");
@@ -96,14 +122,18 @@ function chosen(a: BpfAssembler, role: "public" | "private", maps: ProgramMaps):
   a.jump("pass");
 
   ipv4Header(a);
-  if (role === "private") notToMany4(a);
-  else toTransport4(a);
+  if (role === "private") {
+    notToMany4(a);
+    if (spreads) flow4(a);
+  } else toTransport4(a);
   key4(a);
   a.jump("lookup");
 
   ipv6Header(a);
-  if (role === "private") notToMany6(a);
-  else toTransport6(a);
+  if (role === "private") {
+    notToMany6(a);
+    if (spreads) flow6(a);
+  } else toTransport6(a);
   key6(a);
 
   a.label("lookup");
@@ -179,6 +209,52 @@ function notToMany6(a: BpfAssembler): void {
   a.jumpIf("==", r3, 0xfe80, "pass");
 }
 
+/** Leaves in r9 what a flow's packets have in common. */
+function flow4(a: BpfAssembler): void {
+  a.load("u32", r9, r7, ETHERNET + 12);
+  a.load("u32", r3, r7, ETHERNET + 16);
+  mix(a, r3);
+  a.load("u8", r3, r7, ETHERNET + 9);
+  mix(a, r3);
+  a.load("u16", r4, r7, ETHERNET + 6).fromNetwork16(r4);
+  a.jumpIf("&", r4, 0x3fff, "flow4"); // more fragments, or not the first one
+  for (const protocol of PORT_PROTOCOLS) a.jumpIf("==", r3, protocol, "ports4");
+  a.jump("flow4");
+  a.label("ports4");
+  a.load("u8", r5, r7, ETHERNET).alu("and", r5, 15).alu("lsh", r5, 2);
+  a.aluRegister("mov", r2, r7).aluRegister("add", r2, r5).alu("add", r2, ETHERNET);
+  ports(a, "flow4");
+}
+
+function flow6(a: BpfAssembler): void {
+  a.load("u32", r9, r7, ETHERNET + 8);
+  for (let word = 12; word < 40; word += 4) {
+    a.load("u32", r3, r7, ETHERNET + word);
+    mix(a, r3);
+  }
+  a.load("u8", r3, r7, ETHERNET + 6);
+  mix(a, r3);
+  for (const protocol of PORT_PROTOCOLS) a.jumpIf("==", r3, protocol, "ports6");
+  a.jump("flow6");
+  a.label("ports6");
+  a.aluRegister("mov", r2, r7).alu("add", r2, IPV6);
+  ports(a, "flow6");
+}
+
+/** Mixes in the ports at r2, if the packet has them. Goes on at the label. */
+function ports(a: BpfAssembler, next: string): void {
+  a.aluRegister("mov", r4, r2).alu("add", r4, 4);
+  a.jumpIfRegister(">", r4, r8, next);
+  a.load("u32", r3, r2, 0);
+  mix(a, r3);
+  a.label(next);
+}
+
+/** r9 = r9 × a large odd number + what is in the register */
+function mix(a: BpfAssembler, register: number): void {
+  a.alu("mul", r9, SPREAD).aluRegister("add", r9, register);
+}
+
 /** ::ffff:a.b.c.d */
 function key4(a: BpfAssembler): void {
   a.storeConstant("u64", r10, KEY, 0);
@@ -196,10 +272,10 @@ function toTransport4(a: BpfAssembler): void {
   a.load("u16", r5, r7, ETHERNET + 6).fromNetwork16(r5);
   a.jumpIf("&", r5, 0x3fff, "pass"); // more fragments, or not the first one
   a.load("u8", r5, r7, ETHERNET + 9);
+  a.aluRegister("mov", r9, r7).aluRegister("add", r9, r3).alu("add", r9, ETHERNET);
   a.jumpIf("==", r5, PROTOCOL_ESP, "esp4");
   a.jumpIf("!=", r5, PROTOCOL_UDP, "pass");
   a.aluRegister("sub", r4, r3);
-  a.aluRegister("mov", r9, r7).aluRegister("add", r9, r3).alu("add", r9, ETHERNET);
   espInUdp(a, "esp4");
 }
 
@@ -225,7 +301,10 @@ function toTransport6(a: BpfAssembler): void {
   espInUdp(a, "esp6");
 }
 
-/** UDP at r9, of which the IP header allows r4 bytes. Ends at the label `esp` with ESP and keepalives (RFC 3948 §2). */
+/**
+ * UDP at r9, of which the IP header allows r4 bytes. Goes on behind this with ESP and keepalives (RFC 3948 §2), and at the
+ * label `esp` with an ESP header at r9. Leaves the SPI in r9, or 0 where there is none.
+ */
 function espInUdp(a: BpfAssembler, esp: string): void {
   const HEADER = 8;
   a.aluRegister("mov", r2, r9).alu("add", r2, HEADER + 1);
@@ -236,14 +315,22 @@ function espInUdp(a: BpfAssembler, esp: string): void {
   a.jumpIfRegister(">", r3, r4, "pass");
   a.jumpIf("!=", r3, HEADER + 1, `${esp}.payload`);
   a.load("u8", r3, r9, HEADER); // one byte: a keepalive, if it is 0xff
-  a.jumpIf("==", r3, 0xff, esp);
-  a.jump("pass");
+  a.jumpIf("!=", r3, 0xff, "pass");
+  a.jump(`${esp}.none`);
 
   a.label(`${esp}.payload`);
   a.jumpIf("<", r3, HEADER + 4, "pass");
-  a.aluRegister("mov", r2, r9).alu("add", r2, HEADER + 4);
+  a.alu("add", r9, HEADER);
+  a.aluRegister("mov", r2, r9).alu("add", r2, 4);
   a.jumpIfRegister(">", r2, r8, "pass");
-  a.load("u32", r3, r9, HEADER);
+  a.load("u32", r3, r9, 0);
   a.jumpIf("==", r3, 0, "pass"); // non-ESP marker: IKE
   a.label(esp);
+  a.aluRegister("mov", r2, r9).alu("add", r2, 4);
+  a.jumpIfRegister(">", r2, r8, `${esp}.none`);
+  a.load("u32", r9, r9, 0);
+  a.jump(`${esp}.end`);
+  a.label(`${esp}.none`);
+  a.alu("mov", r9, 0);
+  a.label(`${esp}.end`);
 }

@@ -1,14 +1,16 @@
-// An AF_XDP socket: one receive queue of one device, four rings, packets in the worker's frame memory.
+// An AF_XDP socket: one receive queue of one device, four rings, packets in the workers' frame memory.
 //
 //   fill ring        frames that the kernel may receive into    (we produce)
 //   receive ring     frames with packets                        (the kernel produces)
 //   transmit ring    frames with packets to send                (we produce)
 //   completion ring  frames that have been sent                 (the kernel produces)
 //
+// Several workers have a socket each on the same queue. They have receive and transmit rings of their own there, but only
+// one fill and one completion ring among them, those of the first.
+//
 // The frame memory is registered with the kernel (as UMEM) by the first socket; those that follow, on whatever device and
-// queue, share the registration but have rings of their own. The kernel ties a registration to copying or to zero-copy,
-// so that a worker with both kinds of devices registers its memory twice, which is allowed and costs nothing but the
-// accounting of locked memory.
+// queue, share the registration. The kernel ties a registration to copying or to zero-copy, so that a worker with both kinds
+// of devices registers its memory twice, which is allowed and costs nothing but the accounting of locked memory.
 
 import type { Frames } from "../memory/frames.js";
 import { FRAME_SIZE } from "../memory/frames.js";
@@ -33,7 +35,10 @@ const XDP_UMEM_REG = 4;
 const XDP_UMEM_FILL_RING = 5;
 const XDP_UMEM_COMPLETION_RING = 6;
 const XDP_STATISTICS = 7;
+const XDP_OPTIONS = 8;
 const XDP_MAX_TX_SKB_BUDGET = 9;
+
+const OPTION_ZERO_COPY = 1;
 
 const BIND_SHARED_UMEM = 1;
 const BIND_COPY = 2;
@@ -51,15 +56,23 @@ const SEND_BUFFER = 8 << 20;
 
 export type ZeroCopy = "auto" | "on" | "off";
 
-export interface XdpSocketOptions {
+export interface BindOptions {
   readonly device: string;
   readonly interfaceIndex: number;
   readonly queue: number;
-  /** Descriptors in each ring, a power of two. */
-  readonly ringSize: number;
+  readonly rings: RingSizes;
   /** Whether the socket transmits as well. */
   readonly transmits: boolean;
   readonly zeroCopy: ZeroCopy;
+  /** The first socket on the same queue, if there is one. */
+  readonly first?: number | undefined;
+}
+
+/** Descriptors in a ring, powers of two. */
+export interface RingSizes {
+  readonly receive: number;
+  /** The other rings. */
+  readonly others: number;
 }
 
 /** What the kernel counts for a socket since it was opened. */
@@ -73,12 +86,85 @@ export interface XdpStatistics {
 }
 
 /** The sockets under whose registration further ones bind, for each frame memory. */
-const registrations = new WeakMap<Frames, { copy?: XdpSocket; zeroCopy?: XdpSocket }>();
+const registrations = new WeakMap<Frames, { copy?: number; zeroCopy?: number }>();
 
 function u32(...values: number[]): Uint8Array {
   return new Uint8Array(Uint32Array.from(values).buffer);
 }
 
+/**
+ * Makes a socket and binds it to a queue. `auto` tries zero-copy first, and copies where the driver cannot do that.
+ * @returns its descriptor
+ * @throws SystemError: EBUSY while another socket holds the queue; Error with what to do, for missing privileges
+ */
+export function bindXdpSocket(frames: Frames, options: BindOptions): number {
+  if (options.zeroCopy !== "off" && options.first === undefined) {
+    try {
+      return bindOne(frames, options, true);
+    } catch (error) {
+      const unable = error instanceof SystemError && unableToZeroCopy.has(error.code);
+      if (options.zeroCopy === "on" && unable)
+        throw new Error(`${error.message}: the driver cannot do zero-copy; set zero-copy to auto or off`, {
+          cause: error,
+        });
+      if (!unable) throw error;
+    }
+  }
+  return bindOne(frames, options, false);
+}
+
+function bindOne(frames: Frames, options: BindOptions, zeroCopy: boolean): number {
+  const { device, queue, rings, first } = options;
+  const fd = openSocket(device);
+  try {
+    const known = registrations.get(frames) ?? {};
+    const owner = first ?? (zeroCopy ? known.zeroCopy : known.copy);
+    if (owner === undefined) registerFrames(fd, frames, device);
+    const others = u32(rings.others);
+    if (first === undefined) {
+      setsockopt(fd, SOL_XDP, XDP_UMEM_FILL_RING, others, `fill ring of ${device}`);
+      setsockopt(fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, others, `completion ring of ${device}`);
+    }
+    setsockopt(fd, SOL_XDP, XDP_RX_RING, u32(rings.receive), `receive ring of ${device}`);
+    if (options.transmits) setsockopt(fd, SOL_XDP, XDP_TX_RING, others, `transmit ring of ${device}`);
+    const mode = zeroCopy ? BIND_ZERO_COPY : BIND_COPY;
+    const flags = owner === undefined ? mode | BIND_NEED_WAKEUP : BIND_SHARED_UMEM;
+    const address = u32(AF_XDP | (flags << 16), options.interfaceIndex, queue, owner ?? 0);
+    bind(fd, address, `AF_XDP socket on queue ${queue} of ${device}`);
+    if (owner === undefined)
+      registrations.set(frames, zeroCopy ? { ...known, zeroCopy: fd } : { ...known, copy: fd });
+    if (options.transmits) raiseLimits(fd, rings.others);
+    return fd;
+  } catch (error) {
+    closeXdpSocket(frames, fd);
+    throw error;
+  }
+}
+
+/** Both only make transmitting smoother, and both are refused by some kernels; the port works without. */
+function raiseLimits(fd: number, ringSize: number): void {
+  for (const [level, name, value] of [
+    [SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER],
+    // Packets that one system call sends in copy mode: 32 unless Linux 6.17 or later is told otherwise.
+    [SOL_XDP, XDP_MAX_TX_SKB_BUDGET, ringSize],
+  ] as const) {
+    try {
+      setsockopt(fd, level, name, u32(value));
+    } catch {
+      // The default stays.
+    }
+  }
+}
+
+/** Closes a descriptor. The socket itself stays as long as another worker has one. */
+export function closeXdpSocket(frames: Frames, fd: number): void {
+  const known = registrations.get(frames);
+  if (known?.copy === fd) delete known.copy;
+  if (known?.zeroCopy === fd) delete known.zeroCopy;
+  close(fd);
+}
+
+/** A socket that this worker moves packets with. Its descriptor is not closed with it. */
 export class XdpSocket {
   readonly fd: number;
   readonly device: string;
@@ -88,85 +174,32 @@ export class XdpSocket {
   readonly completion: XdpRing;
   readonly receive: XdpRing;
   readonly transmit: XdpRing | undefined;
-  readonly #frames: Frames;
   readonly #statistics = new BigUint64Array(6);
 
-  private constructor(frames: Frames, options: XdpSocketOptions, zeroCopy: boolean) {
-    const { device, queue, ringSize } = options;
-    this.#frames = frames;
+  /** Maps the rings of a socket that is bound. */
+  constructor(fd: number, options: Pick<BindOptions, "device" | "queue" | "rings" | "transmits">) {
+    const { device, queue, rings, transmits } = options;
+    this.fd = fd;
     this.device = device;
     this.queue = queue;
-    this.zeroCopy = zeroCopy;
-    this.fd = openSocket(device);
-    const rings: XdpRing[] = [];
+    const flags = new Uint32Array(1);
+    getsockopt(fd, SOL_XDP, XDP_OPTIONS, flags, `options of ${device}`);
+    this.zeroCopy = (flags[0] & OPTION_ZERO_COPY) !== 0;
+    const [rx, tx, fill, completion] = ringOffsets(fd);
+    const mapped: XdpRing[] = [];
+    const map = (page: number, offsets: RingOffsets, size: number, bytes: 8 | 16) => {
+      const ring = new XdpRing(fd, page, offsets, size, bytes);
+      mapped.push(ring);
+      return ring;
+    };
     try {
-      const known = registrations.get(frames) ?? {};
-      const owner = zeroCopy ? known.zeroCopy : known.copy;
-      if (owner === undefined) registerFrames(this.fd, frames, device);
-      const size = u32(ringSize);
-      setsockopt(this.fd, SOL_XDP, XDP_UMEM_FILL_RING, size, `fill ring of ${device}`);
-      setsockopt(this.fd, SOL_XDP, XDP_UMEM_COMPLETION_RING, size, `completion ring of ${device}`);
-      setsockopt(this.fd, SOL_XDP, XDP_RX_RING, size, `receive ring of ${device}`);
-      if (options.transmits) setsockopt(this.fd, SOL_XDP, XDP_TX_RING, size, `transmit ring of ${device}`);
-      const [rx, tx, fill, completion] = ringOffsets(this.fd);
-      const map = (page: number, offsets: RingOffsets, bytes: 8 | 16) => {
-        const ring = new XdpRing(this.fd, page, offsets, ringSize, bytes);
-        rings.push(ring);
-        return ring;
-      };
-      this.fill = map(PAGE_FILL, fill, 8);
-      this.completion = map(PAGE_COMPLETION, completion, 8);
-      this.receive = map(PAGE_RX, rx, 16);
-      this.transmit = options.transmits ? map(PAGE_TX, tx, 16) : undefined;
-
-      const mode = zeroCopy ? BIND_ZERO_COPY : BIND_COPY;
-      const flags = owner ? BIND_SHARED_UMEM : mode | BIND_NEED_WAKEUP;
-      const address = u32(AF_XDP | (flags << 16), options.interfaceIndex, queue, owner?.fd ?? 0);
-      bind(this.fd, address, `AF_XDP socket on queue ${queue} of ${device}`);
-      if (owner === undefined) {
-        registrations.set(frames, zeroCopy ? { ...known, zeroCopy: this } : { ...known, copy: this });
-      }
+      this.fill = map(PAGE_FILL, fill, rings.others, 8);
+      this.completion = map(PAGE_COMPLETION, completion, rings.others, 8);
+      this.receive = map(PAGE_RX, rx, rings.receive, 16);
+      this.transmit = transmits ? map(PAGE_TX, tx, rings.others, 16) : undefined;
     } catch (error) {
-      for (const ring of rings) ring.unmap();
-      close(this.fd);
+      for (const ring of mapped) ring.unmap();
       throw error;
-    }
-    this.#raiseLimits(ringSize);
-  }
-
-  /**
-   * Binds a socket to a queue. `auto` tries zero-copy first, and copies where the driver cannot do that.
-   * @throws SystemError: EBUSY while another socket holds the queue; Error with what to do, for missing privileges
-   */
-  static open(frames: Frames, options: XdpSocketOptions): XdpSocket {
-    if (options.zeroCopy !== "off") {
-      try {
-        return new XdpSocket(frames, options, true);
-      } catch (error) {
-        const unable = error instanceof SystemError && unableToZeroCopy.has(error.code);
-        if (options.zeroCopy === "on" && unable)
-          throw new Error(`${error.message}: the driver cannot do zero-copy; set zero-copy to auto or off`, {
-            cause: error,
-          });
-        if (!unable) throw error;
-      }
-    }
-    return new XdpSocket(frames, options, false);
-  }
-
-  /** Both only make transmitting smoother, and both are refused by some kernels; the port works without. */
-  #raiseLimits(ringSize: number): void {
-    if (!this.transmit) return;
-    for (const [level, name, value] of [
-      [SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER],
-      // Packets that one system call sends in copy mode: 32 unless Linux 6.17 or later is told otherwise.
-      [SOL_XDP, XDP_MAX_TX_SKB_BUDGET, ringSize],
-    ] as const) {
-      try {
-        setsockopt(this.fd, level, name, u32(value));
-      } catch {
-        // The default stays.
-      }
     }
   }
 
@@ -176,12 +209,8 @@ export class XdpSocket {
     return { dropped: Number(s[0]), ringFull: Number(s[3]), fillEmpty: Number(s[4]) };
   }
 
-  close(): void {
-    const known = registrations.get(this.#frames);
-    if (known?.copy === this) delete known.copy;
-    if (known?.zeroCopy === this) delete known.zeroCopy;
+  unmap(): void {
     for (const ring of [this.fill, this.completion, this.receive, this.transmit]) ring?.unmap();
-    close(this.fd);
   }
 }
 

@@ -1,20 +1,21 @@
-// The XDP port: an Ethernet device whose packets come and go through AF_XDP sockets, one a receive queue, without the
-// kernel's network stack. An XDP program on the device decides what comes (see xdp-program.ts); all else goes to the
-// kernel as ever. Program and sockets go with this process, however it ends.
+// The XDP port: an Ethernet device whose packets come and go through AF_XDP sockets, one a receive queue and worker, without
+// the kernel's network stack. An XDP program on the device decides what comes, and to which worker (see xdp-program.ts); all
+// else goes to the kernel as ever. Program and sockets go with the last worker, however it ends.
 
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
-import { close, interfaceIndex, POLLIN, POLLOUT } from "../native/libc.js";
+import type { Frames } from "../memory/frames.js";
+import { POLLIN, POLLOUT } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
-import { joinAllGroups } from "./all-multicast.js";
-import { BpfMap, loadXdpProgram, MAP_TYPE_ARRAY, MAP_TYPE_HASH, MAP_TYPE_XSKMAP } from "./bpf.js";
-import { ethernetAddress, receiveQueues } from "./device.js";
-import { patiently } from "./patience.js";
+import type { BpfMap } from "./bpf.js";
+import { ethernetAddress } from "./device.js";
+import { PacketPool } from "./packet-pool.js";
 import type { DevicePort, DevicePortOptions, Waiting } from "./port.js";
-import { attach, BUSY, type XdpMode } from "./xdp-attach.js";
-import { type Role, xdpProgram } from "./xdp-program.js";
+import type { XdpMode } from "./xdp-attach.js";
+import { u32, XdpDevice } from "./xdp-device.js";
+import type { Role } from "./xdp-program.js";
 import { XdpQueue, xdpCounters } from "./xdp-queue.js";
-import { XdpSocket, type XdpStatistics, type ZeroCopy } from "./xdp-socket.js";
+import type { XdpStatistics, ZeroCopy } from "./xdp-socket.js";
 
 const c = counterIndex(xdpCounters);
 
@@ -28,13 +29,14 @@ export interface XdpPortOptions extends DevicePortOptions {
   readonly zeroCopy?: ZeroCopy;
   /** Receive queues to serve; default: all that the device has. What comes by others is dropped, see xdp-program.ts. */
   readonly queues?: readonly number[];
-  /** Descriptors in each ring, a power of two; default: 2048. */
+  /** Descriptors in each ring at most, a power of two; default: 2048. */
   readonly ringSize?: number;
   /** The most frames that may be with the kernel in each direction, over all queues; default: a quarter of all. */
   readonly share?: number;
+  /** What this worker shares with others; default: nothing. */
+  readonly pool?: PacketPool | undefined;
 }
 
-const LOCAL_ADDRESSES = 16384;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
 
@@ -52,10 +54,8 @@ export class XdpPort implements DevicePort {
   readonly #queues: XdpQueue[] = [];
   readonly #sender: XdpQueue;
   readonly #waiting: Waiting[];
-  readonly #local: BpfMap;
-  readonly #mac: BpfMap;
+  readonly #xdp: XdpDevice;
   readonly #seen: XdpStatistics[] = [];
-  readonly #closers: (() => void)[] = [];
   #breaths = 0;
   #turn = 0;
 
@@ -65,69 +65,32 @@ export class XdpPort implements DevicePort {
     this.device = options.device ?? options.name;
     this.#output = options.output;
     const { frames } = context;
-    const index = interfaceIndex(this.device);
-    const queues = options.queues ?? Array.from({ length: receiveQueues(this.device) }, (_, i) => i);
-    const ringSize = options.ringSize ?? 2048;
-    const share = options.share ?? frames.capacity >>> 2;
+    const { role, queues, ringSize, zeroCopy = "auto" } = options;
+    const pool = options.pool ?? poolOf(frames);
     this.#counters = context.counters(this.name, xdpCounters);
-    try {
-      const sockets = this.#map("sockets", MAP_TYPE_XSKMAP, 4, 4, Math.max(...queues) + 1);
-      this.#local = this.#map("local", MAP_TYPE_HASH, 16, 4, LOCAL_ADDRESSES);
-      this.#mac = this.#map("mac", MAP_TYPE_ARRAY, 4, 8, 1);
-      this.setMac(ethernetAddress(this.device));
-      for (const address of options.local ?? []) this.setLocal(address, true);
-      const maps = { sockets: sockets.fd, local: this.#local.fd, mac: this.#mac.fd };
-      if (options.role === "owned") {
-        const membership = joinAllGroups(this.device, index);
-        this.#closers.unshift(() => close(membership));
-      }
-      const program = loadXdpProgram(`vita_${options.role}`, xdpProgram(options.role, maps));
-      this.#closers.unshift(() => close(program));
-      const zeroCopy = options.zeroCopy ?? "auto";
-      const mode = options.mode ?? (zeroCopy === "on" ? "native" : "auto");
-      const attached = attach(program, this.device, index, mode);
-      this.#closers.unshift(() => close(attached.link));
-      this.mode = attached.mode;
-      if (this.mode === "generic" && zeroCopy === "on")
-        throw new Error(
-          `${this.device}: zero-copy needs the XDP program in the driver; set xdp-mode to native`,
-        );
-
-      const open = queues.map((queue, i) => {
-        const socket = patiently(BUSY, () =>
-          XdpSocket.open(frames, {
-            device: this.device,
-            interfaceIndex: index,
-            queue,
-            ringSize,
-            // One queue is enough to send by: the device takes as much from it as from many.
-            transmits: i === 0,
-            zeroCopy: this.mode === "generic" ? "off" : zeroCopy,
-          }),
-        );
-        this.#closers.unshift(() => socket.close());
-        return socket;
-      });
-      const limit = Math.max(1, Math.floor(share / queues.length));
-      for (const [i, socket] of open.entries()) {
-        const sendLimit = i === 0 ? share : 0;
-        this.#queues.push(new XdpQueue(frames, socket, this.#counters, options.number, limit, sendLimit));
-        this.#seen.push({ dropped: 0, ringFull: 0, fillEmpty: 0 });
-        sockets.set(u32(socket.queue), u32(socket.fd));
-      }
-    } catch (error) {
-      this.close();
-      throw error;
+    const mac = ethernetAddress(this.device);
+    this.#xdp = new XdpDevice(frames, pool, {
+      ...{ device: this.device, role, queues, ringSize, zeroCopy },
+      mode: options.mode ?? (zeroCopy === "on" ? "native" : "auto"),
+      share: options.share ?? frames.capacity >>> 2,
+      fillMaps: (localMap, macMap) => {
+        writeMac(macMap, mac);
+        for (const address of options.local ?? []) writeLocal(localMap, address, true);
+      },
+    });
+    this.mode = this.#xdp.isNative ? "native" : "generic";
+    for (const socket of this.#xdp.sockets) {
+      const queue = new XdpQueue(frames, pool, socket, this.#counters, options.number, this.#xdp.level);
+      if (this.#xdp.isInherited) queue.recover();
+      if (pool.isReady) queue.serve();
+      this.#queues.push(queue);
+      this.#seen.push(
+        this.#xdp.isInherited ? socket.statistics() : { dropped: 0, ringFull: 0, fillEmpty: 0 },
+      );
     }
-    this.#sender = this.#queues[0];
+    this.#sender = this.#queues.find(({ socket }) => socket.transmit) ?? this.#queues[0];
     this.#waiting = this.#queues.map(({ socket }) => ({ fd: socket.fd, events: POLLIN }));
     this.sink = { input: new Link(frames), push: () => this.#sender.send(this.sink.input) };
-  }
-
-  #map(name: string, type: number, keySize: number, valueSize: number, entries: number): BpfMap {
-    const map = new BpfMap(name, type, keySize, valueSize, entries);
-    this.#closers.unshift(() => map.close());
-    return map;
   }
 
   /** Whether packets go between device and frames without a copy. */
@@ -142,17 +105,11 @@ export class XdpPort implements DevicePort {
 
   /** @throws SystemError E2BIG beyond 16,384 addresses */
   setLocal(address: IpAddress, present: boolean): void {
-    const key = new Uint8Array(16);
-    if (address.length === 4) key.set([0xff, 0xff, ...address], 10);
-    else key.set(address);
-    if (present) this.#local.set(key, u32(1));
-    else this.#local.delete(key);
+    writeLocal(this.#xdp.local, address, present);
   }
 
   setMac(mac: Uint8Array): void {
-    const value = new Uint8Array(8);
-    value.set(mac);
-    this.#mac.set(u32(0), value);
+    writeMac(this.#xdp.mac, mac);
   }
 
   /** Starts with another queue each time, so that a busy one does not keep the others waiting. */
@@ -194,31 +151,29 @@ export class XdpPort implements DevicePort {
   }
 
   close(): void {
-    for (const closer of this.#closers.splice(0)) closer();
+    this.#xdp.close();
   }
 }
 
-/**
- * Does once, without a trace, what opening a port does before it touches the device: the kernel compiles the program, V8 our
- * code. For processes that want to be quick later.
- */
-export function rehearseXdp(role: Role, device: string): void {
-  const maps = [
-    new BpfMap("sockets", MAP_TYPE_XSKMAP, 4, 4, 1),
-    new BpfMap("local", MAP_TYPE_HASH, 16, 4, LOCAL_ADDRESSES),
-    new BpfMap("mac", MAP_TYPE_ARRAY, 4, 8, 1),
-  ];
-  try {
-    ethernetAddress(device);
-    receiveQueues(device);
-    maps[1].set(new Uint8Array(16), u32(1));
-    const [sockets, local, mac] = maps.map(({ fd }) => fd);
-    close(loadXdpProgram(`vita_${role}`, xdpProgram(role, { sockets, local, mac })));
-  } finally {
-    for (const map of maps) map.close();
-  }
+function writeLocal(map: BpfMap, address: IpAddress, present: boolean): void {
+  const key = new Uint8Array(16);
+  if (address.length === 4) key.set([0xff, 0xff, ...address], 10);
+  else key.set(address);
+  if (present) map.set(key, u32(1));
+  else map.delete(key);
 }
 
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
+function writeMac(map: BpfMap, mac: Uint8Array): void {
+  const value = new Uint8Array(8);
+  value.set(mac);
+  map.set(u32(0), value);
+}
+
+/** Of processes without siblings: one for each frame memory. */
+const pools = new WeakMap<Frames, PacketPool>();
+
+function poolOf(frames: Frames): PacketPool {
+  const known = pools.get(frames) ?? PacketPool.alone(frames);
+  pools.set(frames, known);
+  return known;
 }
