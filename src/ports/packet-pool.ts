@@ -62,8 +62,6 @@ const WORKER_BITS = 5;
 const WORKER_MASK = (1 << WORKER_BITS) - 1;
 const LIFE_MASK = 0xffff;
 const GIFT = 0x80;
-/** Frames that are worth giving away. */
-const GIFT_SIZE = 256;
 /** Looks at a lock that is taken before its owner is looked at. */
 const PATIENCE = 1000;
 
@@ -86,6 +84,8 @@ export class PacketPool {
   readonly mark: number;
   /** With fewer free frames than this a worker leaves it to others to feed the kernel. */
   readonly poor: number;
+  /** With more than this it gives some away. */
+  readonly rich: number;
 
   /** Are the frames that are ours known? */
   isReady = false;
@@ -119,6 +119,7 @@ export class PacketPool {
     this.mark = worker + 1;
     this.#token = this.mark;
     this.poor = workers === 1 ? 0 : frames.home >>> 2;
+    this.rich = frames.home + (frames.home >>> 3);
   }
 
   /** For a process that shares its frames with nobody. */
@@ -297,7 +298,7 @@ export class PacketPool {
     if (workers === 1) return;
     if (frames.available < this.poor) {
       if (Atomics.load(words, GIFTS + worker) !== this.#giftsTaken) this.#takeGifts();
-    } else if (frames.available > frames.home + GIFT_SIZE) this.#give();
+    } else if (frames.available > this.rich) this.#give();
   }
 
   #give(): void {
