@@ -169,6 +169,56 @@ test("two workers share SAs and queues, and each may be killed", async (t: TestC
   });
 });
 
+test("so do two workers with AF_PACKET and TUN", async () => {
+  await withLab("workers", async (lab) => {
+    const network = await createNetwork(lab, 4);
+    const options = {
+      family: 4,
+      systems: { a: "vita", b: "vita" },
+      preSharedKey: "several hands",
+      swanctl: { a: swanctl(network, "a"), b: swanctl(network, "b") },
+      vita: ({ node }, side) => ({
+        node,
+        "public-interface": [{ name: "wan0", driver: "packet" }],
+        "private-interface": [
+          side === "a" ? { name: "vita0", driver: "tun" } : { name: "lan0", driver: "packet" },
+        ],
+        workers: WORKERS,
+        limits: { frames: 4096 },
+      }),
+    } as const satisfies Parameters<typeof startGateway>[3];
+    const a = await startGateway(lab, network, "a", options);
+    const b = await startGateway(lab, network, "b", options);
+    for (const child of ["all", ...PORTS.map((port) => `port-${port}`)]) await a.charon.initiate(15, child);
+    for (const port of PORTS) await sendFrom(network, port, 20, network.gateways.a, network.sides.a.gateway);
+    await until("all packets", () => received(lab, b) >= 20 * PORTS.length, 5000);
+    assert.equal(received(lab, b), 20 * PORTS.length);
+    for (const [gateway, wanted] of [
+      [a, false],
+      [b, true],
+    ] as const) {
+      const sas = lanes(lab, gateway).filter(({ inbound }) => inbound === wanted);
+      for (let worker = 0; worker < WORKERS; worker++)
+        assert.ok(
+          sum(sas.map(({ packets }) => packets[worker])) > 0,
+          `worker ${worker} of ${gateway.node} carried nothing`,
+        );
+    }
+    const { pid } = a.vita!.state().workers[0];
+    process.kill(pid, "SIGKILL");
+    await until(
+      "a new worker",
+      () => a.vita!.state().workers.every((w) => w.alive && w.pid !== pid),
+      5000,
+      10,
+    );
+    const before = received(lab, b);
+    for (const port of PORTS) await sendFrom(network, port, 20, network.gateways.a, network.sides.a.gateway);
+    await until("the others", () => received(lab, b) >= before + 20 * PORTS.length, 5000);
+    assert.equal(received(lab, b), before + 20 * PORTS.length);
+  });
+});
+
 function startFlow(lab: Lab, network: Network, from: Side, port: number): Promise<Flow> {
   const to = otherSide[from];
   return Flow.start(lab, {
@@ -177,13 +227,17 @@ function startFlow(lab: Lab, network: Network, from: Side, port: number): Promis
   });
 }
 
-/** Datagrams from as many source ports, from host A. */
-async function sendFrom(network: Network, port: number, count: number): Promise<void> {
-  const to = network.sides.b.host;
-  const send = `const s = dgram.createSocket("udp4"); s.send("x", ${port}, "${to}", () => s.close());`;
-  await run(process.execPath, ["-e", `for (let i = 0; i < ${count}; i++) { ${send} }`], {
-    namespace: network.hosts.a,
-  });
+/** Datagrams from as many source ports to host B, which does not listen. */
+async function sendFrom(
+  network: Network,
+  port: number,
+  count: number,
+  namespace = network.hosts.a,
+  from = network.sides.a.host,
+): Promise<void> {
+  const send = `s.send("x", ${port}, "${network.sides.b.host}", () => s.close())`;
+  const one = `const s = dgram.createSocket("udp4"); s.bind(0, "${from}", () => ${send});`;
+  await run(process.execPath, ["-e", `for (let i = 0; i < ${count}; i++) { ${one} }`], { namespace });
 }
 
 function received(lab: Lab, gateway: Gateway): number {

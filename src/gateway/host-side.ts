@@ -38,6 +38,7 @@ export class HostSide {
     this.#routes = new TunRoutes({
       device: tun.name,
       mtu: tun.mtu,
+      isShared: configuration.workers > 1,
       table: configuration["route-table"],
       transportTable: configuration["transport-route-table"],
       binding: bindingOf(tun),

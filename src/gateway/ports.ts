@@ -135,7 +135,8 @@ function plan(
       binding,
       kind: "ip",
       device: undefined,
-      open: (appContext, options) => new TunPort(appContext, options),
+      open: (appContext, options) =>
+        new TunPort(appContext, { ...options, isShared: parts.pool.workers > 1 }),
     };
   requireDevice(name, side);
   return planDevice(settings, parts, { slowPath: new KernelPath(context.frames, name) });
@@ -161,7 +162,7 @@ function planDevice(
     open: (appContext: AppContext, options: PortOptions): Port => {
       made.device =
         driver === "packet"
-          ? new PacketPort(appContext, { ...options, role, local })
+          ? new PacketPort(appContext, { ...options, role, local, isShared: pool.workers > 1 })
           : new XdpPort(appContext, {
               ...options,
               role,

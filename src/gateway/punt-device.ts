@@ -71,7 +71,7 @@ export class PuntDevice {
 
   /** Makes what is not there: all of it, when the device was deleted; routes, when it was set down. */
   restore(): void {
-    createTun(this.#device, this.#mtu);
+    createTun(this.#device, this.#mtu, false);
     // Link-local addresses would make the kernel speak of itself, to nobody.
     quietly("link", "set", this.#device, "addrgenmode", "none");
     ip("link", "set", this.#device, "up");

@@ -110,6 +110,8 @@ export class Supervisor {
       mode: 0o600,
     });
 
+    // What was made for another number of workers cannot be taken over while they have it.
+    if (former?.workers !== configuration.workers) await this.#stopWorkers();
     this.#host.open(keep);
     this.#owned.open();
 
@@ -182,16 +184,22 @@ export class Supervisor {
     this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
   }
 
+  #worker(index: number): WorkerProcess {
+    return new WorkerProcess(index, this.#sad, this.#run, this.#watch, this.#log);
+  }
+
+  /** Ends those of an earlier run: all at once, because they have devices in common. */
+  async #stopWorkers(): Promise<void> {
+    await Promise.all(Array.from({ length: MAX_WORKERS }, (_, i) => this.#worker(i).stop()));
+  }
+
   /** @param keep those of an earlier run go on, as many as there are */
   async #startWorkers(keep: boolean): Promise<void> {
-    const make = (index: number) => new WorkerProcess(index, this.#sad, this.#run, this.#watch, this.#log);
-    const { workers } = this.#configuration;
-    this.#workers = Array.from({ length: workers }, (_, i) => make(i));
+    this.#workers = Array.from({ length: this.#configuration.workers }, (_, i) => this.#worker(i));
     const living = keep ? this.#workers.filter((worker) => worker.adopt()) : [];
     for (const { index, pid } of living) this.#log.info(`worker ${index} (process ${pid}) goes on`);
     if (living.length === 0) {
-      // All at once, because they have devices in common; and those too of which there are to be fewer now.
-      await Promise.all(Array.from({ length: MAX_WORKERS }, (_, i) => make(i).stop()));
+      await this.#stopWorkers();
       makePacketMemory(this.#run, this.#configuration);
     }
     for (const worker of this.#workers) if (!living.includes(worker)) worker.start();

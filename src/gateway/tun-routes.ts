@@ -67,6 +67,8 @@ interface Tables {
 export interface TunRoutesOptions extends Tables {
   device: string;
   mtu: number;
+  /** Whether several workers have the device open. */
+  isShared: boolean;
   /** What the device is bound to. */
   binding: Binding;
   /**
@@ -141,7 +143,7 @@ export class TunRoutes {
   }
 
   #makeDevice(): void {
-    createTun(this.#options.device, this.#options.mtu);
+    createTun(this.#options.device, this.#options.mtu, this.#options.isShared);
     ip("link", "set", this.#options.device, "up");
   }
 

@@ -4,6 +4,7 @@
 import { AF_INET, close, ioctl, SOCK_DGRAM, SystemError, socket } from "../native/libc.js";
 import { fetch, place } from "./scratch.js";
 
+const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFMTU = 0x8922;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCSIFTXQLEN = 0x8943;
@@ -12,6 +13,7 @@ const ETHTOOL_GDRVINFO = 0x03;
 const ETHTOOL_GCHANNELS = 0x3c;
 const ARPHRD_ETHER = 1;
 const NAME_BYTES = 16;
+const IFF_RUNNING = 0x40;
 
 /** struct ifreq with the device's name. */
 export function interfaceRequest(name: string): Uint8Array {
@@ -105,6 +107,13 @@ function setNumber(request: number, name: string, value: number, what: string): 
   const ifreq = interfaceRequest(name);
   new DataView(ifreq.buffer).setUint32(NAME_BYTES, value, true);
   ask(request, ifreq, what);
+}
+
+/** Is the device up, and has a carrier? */
+export function isRunning(name: string): boolean {
+  const ifreq = interfaceRequest(name);
+  ask(SIOCGIFFLAGS, ifreq, `flags of ${name}`);
+  return (ifreq[NAME_BYTES] & IFF_RUNNING) !== 0;
 }
 
 /** @param mtu bytes of IP packet */

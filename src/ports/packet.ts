@@ -7,6 +7,8 @@
 //           net.ipv4.ip_forward = 0, net.ipv6.conf.all.forwarding = 0.
 // owned:    the kernel would answer as well. The supervisor keeps it from hearing anything (gateway/kernel-deafness.ts).
 //
+// Several workers on one device are a group among which the kernel divides its packets, SA by SA and flow by flow.
+//
 // Packets of this machine, on veth for example, arrive as the sender's kernel left them to a network card: without
 // checksum, which is worked out here, and joined to up to 64 KiB, which no frame holds.
 
@@ -53,6 +55,8 @@ import type { Role } from "./xdp-program.js";
 const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 const PACKET_VNET_HDR = 15;
+const PACKET_FANOUT = 18;
+const PACKET_FANOUT_HASH = 0;
 const PACKET_IGNORE_OUTGOING = 23;
 const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
@@ -82,6 +86,8 @@ const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
 
 export interface PacketPortOptions extends DevicePortOptions {
   readonly role: Role;
+  /** Whether other workers have a port on the device too; default: no. */
+  readonly isShared?: boolean;
 }
 
 export class PacketPort implements DevicePort {
@@ -120,7 +126,7 @@ export class PacketPort implements DevicePort {
     this.#role = options.role;
     this.#counters = context.counters(options.name, texts);
     for (const address of options.local ?? []) this.#local.set(address, true);
-    this.#fd = openSocket(this.device, options.role);
+    this.#fd = openSocket(this.device, options.role, options.isShared ?? false);
     try {
       if (options.role === "public") this.#others = deafSockets();
       else if (options.role === "owned")
@@ -274,12 +280,13 @@ function u32(value: number): Uint8Array {
 }
 
 /** Nothing arrives before the filter is in place, because only binding gives the socket a protocol. */
-function openSocket(device: string, role: Role): number {
+function openSocket(device: string, role: Role, isShared: boolean): number {
   const what = `packet socket on ${device}`;
   const index = interfaceIndex(device);
   const fd = privileged(what, () => socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0, what));
   try {
-    attachFilter(fd, packetFilter(role), what);
+    // Until it shares with the others it would get what is theirs.
+    attachFilter(fd, isShared ? deafFilter() : packetFilter(role), what);
     setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, u32(1), `virtio headers of ${what}`);
     setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, u32(1), `ignoring outgoing packets of ${what}`);
     for (const option of [SO_SNDBUFFORCE, SO_RCVBUFFORCE]) {
@@ -295,6 +302,12 @@ function openSocket(device: string, role: Role): number {
     view.setUint16(2, ETH_P_ALL, false);
     view.setUint32(4, index, true);
     bind(fd, address, what);
+    if (isShared) {
+      // The kernel's hash of a flow takes in the SPI of ESP, and ports.
+      const group = (index & 0xffff) | (PACKET_FANOUT_HASH << 16);
+      setsockopt(fd, SOL_PACKET, PACKET_FANOUT, u32(group), `sharing ${device} between workers`);
+      attachFilter(fd, packetFilter(role), what);
+    }
     return fd;
   } catch (error) {
     close(fd);

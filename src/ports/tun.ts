@@ -17,14 +17,16 @@ import {
   SystemError,
   writev,
 } from "../native/libc.js";
-import { driver, interfaceRequest, setMtu, setQueueLength } from "./device.js";
+import { driver, interfaceRequest, isRunning, setMtu, setQueueLength } from "./device.js";
 import { IoVectors } from "./iovec.js";
-import { patiently } from "./patience.js";
+import { hasCode, patiently } from "./patience.js";
 import { type Port, type PortOptions, portCounters, received, TAILROOM, type Waiting } from "./port.js";
 
 const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
 const IFF_TUN = 0x0001;
+/** Several may have the device open, each with a queue of its own: the kernel keeps the packets of a flow on one of them. */
+const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
 const O_RDWR = 2;
 
@@ -44,8 +46,12 @@ const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
 /** What a descriptor of a deleted device gives ("file descriptor in bad state"); node has no name for it. */
 const EBADFD = 77;
 
-/** A descriptor of the device, which is made if there is none. */
-function attach(name: string): number {
+/**
+ * A descriptor of the device, which is made if there is none.
+ * @param isShared several workers have it open at a time
+ * @throws SystemError EINVAL when it was made for the other case
+ */
+function attach(name: string, isShared: boolean): number {
   let fd: number;
   try {
     fd = open("/dev/net/tun", O_RDWR | SOCK_NONBLOCK);
@@ -56,7 +62,7 @@ function attach(name: string): number {
   }
   try {
     const ifreq = interfaceRequest(name);
-    new DataView(ifreq.buffer).setUint16(16, IFF_TUN | IFF_NO_PI, true);
+    new DataView(ifreq.buffer).setUint16(16, IFF_TUN | IFF_NO_PI | (isShared ? IFF_MULTI_QUEUE : 0), true);
     ioctl(fd, TUNSETIFF, ifreq, `TUN device ${name}`);
     return fd;
   } catch (error) {
@@ -83,13 +89,35 @@ function persist(fd: number, name: string, on: boolean): void {
   ioctl(fd, TUNSETPERSIST, BigInt(on), `keeping the TUN device ${name}`);
 }
 
+/** A descriptor of a device that is there, whichever it was made for. */
+function attachAny(name: string): number {
+  try {
+    return attach(name, false);
+  } catch (error) {
+    if (!hasCode(error, ["EINVAL"])) throw error;
+    return attach(name, true);
+  }
+}
+
+/** Was the device made for several workers? */
+function isShared(name: string): boolean {
+  try {
+    close(attach(name, false));
+    return false;
+  } catch (error) {
+    return hasCode(error, ["EINVAL"]);
+  }
+}
+
 /**
  * Makes the TUN device, or takes over the one that stands there, in use or not, and sets its MTU.
+ * @param shared whether several workers are to have it open
  * @throws Error when a device of that name is something else
  */
-export function createTun(name: string, mtu: number): void {
+export function createTun(name: string, mtu: number, shared: boolean): void {
+  if (isThere(name) && isShared(name) !== shared) deleteTun(name);
   if (!isThere(name)) {
-    const fd = attach(name);
+    const fd = attach(name, shared);
     try {
       persist(fd, name, true);
     } finally {
@@ -108,9 +136,14 @@ export function refuseUsedTun(name: string): void {
   if (!isThere(name)) return;
   try {
     // A worker that has just been killed may hold it for a moment.
-    close(patiently(["EBUSY"], () => attach(name)));
+    patiently(["EBUSY"], () => {
+      // One for several can be opened once more at any time, but it has a carrier only while it is open.
+      if (isShared(name) && isRunning(name))
+        throw new SystemError(`TUN device ${name}`, constants.errno.EBUSY);
+      close(attachAny(name));
+    });
   } catch (error) {
-    if (!(error instanceof SystemError && error.code === "EBUSY")) throw error;
+    if (!hasCode(error, ["EBUSY"])) throw error;
     throw new Error(
       `the TUN device ${name} is in use by another program, or by another node: choose another name`,
       { cause: error },
@@ -119,12 +152,12 @@ export function refuseUsedTun(name: string): void {
 }
 
 /**
- * Deletes the TUN device; none of that name is no error.
- * @throws Error when it is something else, SystemError EBUSY while a worker has it
+ * Deletes the TUN device; none of that name is no error. One for several workers goes when the last of them has closed it.
+ * @throws Error when it is something else, SystemError EBUSY while the worker has it
  */
 export function deleteTun(name: string): void {
   if (!isThere(name)) return;
-  const fd = patiently(["EBUSY"], () => attach(name));
+  const fd = patiently(["EBUSY"], () => attachAny(name));
   try {
     persist(fd, name, false);
   } finally {
@@ -135,6 +168,8 @@ export function deleteTun(name: string): void {
 export interface TunPortOptions extends PortOptions {
   /** The TUN device; default: the port's name. */
   readonly device?: string;
+  /** Whether other workers have the device open too; default: no. */
+  readonly isShared?: boolean;
 }
 
 export class TunPort implements Port {
@@ -163,7 +198,7 @@ export class TunPort implements Port {
     this.#output = options.output;
     this.#number = options.number;
     if (!isThere(this.device)) throw new Error(`there is no TUN device ${this.device}`);
-    this.#fd = patiently(["EBUSY"], () => attach(this.device));
+    this.#fd = patiently(["EBUSY"], () => attach(this.device, options.isShared ?? false));
     this.#vector = new IoVectors(context.frames.region, 1);
     this.#waiting = [{ fd: this.#fd, events: POLLIN }];
     this.sink = { input: new Link(context.frames), push: () => this.#push() };

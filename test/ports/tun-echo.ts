@@ -15,8 +15,8 @@ const ip = (...args: string[]) => {
   if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr}`);
 };
 
-createTun(device, 1400);
-createTun(device, 1500); // adopts
+createTun(device, 1400, false);
+createTun(device, 1500, false); // adopts
 ip("address", "add", "10.77.0.1/24", "dev", device);
 ip("address", "add", "2001:db8:77::1/64", "dev", device, "nodad");
 ip("link", "set", device, "up");
@@ -25,7 +25,7 @@ const context = testContext(64);
 const { frames } = context;
 const output = new Link(frames);
 const port = new TunPort(context, { name: "tun", device, number: 5, output });
-createTun(device, 1500); // adopts while it is in use
+createTun(device, 1500, false); // adopts while it is in use
 
 let invalid = 0;
 function swap(offset: number, length: number): void {
@@ -103,7 +103,7 @@ const gone = spawnSync("ip", ["link", "show", "dev", device]).status !== 0;
 let foreign = "";
 ip("link", "add", "veth0", "type", "veth", "peer", "name", "veth1");
 try {
-  createTun("veth0", 1500);
+  createTun("veth0", 1500, false);
 } catch (error) {
   foreign = (error as Error).message;
 }

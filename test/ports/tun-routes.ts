@@ -10,6 +10,7 @@ const TABLE = 4711;
 const warnings: string[] = [];
 const logger = { info: () => {}, warn: (text: string) => warnings.push(text) };
 const routes = new TunRoutes({
+  isShared: false,
   device: "vita9",
   mtu: 1400,
   table: TABLE,
