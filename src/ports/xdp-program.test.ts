@@ -13,7 +13,7 @@ import {
   MAP_TYPE_XSKMAP,
   runXdp,
 } from "./bpf.js";
-import { BpfAssembler, r0, r1 } from "./bpf-assembler.js";
+import { BpfAssembler, r0, r1, r9 } from "./bpf-assembler.js";
 import {
   address,
   both,
@@ -29,7 +29,7 @@ import {
   marked,
   udp,
 } from "./test-packets.js";
-import { type Role, xdpProgram } from "./xdp-program.js";
+import { choosingProgram, type ProgramMaps, type Role, workerOfSpi, xdpProgram } from "./xdp-program.js";
 
 const TAKEN = 1; // XDP_DROP
 const PASS = 2;
@@ -40,22 +40,36 @@ after(() => {
   for (const close of closers) close();
 });
 
-function load(role: Role): (packet: Uint8Array) => number {
+function load(
+  role: Role,
+  assemble: (maps: ProgramMaps) => Uint8Array = (maps) => xdpProgram(role, maps),
+): (packet: Uint8Array) => number {
   const sockets = new BpfMap("sockets", createMap("sockets", MAP_TYPE_XSKMAP, 4, 4, 64));
   const local = new BpfMap("local", createMap("local", MAP_TYPE_HASH, 16, 4, 16));
   const mac = new BpfMap("mac", createMap("mac", MAP_TYPE_ARRAY, 4, 8, 1));
   mac.set(new Uint8Array(4), Uint8Array.from([...MAC, 0, 0]));
   local.set(Uint8Array.from([...new Array(10).fill(0), 255, 255, ...address(LOCAL4)]), new Uint8Array(4));
   local.set(address(LOCAL6), new Uint8Array(4));
-  const program = loadXdpProgram(
-    "test",
-    xdpProgram(role, { sockets: sockets.fd, local: local.fd, mac: mac.fd }),
-  );
+  const program = loadXdpProgram("test", assemble({ sockets: sockets.fd, local: local.fd, mac: mac.fd }));
   closers.push(() => {
     close(program);
     for (const map of [sockets, local, mac]) map.close();
   });
   return (packet) => runXdp(program, packet);
+}
+
+const WORKER = 100;
+
+/** A program whose verdict is the worker that it chooses, plus 100. */
+function loadChoice(role: Role, workers: number): (packet: Uint8Array) => number {
+  const run = load(role, (maps) =>
+    choosingProgram(role, maps, workers, (a) => a.aluRegister("mov", r0, r9).alu("add", r0, WORKER)),
+  );
+  return (packet) => {
+    const verdict = run(packet);
+    assert.ok(verdict >= WORKER && verdict < WORKER + workers, `verdict ${verdict}`);
+    return verdict - WORKER;
+  };
 }
 
 test("public: takes ESP and ESP in UDP to its own addresses, with IPv4 options too", { skip }, () => {
@@ -203,4 +217,58 @@ test("a program that the kernel refuses comes with the verifier's words", { skip
     () => loadXdpProgram("bad", bad),
     /loading the XDP program bad: EACCES.*verifier says:\n.*invalid/s,
   );
+});
+
+/** Asserts that each of so many got its share, within a third. */
+function assertEven(counts: readonly number[]): void {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  for (const count of counts)
+    assert.ok(Math.abs(count - total / counts.length) < total / counts.length / 3, `${counts}`);
+}
+
+test("public, several workers: the SPI says which, in whatever ESP comes", { skip }, () => {
+  for (const workers of [2, 3, 16]) {
+    const choose = loadChoice("public", workers);
+    const counts = new Array<number>(workers).fill(0);
+    for (let i = 0; i < 100 * workers; i++) {
+      // As strongSwan draws them, and one behind the other.
+      const spi = i % 2 === 0 ? 0xc0000000 + Math.floor(Math.random() * 0x10000000) : 0xc0000000 + i;
+      const bytes = [spi >>> 24, (spi >>> 16) & 255, (spi >>> 8) & 255, spi & 255, ...esp.slice(4)];
+      const expected = workerOfSpi(spi, workers);
+      for (const packet of [...both(50, bytes), ...both(17, udp(bytes)), extended([[60, 8]], 50, bytes)])
+        assert.equal(choose(packet), expected, spi.toString(16));
+      counts[expected]++;
+    }
+    assertEven(counts);
+    for (const packet of both(17, udp([0xff]))) assert.equal(choose(packet), 0, "keepalive");
+  }
+});
+
+test("private, several workers: flows are spread, each stays with one, and so do fragments", { skip }, () => {
+  const workers = 3;
+  const choose = loadChoice("private", workers);
+  const ports = (from: number, to: number) => [from >>> 8, from & 255, to >>> 8, to & 255];
+  const forms: ((host: number, port: number) => Uint8Array)[] = [
+    (host) => ipv4([], { destination: `10.1.${host >> 8}.${host & 255}`, protocol: 1 }),
+    (_, port) => ipv4([...ports(port, 443), 0, 0], { destination: "10.1.2.3", protocol: 6 }),
+    (_, port) => ipv4([...ports(53, port), 0, 0], { destination: "10.1.2.3", protocol: 17, ihl: 7 }),
+    (host) => ipv6([], { destination: `2001:db8::5:${host.toString(16)}`, next: 58 }),
+    (_, port) => ipv6([...ports(port, 443), 0, 0], { destination: "2001:db8::2", next: 6 }),
+  ];
+  for (const [i, form] of forms.entries()) {
+    const counts = new Array<number>(workers).fill(0);
+    for (let n = 1; n <= 600; n++) {
+      const worker = choose(form(n, n));
+      assert.equal(choose(form(n, n)), worker);
+      counts[worker]++;
+    }
+    assertEven(counts);
+    // The rest of the packet does not matter.
+    assert.equal(choose(form(7, 7)), choose(Uint8Array.from([...form(7, 7), 1, 2, 3])), `form ${i}`);
+  }
+  const fragment = (bits: number, port: number) =>
+    choose(ipv4([...ports(port, 443), 0, 0], { destination: "10.1.2.3", protocol: 17, fragment: bits }));
+  const first = fragment(0x2000, 1);
+  for (let port = 0; port < 50; port++)
+    for (const bits of [0x2000, 0x2001, 0x0007]) assert.equal(fragment(bits, port), first);
 });

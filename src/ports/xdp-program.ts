@@ -76,6 +76,25 @@ export function workerOfSpi(spi: number, workers: number): number {
 
 /** @param workers that share each queue */
 export function xdpProgram(role: Role, maps: ProgramMaps, workers = 1): Uint8Array {
+  return choosingProgram(role, maps, workers, (a) => {
+    a.load("u32", r2, r6, context.queue);
+    if (workers > 1) a.alu("mul", r2, workers).aluRegister("add", r2, r9);
+    a.loadMap(r1, maps.sockets);
+    a.alu("mov", r3, XDP_DROP);
+    a.call(HELPER_REDIRECT_MAP);
+  });
+}
+
+/**
+ * The program that passes what is the kernel's.
+ * @param takes adds what becomes of the rest; of several workers the one that is to have it stands in r9
+ */
+export function choosingProgram(
+  role: Role,
+  maps: ProgramMaps,
+  workers: number,
+  takes: (a: BpfAssembler) => void,
+): Uint8Array {
   if (role === "owned" && workers > 1) throw new Error("an owned interface has one worker");
   const a = new BpfAssembler();
   a.aluRegister("mov", r6, r1);
@@ -84,15 +103,10 @@ export function xdpProgram(role: Role, maps: ProgramMaps, workers = 1): Uint8Arr
   need(a, ETHERNET);
   if (role === "owned") everything(a, maps);
   else chosen(a, role, maps, workers > 1);
-  a.load("u32", r2, r6, context.queue);
-  if (workers > 1) {
-    // The upper bits of the product are the good ones: worker = hash × workers / 2^32.
+  // The upper bits of the product are the good ones: worker = hash × workers / 2^32.
+  if (workers > 1)
     a.alu("mul", r9, SPREAD).alu("lsh", r9, 32).alu("rsh", r9, 32).alu("mul", r9, workers).alu("rsh", r9, 32);
-    a.alu("mul", r2, workers).aluRegister("add", r2, r9);
-  }
-  a.loadMap(r1, maps.sockets);
-  a.alu("mov", r3, XDP_DROP);
-  a.call(HELPER_REDIRECT_MAP);
+  takes(a);
   a.exit();
 
   a.label("pass");
