@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
 import { replayMask } from "./replay.js";
 import { SaLock } from "./sa-lock.js";
 import { Sad } from "./sad.js";
-import { LOCK_BITS, SaFlag, saSlot } from "./sad-layout.js";
+import { LOCK_BITS, SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
+import { lastSequence } from "./sequence.js";
 
 const { at } = saSlot;
 const WINDOW = 512;
@@ -61,6 +62,29 @@ process.send(1);
 setInterval(() => {}, 1000);
 `;
 
+/** Encapsulates so many packets of slot 0 in batches of all sizes, when the other one is ready too, and tells how many went out. */
+const sender = `${prelude}
+const { Encapsulate } = await import(folder + "/encapsulate.js");
+const { IpsecMbEngine } = await import(folder + "/aead-ipsec-mb.js");
+const { Frames } = await import(folder + "../memory/frames.js");
+const frames = new Frames(256);
+const context = { frames, counters: (app, texts) => new Float64Array(Object.keys(texts).length) };
+let sent = 0;
+const exit = { open() {}, send(frame) { sent++; frames.free(frame); } };
+const aead = new IpsecMbEngine(sad, frames).encryptor();
+const parts = { sad, aead, clock: { seconds: 1 }, worker: Number(worker), exit };
+const app = new Encapsulate(context, parts);
+const packet = Uint8Array.of(0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2);
+const begun = (sad.offset(1) >>> 2) + 2;
+Atomics.add(sad.atomics, begun, 1);
+while (Atomics.load(sad.atomics, begun) < 2);
+for (let left = Number(process.argv[4]), size = 1; left > 0; left -= size, size = 1 + (size * 7) % 40) {
+  for (let i = 0; i < Math.min(size, left); i++) app.take(frames.from(packet), 0);
+  app.push();
+}
+process.send(sent);
+`;
+
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const children = new Set<ChildProcess>();
 
@@ -105,6 +129,26 @@ test("two processes that offer the same numbers get each of them accepted exactl
     assert.equal(counts[0] + counts[1], (steps * WINDOW) / 4);
     assert.ok(Math.min(...counts) > 0, `one of them accepted nothing: ${counts}`);
     assert.equal(sad.flags(0), SaFlag.inbound, "the lock is free again, and nothing else has changed");
+  });
+});
+
+test("two processes send on an SA with a limit: together not one packet more, or less, than it allows", async () => {
+  await withSad(async (sad, path) => {
+    const offset = sad.offset(0);
+    const slot = offset >>> 2;
+    const [limit, offered] = [500_000, 400_000];
+    sad.words[slot + (at.flags >>> 2)] = SaFlag.volumeLimit;
+    sad.words[slot + (at.keyLength >>> 2)] = 16;
+    sad.words[slot + (at.outerLength >>> 2)] = 20;
+    sad.view.setFloat64(offset + at.limits + 5 * 8, limit, true);
+    sad.publish(0, SaState.active);
+    const counts = await Promise.all([0, 1].map((worker) => answer(start(sender, path, worker, offered))));
+    assert.ok(Math.min(...counts) > 0 && Math.max(...counts) <= offered, `${counts}`);
+    assert.equal(counts[0] + counts[1], limit);
+    const lanes = [0, 1].map((worker) => sad.view.getFloat64(offset + trafficOf(worker), true));
+    assert.deepEqual(lanes, counts);
+    assert.equal(lastSequence(sad.atomics, slot), BigInt(limit));
+    assert.equal(sad.flags(0), SaFlag.volumeLimit | SaFlag.expired);
   });
 });
 
