@@ -2,15 +2,16 @@
 
 import { countersFile } from "../engine/counters.js";
 import { describeStruct } from "../memory/layout.js";
+import { portsFile } from "../ports/packet-pool.js";
 import { describeSad } from "./sad-layout.js";
 import { describeSpd } from "./spd-layout.js";
 
 const introduction = `# The SAD and the SPD in shared memory
 
-Generated from the definitions in \`src/ipsec/sad-layout.ts\`, \`src/ipsec/spd-layout.ts\` and \`src/engine/counters.ts\` by
-\`npm run docs\`; the code works with the very same offsets.
+Generated from the definitions in \`src/ipsec/sad-layout.ts\`, \`src/ipsec/spd-layout.ts\`, \`src/engine/counters.ts\` and
+\`src/ports/packet-pool.ts\` by \`npm run docs\`; the code works with the very same offsets.
 
-The files are \`sad\`, \`spd\` and \`counters-N\` (one a worker) in \`$VITA_RUN_DIR/<node>/\`, mode 0600 in a directory of mode
+The files are \`sad\`, \`spd\`, \`counters-N\` (one a worker), and \`ports\` and \`frames\` (the workers' packet memory) in \`$VITA_RUN_DIR/<node>/\`, mode 0600 in a directory of mode
 0700. Where that directory is not in memory they are symbolic links to files below \`/dev/shm\`. Map them with \`MAP_SHARED\`.
 All numbers are little-endian unless their text says otherwise, and aligned to their size; all offsets are in bytes.
 Check magic and version before anything else, and refuse what you do not know.
@@ -19,7 +20,7 @@ Check magic and version before anything else, and refuse what you do not know.
 
 - **The supervisor** alone allocates, fills and frees slots and entries and keeps the SPI index.
 - **Workers** read, and change what traffic changes: sequence numbers (atomically), the replay window, counters (each worker
-  in its own place of \`traffic\` or \`moreTraffic\`) and the time of last use.
+  in its own place of \`traffic\` or \`moreTraffic\`), the time of last use, and who has the SA's lock.
 - **Others** map read-only. **The SAD holds keys**: a program that only wants counters should not copy slots whole.
 
 ## How to read safely
@@ -36,10 +37,11 @@ Check magic and version before anything else, and refuse what you do not know.
 - *Sequence numbers.* The last one reserved has \`sequenceLow\` as its low half and \`sequenceHighA\` (low half below 2^31) or
   \`sequenceHighB\` (otherwise) as its high half. A worker adds to \`sequenceLow\` before it uses the numbers, so that no number
   is used twice whoever is killed; holes are harmless. \`src/ipsec/sequence.ts\` says why two high halves are enough.
+- *The lock of an SA* is of no concern to readers. Between workers it guards the replay window, and limits of bytes and packets.
 - *Replay window.* A ring of bits (RFC 6479) at \`ringAt\`: number n is bit n mod 32 of word (n / 32) and \`replayMask\`. The words ahead of
   the highest number are cleared before it moves.
 `;
 
 export function sadFormat(): string {
-  return `${[introduction, describeSad(), describeSpd(), describeStruct(countersFile)].join("\n").trimEnd()}\n`;
+  return `${[introduction, describeSad(), describeSpd(), describeStruct(countersFile), describeStruct(portsFile)].join("\n").trimEnd()}\n`;
 }

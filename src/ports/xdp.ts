@@ -55,6 +55,7 @@ export class XdpPort implements DevicePort {
   readonly #sender: XdpQueue;
   readonly #waiting: Waiting[];
   readonly #xdp: XdpDevice;
+  readonly #isFirst: boolean;
   readonly #seen: XdpStatistics[] = [];
   #breaths = 0;
   #turn = 0;
@@ -78,6 +79,7 @@ export class XdpPort implements DevicePort {
         for (const address of options.local ?? []) writeLocal(localMap, address, true);
       },
     });
+    this.#isFirst = pool.worker === 0;
     this.mode = this.#xdp.isNative ? "native" : "generic";
     for (const socket of this.#xdp.sockets) {
       const queue = new XdpQueue(frames, pool, socket, this.#counters, options.number, this.#xdp.level);
@@ -145,7 +147,8 @@ export class XdpPort implements DevicePort {
       const before = this.#seen[i];
       this.#counters[c["kernel.dropped"]] += now.dropped - before.dropped;
       this.#counters[c["kernel.ring_full"]] += now.ringFull - before.ringFull;
-      this.#counters[c["kernel.fill_empty"]] += now.fillEmpty - before.fillEmpty;
+      // The fill ring is that of all workers.
+      if (this.#isFirst) this.#counters[c["kernel.fill_empty"]] += now.fillEmpty - before.fillEmpty;
       this.#seen[i] = now;
     }
   }
