@@ -98,8 +98,8 @@ export class PacketPool {
   #region: Region | undefined;
   #lock = -1;
   #queues = 0;
-  #inherited: DeviceRecord[] = [];
-  #hasInherited = false;
+  /** What is left of it to be handed out. */
+  #inherited: DeviceRecord[] | undefined;
   readonly #published: number[] = [0];
   #giftsTaken = 0;
   #misses = 0;
@@ -186,9 +186,7 @@ export class PacketPool {
     this.#token = (life << WORKER_BITS) | this.mark;
     for (let other = 0; other < this.workers; other++) {
       const pid = words[PID + other];
-      if (pid === 0 || hasEnded(pid) || !isWorker(pid, other)) continue;
-      this.#inherit(pid, other);
-      return;
+      if (pid !== 0 && !hasEnded(pid) && isWorker(pid, other) && this.#inherit(pid, other)) return;
     }
     words.fill(0, PID, LIFE);
     words.fill(0, LEVEL, NUMBERS);
@@ -197,32 +195,42 @@ export class PacketPool {
       this.holders.fill(other + 1, other * home, (other + 1) * home);
   }
 
-  #inherit(pid: number, other: number): void {
+  /** @returns false when the other one ended before it could give everything */
+  #inherit(pid: number, other: number): boolean {
     const what = `taking over descriptors of worker ${other} (process ${pid})`;
-    const pidfd = pidfdOpen(pid);
     let next = NUMBERS + other * MAX_NUMBERS;
     const number = () => this.words[next++];
     const list = () => Array.from({ length: number() }, number);
+    const records: DeviceRecord[] = [];
+    const taken: number[] = [];
+    let pidfd = -1;
+    const take = (theirs: number) => {
+      const fd = pidfdGetfd(pidfd, theirs, what);
+      taken.push(fd);
+      return fd;
+    };
     try {
+      pidfd = pidfdOpen(pid);
       for (let devices = number(); devices > 0; devices--) {
         const [index, isNative] = [number(), number() === 1];
-        const queues = list();
-        const descriptors = list().map((fd) => pidfdGetfd(pidfd, fd, what));
-        this.#inherited.push({ index, isNative, queues, descriptors });
+        records.push({ index, isNative, queues: list(), descriptors: list().map(take) });
       }
     } catch (error) {
+      for (const fd of taken) close(fd);
+      if (hasEnded(pid)) return false;
       throw new Error(`${(error as Error).message}; several workers need the capability CAP_SYS_PTRACE`, {
         cause: error,
       });
     } finally {
-      close(pidfd);
+      if (pidfd >= 0) close(pidfd);
     }
-    this.#hasInherited = true;
+    this.#inherited = records;
+    return true;
   }
 
   /** What another worker has open of the next device, in the order of the configuration; undefined: it is to be opened. */
   nextInherited(): DeviceRecord | undefined {
-    if (!this.#hasInherited) return undefined;
+    if (!this.#inherited) return undefined;
     const record = this.#inherited.shift();
     if (!record)
       throw new Error("the workers of this node have unlike devices: stop the node, and start it again");
