@@ -13,7 +13,8 @@ export interface ContenderOptions {
   readonly flags?: readonly string[];
 }
 
-export class Contender<Answer> {
+/** @typeParam Question what a round is asked for with: mostly a number of packets */
+export class Contender<Answer, Question extends number | object = number> {
   readonly answers: Answer[] = [];
   readonly #name: string;
   readonly #child: ChildProcess;
@@ -27,15 +28,15 @@ export class Contender<Answer> {
    * Starts a module of bench/, by its name, which sends one message when it is warm, and then one for each that it gets.
    * @throws when it ends before it is warm
    */
-  static async start<Answer>(
+  static async start<Answer, Question extends number | object = number>(
     module: string,
     args: readonly string[],
     options: ContenderOptions = {},
-  ): Promise<Contender<Answer>> {
+  ): Promise<Contender<Answer, Question>> {
     const { execPath = process.execPath, flags = V8_FLAGS } = options;
     const path = fileURLToPath(new URL(`./${module}.js`, import.meta.url));
     const child = fork(path, args, { execPath, execArgv: [...flags] });
-    const contender = new Contender<Answer>(`${module} ${args.join(" ")}`, child);
+    const contender = new Contender<Answer, Question>(`${module} ${args.join(" ")}`, child);
     try {
       await contender.#answer();
     } catch (error) {
@@ -61,10 +62,12 @@ export class Contender<Answer> {
     }
   }
 
-  /** Asks for one round, of so many packets. */
-  async round(packets: number): Promise<void> {
-    this.#child.send(packets);
-    this.answers.push(await this.#answer());
+  /** Asks for one round. */
+  async round(question: Question): Promise<Answer> {
+    this.#child.send(question);
+    const answer = await this.#answer();
+    this.answers.push(answer);
+    return answer;
   }
 
   stop(): void {
@@ -73,7 +76,10 @@ export class Contender<Answer> {
 }
 
 /** The other side: what a contender does. @param warmUp answers a number that tells nothing to anybody */
-export function answerRounds<Answer>(round: (packets: number) => Answer, warmUp: number): void {
-  process.on("message", (packets: number) => process.send?.(round(packets)));
+export function answerRounds<Answer, Question = number>(
+  round: (question: Question) => Answer,
+  warmUp: Question,
+): void {
+  process.on("message", (question: Question) => process.send?.(round(question)));
   process.send?.(round(warmUp));
 }

@@ -18,7 +18,7 @@ const benchmarks: Record<string, string> = {
   softbench: "one worker without a kernel: every app of a gateway, both ways   --size 60|IMIX|1500",
   sas: "softbench with 10,000 SAs against softbench with one   --size 60|IMIX|1500 --sas N",
   scale:
-    "softbench in several workers, each on a core of its own, all with the same SA   --workers 1,2 --size 60|IMIX|1500",
+    "softbench in several workers, a core each, all on one SA   --workers 1,2 --size 60|IMIX|1500 --require --svg FILE",
   crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
   compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",

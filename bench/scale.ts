@@ -7,97 +7,53 @@
 // has under way: those are too old then, as they would be for any receiver, and are counted as lost. The window is as
 // large as there is one.
 
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { MAX_REPLAY_WINDOW, MAX_WORKERS } from "../src/ipsec/sad-layout.js";
-import { pinToCore, usableCores } from "../src/native/affinity.js";
+import { MAX_WORKERS } from "../src/ipsec/sad-layout.js";
+import { usableCores } from "../src/native/affinity.js";
+import { type Chart, writeChart } from "./chart.js";
+import { sizeText } from "./compare.js";
+import { Contender } from "./contender.js";
 import { count, round3 } from "./rounds.js";
+import { type Answer, now, type Order } from "./scale-worker.js";
 import { type FrameSize, parseSize } from "./sizes.js";
-import { Softbench, TRAIN } from "./softbench.js";
 
 /** Milliseconds from the word to the beginning of a round: every worker has heard of it by then. */
 const HEAD_START = 20;
-/** Packets between two looks at the clock. */
-const STEP = 10_000;
-const WARM_UP = 400_000;
 
 export interface ScaleRow {
+  size: FrameSize;
   workers: number;
-  /** All together, in the fastest round. */
+  /** All together, in the fastest round: what else the machine does only ever adds. */
   mpps: number;
   gbps: number;
-  /** Over one worker. */
+  /** Over one worker, and what is asked of so many. */
   speedUp: number;
+  asked: number | undefined;
   /** Share of the packets that were too old when they were decapsulated. */
   lost: number;
 }
 
 export interface ScaleResult {
   bench: "scale";
-  size: FrameSize;
   cores: number;
   rounds: number;
   rows: ScaleRow[];
+  /** Did all packets arrive as they were sent, but for those that were too old? */
   verified: boolean;
+  /** Is every speed-up at least what is asked? */
+  holds: boolean;
 }
 
-/** What a worker is told, in nanoseconds of the clock that all processes share, and what it answers. */
-interface Order {
-  begin: number;
-  end: number;
-}
-interface Answer {
-  packets: number;
-  bytes: number;
-  nanoseconds: number;
-  lost: number;
-  verified: boolean;
-}
+/** By the number of workers. */
+const ASKED = new Map([[2, 1.8]]);
 
-class Contender {
-  private constructor(readonly child: ChildProcess) {}
-
-  /** Starts a worker; returns when it is warm. The first one makes the tables. */
-  static async start(directory: string, worker: number, core: number, size: FrameSize): Promise<Contender> {
-    const child = fork(fileURLToPath(new URL("./main.js", import.meta.url)), [
-      "scale",
-      ...["--directory", directory, "--worker", String(worker), "--core", String(core), "--size", size],
-    ]);
-    const contender = new Contender(child);
-    await contender.answer();
-    return contender;
-  }
-
-  /** @throws Error when the process ends before it answers */
-  async answer(): Promise<Answer> {
-    const end = new AbortController();
-    const { signal } = end;
-    try {
-      const message = once(this.child, "message", { signal });
-      const gone = once(this.child, "exit", { signal }).then(() => {
-        throw new Error("a worker ended before its time");
-      });
-      message.catch(() => {});
-      gone.catch(() => {});
-      return ((await Promise.race([message, gone])) as [Answer])[0];
-    } finally {
-      end.abort();
-    }
-  }
-}
-
-const now = () => Number(process.hrtime.bigint());
+type Worker = Contender<Answer, Order>;
 
 /** All of them at the same time. */
-async function round(contenders: readonly Contender[], milliseconds: number): Promise<Answer[]> {
+function round(workers: readonly Worker[], milliseconds: number): Promise<Answer[]> {
   const begin = now() + HEAD_START * 1e6;
-  const order: Order = { begin, end: begin + milliseconds * 1e6 };
-  for (const { child } of contenders) child.send(order);
-  return Promise.all(contenders.map((contender) => contender.answer()));
+  return Promise.all(workers.map((worker) => worker.round({ begin, end: begin + milliseconds * 1e6 })));
 }
 
 /** Packets a nanosecond, of all together. */
@@ -105,103 +61,118 @@ function rate(answers: readonly Answer[]): number {
   return answers.reduce((sum, { packets, nanoseconds }) => sum + packets / nanoseconds, 0);
 }
 
+/** Workers over tables of their own. The first one makes these. */
+async function startWorkers(size: FrameSize, count: number): Promise<Worker[]> {
+  const directory = mkdtempSync("/dev/shm/vita-scale-");
+  const workers: Worker[] = [];
+  const cores = usableCores();
+  try {
+    for (let i = 0; i < count; i++) {
+      const args = [size, directory, String(i), String(cores[i % cores.length])];
+      workers.push(await Contender.start<Answer, Order>("scale-worker", args));
+    }
+    return workers;
+  } catch (error) {
+    for (const worker of workers) worker.stop();
+    throw error;
+  } finally {
+    // Mapped, the tables need no names any more.
+    rmSync(directory, { recursive: true });
+  }
+}
+
+interface Measured {
+  size: FrameSize;
+  workers: Worker[];
+  /** By number of workers, as in `numbers`; then by round. */
+  answers: Answer[][][];
+}
+
 /** @param numbers of workers, of which the first is 1 */
 export async function measureScale(
-  size: FrameSize,
+  sizes: readonly FrameSize[],
   numbers: readonly number[],
   rounds: number,
   milliseconds: number,
 ): Promise<ScaleResult> {
-  const directory = mkdtempSync("/dev/shm/vita-scale-");
-  const contenders: Contender[] = [];
+  const most = Math.max(...numbers);
+  const measured: Measured[] = [];
   try {
-    const cores = usableCores();
-    const most = Math.max(...numbers);
-    for (let i = 0; i < most; i++)
-      contenders.push(await Contender.start(directory, i, cores[i % cores.length], size));
-    rmSync(directory, { recursive: true });
-    const answers = numbers.map((): Answer[][] => []);
+    for (const size of sizes)
+      measured.push({ size, workers: await startWorkers(size, most), answers: numbers.map(() => []) });
     for (let i = 0; i < rounds; i++)
-      // One worker is each of them in turn: cores differ.
-      for (const [n, number] of numbers.entries())
-        answers[n].push(
-          await round(number === 1 ? [contenders[i % most]] : contenders.slice(0, number), milliseconds),
-        );
-    // Of each the fastest round: what else the machine does only ever adds.
-    const best = answers.map((list) => Math.max(...list.map(rate)));
-    const one = best[numbers.indexOf(1)];
-    const all = answers.flat(2);
-    return {
-      bench: "scale",
-      size,
-      cores: cores.length,
-      rounds,
-      verified: all.every(({ verified }) => verified),
-      rows: numbers.map((workers, n) => {
-        const mine = answers[n].flat();
-        const packets = mine.reduce((sum, answer) => sum + answer.packets, 0);
-        const bits = (8 * mine.reduce((sum, answer) => sum + answer.bytes, 0)) / packets;
-        return {
-          workers,
-          mpps: round3(1e3 * best[n]),
-          gbps: round3(bits * best[n]),
-          speedUp: round3(best[n] / one),
-          lost: mine.reduce((sum, answer) => sum + answer.lost, 0) / packets,
-        };
-      }),
-    };
+      for (const { workers, answers } of measured)
+        for (const [n, number] of numbers.entries()) {
+          // One worker is each of them in turn: cores differ.
+          const chosen = number === 1 ? [workers[i % most]] : workers.slice(0, number);
+          answers[n].push(await round(chosen, milliseconds));
+        }
   } finally {
-    for (const { child } of contenders) child.kill();
-    rmSync(directory, { recursive: true, force: true });
+    for (const { workers } of measured) for (const worker of workers) worker.stop();
   }
+  const rows = measured.flatMap((one) => rowsOf(one, numbers));
+  return {
+    bench: "scale",
+    cores: usableCores().length,
+    rounds,
+    rows,
+    verified: measured.every(({ answers }) => answers.flat(2).every(({ verified }) => verified)),
+    holds: rows.every(({ speedUp, asked = 0 }) => speedUp >= asked),
+  };
 }
 
-/** The worker's side. */
-function work(directory: string, worker: number, core: number, size: FrameSize): void {
-  pinToCore(core);
-  const options = { size, packets: 0, routes: 1, sas: 1, train: TRAIN };
-  const bench = new Softbench(options, {
-    directory,
-    worker,
-    creates: worker === 0,
-    replayWindow: MAX_REPLAY_WINDOW,
+function rowsOf({ size, answers }: Measured, numbers: readonly number[]): ScaleRow[] {
+  const best = answers.map((list) => Math.max(...list.map(rate)));
+  return numbers.map((workers, n) => {
+    const mine = answers[n].flat();
+    const packets = mine.reduce((sum, answer) => sum + answer.packets, 0);
+    const bits = (8 * mine.reduce((sum, answer) => sum + answer.bytes, 0)) / packets;
+    return {
+      ...{ size, workers },
+      mpps: round3(1e3 * best[n]),
+      gbps: round3(bits * best[n]),
+      speedUp: round3(best[n] / best[numbers.indexOf(1)]),
+      asked: ASKED.get(workers),
+      lost: mine.reduce((sum, answer) => sum + answer.lost, 0) / packets,
+    };
   });
-  let lost = bench.round(WARM_UP).lost;
-  process.on("message", ({ begin, end }: Order) => {
-    while (now() < begin);
-    const started = now();
-    let packets = 0;
-    let ended = started;
-    const bytes = bench.sentBytes;
-    let verified = true;
-    do {
-      const step = bench.round(STEP);
-      packets += step.packets;
-      verified &&= step.verified;
-      ended = now();
-    } while (ended < end);
-    const lostNow = bench.lost;
-    process.send?.({
-      packets,
-      bytes: bench.sentBytes - bytes,
-      nanoseconds: ended - started,
-      lost: lostNow - lost,
-      verified,
-    } satisfies Answer);
-    lost = lostNow;
-  });
-  process.on("disconnect", () => process.exit());
-  process.send?.({ packets: 0, bytes: 0, nanoseconds: 0, lost: 0, verified: true } satisfies Answer);
 }
 
-function table({ size, rows }: ScaleResult): string {
-  return rows
-    .map(
-      ({ workers, mpps, gbps, speedUp, lost }) =>
-        `${size.padEnd(4)}  ${workers} worker${workers === 1 ? " " : "s"}  ${mpps.toFixed(2).padStart(6)} Mpps  ` +
-        `${gbps.toFixed(1).padStart(6)} Gbit/s  × ${speedUp.toFixed(2)}  ${(1e6 * lost).toFixed(0)} of a million too old`,
-    )
-    .join("\n");
+const many = (workers: number) => `${workers} worker${workers === 1 ? "" : "s"}`;
+
+export function scaleChart({ rows, cores }: ScaleResult): Chart {
+  return {
+    title: "Several workers on one SA",
+    subtitle: `Encapsulated and decapsulated, no NIC, ${cores} cores; millions of packets a second`,
+    panels: [
+      {
+        unit: "M",
+        rows: rows.map(({ size, workers, mpps, speedUp, asked }) => {
+          const one = mpps / speedUp;
+          return {
+            ...(workers === 1 ? { heading: sizeText(size) } : {}),
+            label: many(workers),
+            value: mpps,
+            text: workers === 1 ? `${mpps.toFixed(1)} M` : `${mpps.toFixed(1)} M, × ${speedUp.toFixed(2)}`,
+            series: workers === 1 ? 1 : 0,
+            ...(asked === undefined ? {} : { target: asked * one }),
+          };
+        }),
+      },
+    ],
+  };
+}
+
+function print({ rows }: ScaleResult): void {
+  console.log("frames   workers       Mpps     Gbit/s   speed-up     asked   too old, of a million");
+  for (const { size, workers, mpps, gbps, speedUp, asked, lost } of rows) {
+    const cells = [String(workers), mpps.toFixed(2), gbps.toFixed(1), `× ${speedUp.toFixed(2)}`];
+    const verdict = asked === undefined ? "–" : `× ${asked}`;
+    console.log(
+      `${size.padEnd(6)}${cells.map((cell, i) => cell.padStart([10, 11, 11, 11][i])).join("")}` +
+        `${verdict.padStart(10)}${(1e6 * lost).toFixed(0).padStart(24)}`,
+    );
+  }
 }
 
 export async function run(args: string[]): Promise<void> {
@@ -210,33 +181,27 @@ export async function run(args: string[]): Promise<void> {
     options: {
       workers: { type: "string", default: "1,2" },
       size: { type: "string", multiple: true },
-      rounds: { type: "string", default: "24" },
-      milliseconds: { type: "string", default: "100" },
+      rounds: { type: "string", default: "60" },
+      milliseconds: { type: "string", default: "50" },
+      require: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
-      directory: { type: "string" },
-      worker: { type: "string", default: "0" },
-      core: { type: "string", default: "0" },
+      svg: { type: "string" },
     },
   });
   const sizes = (values.size ?? ["60", "IMIX", "1500"]).map(parseSize);
-  if (values.directory !== undefined) {
-    work(values.directory, Number(values.worker), Number(values.core), sizes[0]);
-    return;
-  }
-  const numbers = [
-    ...new Set([1, ...values.workers.split(",").map((text) => count(text, "workers", MAX_WORKERS))]),
-  ];
-  const cores = availableParallelism();
-  if (Math.max(...numbers) > cores)
-    console.error(`${Math.max(...numbers)} workers on ${cores} cores: they will get in each other's way`);
-  const rounds = count(values.rounds, "rounds", 1000);
-  const milliseconds = count(values.milliseconds, "milliseconds", 60_000);
-  const results: ScaleResult[] = [];
-  for (const size of sizes) {
-    const result = await measureScale(size, numbers, rounds, milliseconds);
-    results.push(result);
-    if (!values.json) console.log(table(result));
-    if (!result.verified) process.exitCode = 1;
-  }
-  if (values.json) console.log(JSON.stringify(results));
+  const wanted = values.workers.split(",").map((text) => count(text, "workers", MAX_WORKERS));
+  const numbers = [...new Set([1, ...wanted])];
+  const most = Math.max(...numbers);
+  const cores = usableCores().length;
+  if (most > cores) console.error(`${most} workers on ${cores} cores: they will get in each other's way`);
+  const result = await measureScale(
+    sizes,
+    numbers,
+    count(values.rounds, "rounds", 1000),
+    count(values.milliseconds, "milliseconds", 60_000),
+  );
+  if (values.json) console.log(JSON.stringify(result));
+  else print(result);
+  if (values.svg !== undefined) writeChart(values.svg, scaleChart(result));
+  if (!result.verified || (values.require && !result.holds)) process.exitCode = 1;
 }
