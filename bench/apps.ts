@@ -1,11 +1,12 @@
 // apps: where a packet's time goes, app by app, in ns. bench/app-times.ts says how it is measured.
 
 import { parseArgs } from "node:util";
-import type { AppTimesResult, Stage } from "./app-times.js";
+import type { AppTimesResult } from "./app-times.js";
 import { type Chart, writeChart } from "./chart.js";
 import { aes128gcm16, type Cipher, parseCipher } from "./ciphers.js";
 import { sizeText } from "./compare.js";
 import { Contender } from "./contender.js";
+import type { LineHooksData } from "./line-hooks.js";
 import { count, round3 } from "./rounds.js";
 import { type FrameSize, parseSize } from "./sizes.js";
 
@@ -17,8 +18,14 @@ export interface AppsResult {
   sizes: AppTimesResult[];
 }
 
-export async function timeApps(size: FrameSize, cipher: Cipher, rounds: number): Promise<AppTimesResult> {
-  const contender = await Contender.start<AppTimesResult>("app-times-child", [size, cipher.name]);
+export async function timeApps(
+  size: FrameSize,
+  cipher: Cipher,
+  rounds: number,
+  insertions: LineHooksData["insertions"] = [],
+): Promise<AppTimesResult> {
+  const args = [size, cipher.name, JSON.stringify(insertions)];
+  const contender = await Contender.start<AppTimesResult>("app-times-child", args);
   try {
     await contender.round(rounds);
     return contender.answers[0];
@@ -27,12 +34,10 @@ export async function timeApps(size: FrameSize, cipher: Cipher, rounds: number):
   }
 }
 
-const sum = (stages: readonly Stage[]) => stages.reduce((total, { ns }) => total + ns, 0);
-
 function rounded(result: AppTimesResult): AppTimesResult {
   return {
     ...result,
-    stages: result.stages.map((stage) => ({ ...stage, ns: round3(stage.ns) })),
+    parts: result.parts.map((part) => ({ ...part, ns: round3(part.ns) })),
     wholeNs: round3(result.wholeNs),
     overheadPercent: round3(result.overheadPercent),
     cryptoNs: round3(result.cryptoNs),
@@ -44,33 +49,31 @@ export function appsChart({ sizes, cipher, node }: AppsResult): Chart {
   return {
     title: "Where a packet's time goes, app by app",
     subtitle: `${cipher}, encapsulated and decapsulated once, ns a packet; grey: the benchmark's own; Node ${node}`,
-    panels: sizes.map((result) => ({
-      title: `${sizeText(result.size)}: ${result.wholeNs.toFixed(0)} ns, the crypto library alone ${result.cryptoNs.toFixed(0)} ns`,
+    panels: sizes.map(({ size, parts, wholeNs, cryptoNs }) => ({
+      title: `${sizeText(size)}: ${wholeNs.toFixed(0)} ns, the crypto library alone ${cryptoNs.toFixed(0)} ns`,
       unit: "ns",
-      rows: result.stages.map(({ name, kind, ns }) => ({
+      rows: parts.map(({ name, kind, ns }) => ({
         label: name,
         value: ns,
-        text: `${ns.toFixed(1)} ns, ${Math.round((100 * ns) / result.wholeNs)} %`,
-        series: kind === "app" ? 0 : 1,
+        text: `${ns.toFixed(1)} ns, ${Math.round((100 * ns) / wholeNs)} %`,
+        series: ({ app: 0, shared: 3, bench: 1 } as const)[kind],
       })),
     })),
   };
 }
 
 function print({ sizes }: AppsResult): void {
-  for (const result of sizes) {
-    const { size, stages, wholeNs, cryptoNs, overheadPercent } = result;
+  for (const { size, parts, wholeNs, cryptoNs, overheadPercent } of sizes) {
     console.log(`${sizeText(size)}, ns a packet`);
-    const line = (name: string, ns: number, note = "") =>
-      console.log(
-        `  ${name.padEnd(14)}${ns.toFixed(1).padStart(7)}${Math.round((100 * ns) / wholeNs)
-          .toString()
-          .padStart(5)} %${note}`,
-      );
-    for (const { name, kind, ns } of stages) line(name, ns, kind === "port" ? "   the benchmark's own" : "");
-    line("all together", wholeNs, `   without a clock; what is above adds up to ${sum(stages).toFixed(1)}`);
-    line("crypto alone", cryptoNs, "   in encapsulate and decapsulate");
-    console.log(`  the clock adds ${overheadPercent.toFixed(1)} %\n`);
+    const line = (name: string, ns: number, note = "") => {
+      const share = Math.round((100 * ns) / wholeNs).toString();
+      console.log(`  ${name.padEnd(14)}${ns.toFixed(1).padStart(7)}${share.padStart(5)} %${note}`);
+    };
+    for (const { name, ns, samples } of parts)
+      line(name, ns, `   ± ${((100 * ns) / wholeNs / Math.sqrt(samples || 1)).toFixed(1)}`);
+    line("all together", wholeNs, "   by the clock");
+    line("crypto alone", cryptoNs, "   is in `crypto`");
+    console.log(`  the profiler adds ${overheadPercent.toFixed(1)} %\n`);
   }
 }
 

@@ -77,9 +77,12 @@ export class Contender<Answer, Question extends number | object = number> {
 
 /** The other side: what a contender does. @param warmUp answers a number that tells nothing to anybody */
 export function answerRounds<Answer, Question = number>(
-  round: (question: Question) => Answer,
+  round: (question: Question) => Answer | Promise<Answer>,
   warmUp: Question,
 ): void {
-  process.on("message", (question: Question) => process.send?.(round(question)));
-  process.send?.(round(warmUp));
+  const answer = async (question: Question) => {
+    process.send?.(await round(question));
+  };
+  process.on("message", answer);
+  answer(warmUp);
 }
