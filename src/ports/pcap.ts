@@ -26,6 +26,8 @@ export interface PcapPortOptions extends PortOptions {
   readonly kind?: "ethernet" | "ip";
   /** The file that packets come from; none, and nothing is received. */
   readonly input?: string;
+  /** How often the input is replayed, 1 when left out. */
+  readonly repeat?: number;
   /** The file that packets go to, written anew; none, and they are only counted. */
   readonly transmit?: string;
   /** Time of transmitted packets, milliseconds since 1970; default: Date.now. */
@@ -46,6 +48,13 @@ export class PcapPort implements Port {
   readonly #fd: number;
   readonly #clock: () => number;
   #next = 0;
+  /** Times that the input is to be replayed after this one. */
+  #again: number;
+
+  /** What a capture file holds, for those who have to know it before they open a port. @throws as the constructor */
+  static probe(input: string): { kind: "ethernet" | "ip" } {
+    return { kind: readCapture(input).kind };
+  }
 
   /** @throws Error when a file cannot be read or written, or holds packets of another kind */
   constructor(context: AppContext, options: PcapPortOptions) {
@@ -57,6 +66,7 @@ export class PcapPort implements Port {
     this.#clock = options.clock ?? Date.now;
     const capture = options.input === undefined ? undefined : readCapture(options.input);
     this.#packets = capture?.packets ?? [];
+    this.#again = (options.repeat ?? 1) - 1;
     this.kind = options.kind ?? capture?.kind ?? "ethernet";
     if (capture && capture.kind !== this.kind)
       throw new Error(`${options.input} holds ${capture.kind} packets, the port is for ${this.kind} packets`);
@@ -68,12 +78,16 @@ export class PcapPort implements Port {
 
   /** Whether all packets of the input file have come in. */
   get done(): boolean {
-    return this.#next === this.#packets.length;
+    return this.#next === this.#packets.length && (this.#again === 0 || this.#next === 0);
   }
 
   #pull(max: number): number {
     let count = 0;
-    for (; count < max && this.#next < this.#packets.length; count++) {
+    for (; count < max && !this.done; count++) {
+      if (this.#next === this.#packets.length) {
+        this.#next = 0;
+        this.#again--;
+      }
       const { bytes, originalLength } = this.#packets[this.#next];
       if (bytes.length > FRAME_SIZE - HEADROOM - TAILROOM) {
         this.#counters[c["drop.oversize"]]++;
