@@ -25,6 +25,8 @@ const benchmarks: Record<string, string> = {
   guard: "has an app become slower than bench/guard-limits.json says?   --write",
   steady: "does a warm worker deoptimise or allocate? It must not   --size 60|IMIX|1500 --seconds N",
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
+  pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
+  memory: "resident size of each process, and bytes an SA   --sas N",
   tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
 };
 

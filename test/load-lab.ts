@@ -46,7 +46,7 @@ export class Gateway {
   }
 
   /** Bytes of the shared files, and of the two processes besides. */
-  memory() {
+  memory(): SaBytes {
     const shared = (name: string) => {
       const { blocks } = statSync(join(Vita.runDirectory(this.lab), this.vita.node, name));
       return 512 * blocks;
@@ -60,6 +60,31 @@ export class Gateway {
       worker: own(this.worker),
     };
   }
+}
+
+/** Bytes that an SA takes: in the shared files, and in the processes. */
+export interface SaBytes {
+  sad: number;
+  spd: number;
+  supervisor: number;
+  worker: number;
+}
+
+/**
+ * Of what `Gateway.memory` says the part of one SA. The shared files' memory is that of these SAs alone; the processes had
+ * some already, of which they make use again.
+ * @param before with `warmUp` SAs come and gone
+ * @param after with `sas` SAs
+ */
+export function bytesPerSa(before: SaBytes, after: SaBytes, sas: number, warmUp: number): SaBytes {
+  // A process that gave garbage back meanwhile is no gain of the others.
+  const growth = (name: "supervisor" | "worker") => Math.max(0, after[name] - before[name]) / (sas - warmUp);
+  return {
+    sad: after.sad / sas,
+    spd: after.spd / sas,
+    supervisor: growth("supervisor"),
+    worker: growth("worker"),
+  };
 }
 
 /** Host A, Vita A, Vita B and host B in a row. The far host has every address behind the tunnels. */

@@ -8,7 +8,7 @@ import { run, sleep, until } from "../src/lab/command.js";
 import { type Lab, withLab } from "../src/lab/lab.js";
 import { Vita, vitaProgram } from "../src/lab/vita.js";
 import { type Child, children, farHost, install, naming, terminate } from "./load.js";
-import { createGateways, type Gateway } from "./load-lab.js";
+import { bytesPerSa, createGateways, type Gateway } from "./load-lab.js";
 import { runInside } from "./ports/child.js";
 
 const CHILDREN = 10_000;
@@ -85,17 +85,7 @@ test("ten thousand CHILD_SAs: rate, memory, traffic, rekeying, and nothing stays
     );
     const rates = parts.map((part) => SAS / 10 / part.seconds).sort((x, y) => y - x);
     assert.ok(rates[0] >= 5000, `${Math.round(rates[0])} add_sa/s`);
-    const after = a.memory();
-    // The shared files' memory is that of these SAs alone; the processes had some already, of which they make use again.
-    // One that gave garbage back meanwhile is no gain of the others.
-    const growth = (name: "supervisor" | "worker") =>
-      Math.max(0, after[name] - before[name]) / (SAS - 2 * WARM_UP);
-    const perSa = {
-      sad: after.sad / SAS,
-      spd: after.spd / SAS,
-      supervisor: growth("supervisor"),
-      worker: growth("worker"),
-    };
+    const perSa = bytesPerSa(before, a.memory(), SAS, 2 * WARM_UP);
     const total = Object.values(perSa).reduce((sum, bytes) => sum + bytes, 0);
     const listed = Object.entries(perSa).map(([name, bytes]) => `${name} ${Math.round(bytes)}`);
     t.diagnostic(`${Math.round(total)} bytes of memory an SA: ${listed.join(", ")}`);
