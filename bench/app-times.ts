@@ -5,6 +5,7 @@
 
 import type { Cipher } from "./ciphers.js";
 import { CryptoBench } from "./crypto.js";
+import { type FlameNode, flameTree } from "./flame-tree.js";
 import { LineProfiler, samplesByModule } from "./line-profile.js";
 import { ReferenceLoop } from "./reference-loop.js";
 import { best, type Round } from "./rounds.js";
@@ -31,6 +32,8 @@ export interface AppTimesResult {
   cryptoNs: number;
   /** A loop in TypeScript that no change of Vita changes: see there. */
   referenceNs: number;
+  /** What the profiler saw, for a flame graph. */
+  tree: FlameNode;
   lost: number;
   verified: boolean;
 }
@@ -91,16 +94,17 @@ export class AppTimes {
     await this.#profiler.start();
     const profiled: Round[] = [];
     for (let i = 0; i < 3 * rounds; i++) profiled.push(bench.round(ROUND));
-    const samples = samplesByModule(await this.#profiler.stop());
+    const profile = await this.#profiler.stop();
     const { lost, verified } = bench.round(1);
     const wholeNs = best(whole);
     return {
       size: this.#size,
-      parts: divide(samples, wholeNs),
+      parts: divide(samplesByModule(profile), wholeNs),
       wholeNs,
       overheadPercent: 100 * (best(profiled) / wholeNs - 1),
       cryptoNs: best(crypto),
       referenceNs: best(reference),
+      tree: flameTree(profile, "breathe"),
       lost,
       verified,
     };

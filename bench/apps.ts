@@ -15,7 +15,7 @@ export interface AppsResult {
   cipher: string;
   node: string;
   rounds: number;
-  sizes: AppTimesResult[];
+  sizes: Omit<AppTimesResult, "tree">[];
 }
 
 export async function timeApps(
@@ -34,7 +34,7 @@ export async function timeApps(
   }
 }
 
-function rounded(result: AppTimesResult): AppTimesResult {
+function rounded({ tree: _, ...result }: AppTimesResult): Omit<AppTimesResult, "tree"> {
   return {
     ...result,
     parts: result.parts.map((part) => ({ ...part, ns: round3(part.ns) })),
@@ -90,7 +90,7 @@ export async function run(args: string[]): Promise<void> {
   });
   const cipher = parseCipher(values.cipher);
   const rounds = count(values.rounds, "rounds", 10_000);
-  const sizes: AppTimesResult[] = [];
+  const sizes: AppsResult["sizes"] = [];
   for (const size of values.size ?? ["60", "IMIX", "1500"])
     sizes.push(rounded(await timeApps(parseSize(size), cipher, rounds)));
   const result: AppsResult = {

@@ -54,6 +54,11 @@ export function moduleOfLine(line: number): string | undefined {
   return modules[Math.floor(line / LINES) - 1];
 }
 
+/** The line's number in its module as it stands in dist/. */
+export function lineOfModule(line: number): number {
+  return line % LINES;
+}
+
 export class LineProfiler {
   readonly #session = new Session();
 

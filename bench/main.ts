@@ -22,6 +22,7 @@ const benchmarks: Record<string, string> = {
   crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
   compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
+  flame: "the flame graph of softbench   --size 60|IMIX|1500 --svg FILE",
   guard: "has an app become slower than bench/guard-limits.json says?   --write",
   steady: "does a warm worker deoptimise or allocate? It must not   --size 60|IMIX|1500 --seconds N",
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
