@@ -4,7 +4,7 @@
 
 import { statSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
-import { FRAME_SIZE, Frames } from "../memory/frames.js";
+import { ANNEX_SIZE, FRAME_SIZE, Frames } from "../memory/frames.js";
 import { HUGE_PAGE, openSharedRegion, populateNew } from "../memory/region.js";
 import { PacketPool } from "../ports/packet-pool.js";
 import type { RunDirectory } from "./run-directory.js";
@@ -36,7 +36,7 @@ export function openPacketMemory(
   { workers, limits }: Configuration,
   worker: number,
 ): { frames: Frames; pool: PacketPool } {
-  const region = openSharedRegion(run.shared("frames"), "write");
+  const region = openSharedRegion(run.shared("frames"), "write", 0, ANNEX_SIZE);
   const frames = new Frames(workers * limits.frames, { region, workers });
   return { frames, pool: PacketPool.open(run.shared("ports"), frames, worker) };
 }

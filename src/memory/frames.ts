@@ -9,6 +9,9 @@
 // one's own.
 //
 // Ownership: whoever received a frame number must pass it on (to a link, to a port) or `free` it, exactly once.
+//
+// Behind the frames lies an annex, for ports that receive more at once than a frame holds: bytes are moved quickest within
+// one region. It takes address space only until it is used.
 
 import { allocateRegion, type Region } from "./region.js";
 
@@ -16,6 +19,11 @@ import { allocateRegion, type Region } from "./region.js";
 const SHIFT = 11;
 const HEAD = 256;
 const NO_FRAME = -1;
+const PAGE = 4096;
+const ANNEX = 8 << 20;
+
+/** Bytes behind the frames, for `reserve`. */
+export const ANNEX_SIZE = ANNEX;
 
 export const FRAME_SIZE = 1 << SHIFT;
 export const FRAME_SHIFT = SHIFT;
@@ -45,17 +53,20 @@ export class Frames {
 
   private readonly freeList: Int32Array;
   private availableCount: number;
+  private annexStart: number;
 
   /** How many of them are this worker's, on average. */
   readonly home: number;
 
   /**
-   * @param capacity a power of two makes best use of huge pages; any number from 1 to 2^20 works
-   * @param shared memory of so many frames, and how many workers use it; which frames are ours is told by `adopt`
+   * @param capacity a power of two makes best use of huge pages; any number from 1 to 2^19 works
+   * @param shared memory of so many frames, and how many workers use it; which frames are ours is told by `adopt`. What it
+   * has behind the frames is the annex, and this process's own.
    */
   constructor(capacity: number, shared?: { region: Region; workers: number }) {
-    this.region = shared?.region ?? allocateRegion(capacity * FRAME_SIZE);
+    this.region = shared?.region ?? allocateRegion(capacity * FRAME_SIZE + ANNEX);
     this.home = Math.floor(capacity / (shared?.workers ?? 1));
+    this.annexStart = Math.ceil((capacity * FRAME_SIZE) / PAGE) * PAGE;
     this.view = this.region.view;
     this.bytes = this.region.bytes;
     this.capacity = capacity;
@@ -79,7 +90,20 @@ export class Frames {
 
   /** Has the kernel give the memory now, where it would otherwise come page by page when it is used first. */
   touch(): void {
-    this.region.populate(0, this.region.size);
+    this.region.populate(0, this.capacity << SHIFT);
+  }
+
+  /**
+   * Memory of the annex for as long as the frames live. For set-up.
+   * @returns where it begins in the region, at a multiple of 64
+   * @throws RangeError when there is not so much left
+   */
+  reserve(bytes: number): number {
+    const start = this.annexStart;
+    if (start + bytes > this.region.size)
+      throw new RangeError(`no room for ${bytes} bytes behind the frames`);
+    this.annexStart = start + ((bytes + 63) & ~63);
+    return start;
   }
 
   /** A frame for the caller to own, or NONE when all are in use. Its packet is empty and begins at HEADROOM. */

@@ -125,9 +125,10 @@ export type OpenMode = "create" | "write" | "read";
 /**
  * Maps a file that several processes share. `create` makes a new empty file of `size` bytes with mode 0600 (one that
  * stands there is refused with EEXIST); the other modes take the file as it is.
+ * @param annex bytes of this process's own memory behind the file's last page
  * @throws the error of node:fs, or SystemError
  */
-export function openSharedRegion(path: string, mode: OpenMode, size = 0): Region {
+export function openSharedRegion(path: string, mode: OpenMode, size = 0, annex = 0): Region {
   const access = mode === "read" ? constants.O_RDONLY : constants.O_RDWR;
   const flags = mode === "create" ? access | constants.O_CREAT | constants.O_EXCL : access;
   const fd = openSync(path, flags | constants.O_NOFOLLOW, 0o600);
@@ -138,9 +139,12 @@ export function openSharedRegion(path: string, mode: OpenMode, size = 0): Region
     const protection = mode === "read" ? PROT_READ : PROT_READ_WRITE;
     // At a huge page's boundary, so that huge pages of the file can be mapped as such; whole pages, as the kernel maps them.
     const pages = Math.ceil(length / PAGE) * PAGE;
-    const region = mapRegion(length, () =>
-      mmap(length, MAP_SHARED | MAP_FIXED, fd, 0, protection, reserve(pages)),
-    );
+    const region = mapRegion(annex === 0 ? length : pages + annex, () => {
+      const address = reserve(pages + annex);
+      if (annex > 0)
+        mmap(annex, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address + BigInt(pages));
+      return mmap(length, MAP_SHARED | MAP_FIXED, fd, 0, protection, address);
+    });
     madvise(region.address, length, MADV_DONTDUMP);
     return region;
   } finally {

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { finishChecksum, fold, pseudoHeader4, pseudoHeader6, sum16, update16 } from "./checksum.js";
+import {
+  finishChecksum,
+  fold,
+  pseudoHeader4,
+  pseudoHeader6,
+  sum16,
+  sumPayload,
+  update16,
+} from "./checksum.js";
 
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
@@ -33,10 +41,12 @@ test("equals the reference for any bytes at any offset, the largest packet inclu
       const padded = new Uint8Array(lead + bytes.length + 3).fill(0xa5);
       padded.set(bytes, lead);
       assert.equal(fold(sum16(viewOf(padded), lead, bytes.length, 0)), reference(bytes));
+      assert.equal(fold(sumPayload(viewOf(padded), lead, bytes.length)), reference(bytes));
     }),
   );
   const largest = new Uint8Array(65535).fill(0xff);
   assert.equal(fold(sum16(viewOf(largest), 0, 65535, 0)), reference(largest));
+  assert.equal(fold(sumPayload(viewOf(largest), 0, 65535)), reference(largest));
 });
 
 test("folds sums up to 2^53", () => {
