@@ -4,7 +4,7 @@
 
 import { statSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
-import { ANNEX_SIZE, FRAME_SIZE, Frames } from "../memory/frames.js";
+import { FRAME_SIZE, Frames } from "../memory/frames.js";
 import { HUGE_PAGE, openSharedRegion, populateNew } from "../memory/region.js";
 import { PacketPool } from "../ports/packet-pool.js";
 import type { RunDirectory } from "./run-directory.js";
@@ -30,13 +30,14 @@ function isThere(run: RunDirectory, workers: number, frames: number): boolean {
   }
 }
 
-/** Maps it, and changes nothing. */
+/** Maps it, and changes nothing. @param annex bytes of this worker's own behind the frames */
 export function openPacketMemory(
   run: RunDirectory,
   { workers, limits }: Configuration,
   worker: number,
+  annex: number,
 ): { frames: Frames; pool: PacketPool } {
-  const region = openSharedRegion(run.shared("frames"), "write", 0, ANNEX_SIZE);
+  const region = openSharedRegion(run.shared("frames"), "write", 0, annex);
   const frames = new Frames(workers * limits.frames, { region, workers });
   return { frames, pool: PacketPool.open(run.shared("ports"), frames, worker) };
 }

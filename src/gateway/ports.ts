@@ -14,7 +14,8 @@ import { PacketPort } from "../ports/packet.js";
 import type { PacketPool } from "../ports/packet-pool.js";
 import type { DevicePort, Port, PortOptions } from "../ports/port.js";
 import { SlowPath as KernelPath } from "../ports/slow-path.js";
-import { TUN_LARGEST, TunPort } from "../ports/tun.js";
+import { TUN_LARGEST } from "../ports/tun.js";
+import { TunPort } from "../ports/tun-port.js";
 import { XdpPort } from "../ports/xdp.js";
 import { rehearseXdp } from "../ports/xdp-device.js";
 import type { PortPlan } from "./graph.js";
@@ -54,6 +55,16 @@ export function planPorts(
     requireDevice(leaves.name, side);
     return planDevice(leaves, parts, { ownership: ownershipOf(settings, loggerFor(leaves.name)) });
   });
+}
+
+/** Bytes that the ports need behind the frames, for packets that come in larger pieces. */
+export function annexBytes(configuration: Configuration): number {
+  const sides = [...configuration["public-interface"], ...configuration["private-interface"]];
+  return sides.reduce((sum, leaves) => {
+    const isOwned = "mode" in leaves && leaves.mode === "owned";
+    const own = leaves.driver === "packet" ? PacketPort.annex : leaves.driver === "tun" ? TunPort.annex : 0;
+    return sum + own + (isOwned ? TunPort.annex : 0);
+  }, 0);
 }
 
 /** An address of this machine, or a broadcast address, and the interface that has it. */

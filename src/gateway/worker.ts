@@ -29,7 +29,7 @@ import { Graph } from "./graph.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
 import { openPacketMemory } from "./packet-memory.js";
-import { type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
+import { annexBytes, type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
 import { RunDirectory } from "./run-directory.js";
 import { isWorker } from "./worker-process.js";
 
@@ -68,7 +68,7 @@ function prepare(run: RunDirectory, index: number): Prepared {
   // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
   const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
   const sad = Sad.open(run.shared("sad"), "write");
-  const { frames, pool } = openPacketMemory(run, configuration, index);
+  const { frames, pool } = openPacketMemory(run, configuration, index, annexBytes(configuration));
   return {
     configuration,
     sad,

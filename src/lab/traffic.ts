@@ -62,6 +62,19 @@ export async function pingOnce(
   return time ? Number(time[1]) : undefined;
 }
 
+/** Echo requests `interval` seconds apart; milliseconds until each answer came, of those that came within a second. */
+export async function roundTrips(
+  namespace: string,
+  address: string,
+  count: number,
+  interval: number,
+  from: string,
+): Promise<number[]> {
+  const args = ["-n", "-c", String(count), "-i", String(interval), "-W", "1", "-I", from, address];
+  const { stdout } = await run("ping", args, { namespace, tolerate: true });
+  return [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]));
+}
+
 interface IperfSum {
   bits_per_second: number;
   bytes: number;

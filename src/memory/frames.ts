@@ -20,10 +20,8 @@ const SHIFT = 11;
 const HEAD = 256;
 const NO_FRAME = -1;
 const PAGE = 4096;
-const ANNEX = 8 << 20;
-
 /** Bytes behind the frames, for `reserve`. */
-export const ANNEX_SIZE = ANNEX;
+const ANNEX = 8 << 20;
 
 export const FRAME_SIZE = 1 << SHIFT;
 export const FRAME_SHIFT = SHIFT;

@@ -10,38 +10,30 @@
 // Several workers on one device are a group among which the kernel divides its packets, SA by SA and flow by flow.
 //
 // Packets of this machine, on veth for example, arrive as the sender's kernel left them to a network card: without
-// checksum, which is worked out here, and joined to up to 64 KiB, which no frame holds.
+// checksum, which is worked out here, and joined to up to 64 KiB, which are cut here (segmenter.ts). The kernel of this
+// machine joins, too, what a network card received (GRO). Joined packets are put together in the frames' annex.
 
 import { constants } from "node:os";
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
 import { FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
 import {
-  AF_INET,
-  AF_INET6,
-  AF_PACKET,
-  bind,
   close,
   errno,
   getsockopt,
   interfaceIndex,
   MSG_DONTWAIT,
   POLLIN,
+  POLLOUT,
   recvmmsg,
-  SOCK_NONBLOCK,
-  SOCK_RAW,
-  SOL_SOCKET,
-  SystemError,
   sendmmsg,
-  setsockopt,
-  socket,
 } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { finishChecksum } from "../net/checksum.js";
 import { LocalAddresses } from "../net/local-addresses.js";
 import { joinAllGroups } from "./all-multicast.js";
 import { MessageBatch } from "./message-batch.js";
-import { attachFilter, deafFilter, packetFilter } from "./packet-filter.js";
+import { openDeafSockets, openPacketSocket } from "./packet-socket.js";
 import {
   type DevicePort,
   type DevicePortOptions,
@@ -50,34 +42,33 @@ import {
   TAILROOM,
   type Waiting,
 } from "./port.js";
+import { OVERSIZE, SEGMENTABLE, Segmenter } from "./segmenter.js";
+import { GSO_NONE } from "./virtio-header.js";
 import type { Role } from "./xdp-program.js";
 
 const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
-const PACKET_VNET_HDR = 15;
-const PACKET_FANOUT = 18;
-const PACKET_FANOUT_HASH = 0;
-const PACKET_IGNORE_OUTGOING = 23;
-const SO_RCVBUF = 8;
-const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
-const ETH_P_ALL = 3;
-const IPPROTO_ESP = 50;
 
-/** Packets a system call. */
+/** Packets a system call, on the way out and in: those that come in may be large. */
 const BATCH = 64;
-const SOCKET_BUFFER = 8 << 20;
+const RECEIVE_BATCH = 32;
+/** Bytes of the annex for a received packet: its beginning, from a frame, and what was too long for that. */
+const BEGINNING = FRAME_SIZE;
+const REST = 65_536;
+const ETHERNET_HEADER = 14;
+// A name of this module's own, which V8 compiles in.
+const NOWHERE = NONE;
 const LARGEST = FRAME_SIZE - HEADROOM - TAILROOM;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
 
 const texts = {
   ...portCounters,
-  "drop.oversize":
-    "received packets larger than a frame, or joined by the kernel: ethtool -K DEVICE gro off lro off " +
-    "here, ethtool -K DEVICE tso off gso off at the other end of a veth pair",
+  "drop.oversize": "received packets larger than a frame, in one piece or to be cut into such",
   "drop.tx_full": "packets that the kernel had no room for",
   "drop.tx_refused": "packets that the kernel refused: the device is down, or they are larger than its MTU",
+  "drop.malformed": "packets to be segmented, or without checksum, whose headers contradict each other",
+  "rx.joined": "packets that the kernel had joined, or not yet cut, and that were cut here",
   "rx.checksums": "received packets whose checksum was worked out here",
   "kernel.dropped": "packets that found the socket's buffer full",
 };
@@ -91,6 +82,9 @@ export interface PacketPortOptions extends DevicePortOptions {
 }
 
 export class PacketPort implements DevicePort {
+  /** Bytes of the frames' annex that a port needs. */
+  static readonly annex = RECEIVE_BATCH * (BEGINNING + REST);
+
   readonly name: string;
   readonly kind = "ethernet";
   readonly device: string;
@@ -109,10 +103,16 @@ export class PacketPort implements DevicePort {
   readonly #receiving: MessageBatch;
   readonly #sending: MessageBatch;
   /** The frame that each message receives into, or NONE. */
-  readonly #slots = new Int32Array(BATCH).fill(NONE);
+  readonly #slots = new Int32Array(RECEIVE_BATCH).fill(NONE);
+  /** Messages that the last call received, and the next of them to be looked at. */
+  #received = 0;
+  #next = 0;
+  readonly #annex: number;
+  readonly #segmenter: Segmenter;
   /** The frames that the messages send. */
   readonly #batch = new Int32Array(BATCH);
   readonly #waiting: readonly Waiting[];
+  readonly #unfinished: readonly Waiting[];
   readonly #statistic = new Uint32Array(2);
   #breaths = 0;
 
@@ -126,9 +126,9 @@ export class PacketPort implements DevicePort {
     this.#role = options.role;
     this.#counters = context.counters(options.name, texts);
     for (const address of options.local ?? []) this.#local.set(address, true);
-    this.#fd = openSocket(this.device, options.role, options.isShared ?? false);
+    this.#fd = openPacketSocket(this.device, options.role, options.isShared ?? false);
     try {
-      if (options.role === "public") this.#others = deafSockets();
+      if (options.role === "public") this.#others = openDeafSockets();
       else if (options.role === "owned")
         this.#others = [joinAllGroups(this.device, interfaceIndex(this.device))];
       else this.#others = [];
@@ -136,9 +136,14 @@ export class PacketPort implements DevicePort {
       close(this.#fd);
       throw error;
     }
-    this.#receiving = new MessageBatch(context.frames.region, BATCH);
+    this.#annex = context.frames.reserve(PacketPort.annex);
+    const rest = { offset: this.#annex + BEGINNING, size: BEGINNING + REST };
+    this.#receiving = new MessageBatch(context.frames.region, RECEIVE_BATCH, rest);
+    this.#segmenter = new Segmenter(context.frames, ETHERNET_HEADER, LARGEST);
     this.#sending = new MessageBatch(context.frames.region, BATCH);
     this.#waiting = [{ fd: this.#fd, events: POLLIN }];
+    // Always true, or soon: there is more to be had at once.
+    this.#unfinished = [{ fd: this.#fd, events: POLLIN | POLLOUT }];
     this.sink = { input: new Link(context.frames), push: () => this.#push() };
   }
 
@@ -152,52 +157,95 @@ export class PacketPort implements DevicePort {
   #pull(max: number): number {
     this.#breaths = (this.#breaths + 1) | 0;
     if ((this.#breaths & (STATISTICS_INTERVAL - 1)) === 0) this.#statistics();
-    let total = 0;
-    while (total < max) {
-      const want = Math.min(BATCH, max - total);
-      const count = this.#receive(want);
-      total += count;
-      if (count < want) break;
-    }
-    return total;
-  }
-
-  /** One system call's worth. */
-  #receive(max: number): number {
     const frames = this.#frames;
-    const messages = this.#receiving;
-    const slots = this.#slots;
-    let room = 0;
-    for (; room < max; room++) {
-      if (slots[room] !== NONE) continue;
-      const frame = frames.allocate();
-      if (frame === NONE) break;
-      slots[room] = frame;
-      messages.set(room, frames.offset[frame], LARGEST);
-    }
-    if (room === 0) return 0;
-    const count = recvmmsg(this.#fd, messages.address, room, MSG_DONTWAIT, null);
+    const segmenter = this.#segmenter;
+    let count = 0;
     let packets = 0;
     let bytes = 0;
-    for (let i = 0; i < count; i++) {
-      const frame = slots[i];
-      const offset = frames.offset[frame];
-      if (!this.#wanted(offset)) continue;
-      if (messages.truncated(i) || messages.joined(i)) {
-        this.#counters[c["drop.oversize"]]++;
-        continue;
+    while (count < max) {
+      let frame = NOWHERE;
+      let length = 0;
+      if (segmenter.remaining > 0) {
+        frame = frames.allocate();
+        if (frame === NOWHERE) break;
+        length = segmenter.cut(frame);
+      } else {
+        if (this.#next === this.#received && !this.#receive()) break;
+        const i = this.#next++;
+        length = this.#look(i);
+        if (length > 0) {
+          frame = this.#slots[i];
+          this.#slots[i] = NOWHERE;
+        }
       }
-      const length = messages.length(i);
-      if (messages.needsChecksum(i)) this.#finish(i, offset, length);
-      slots[i] = NONE;
-      received(frames, frame, offset, length, this.#number);
+      count++;
+      if (length === 0) continue;
+      received(frames, frame, frames.offset[frame], length, this.#number);
       packets++;
       bytes += length;
       this.#output.transmit(frame);
     }
     this.#counters[c["rx.packets"]] += packets;
     this.#counters[c["rx.bytes"]] += bytes;
-    return Math.max(0, count);
+    return count;
+  }
+
+  /** Has the kernel fill the messages. @returns false when it had nothing, or there are no frames */
+  #receive(): boolean {
+    const frames = this.#frames;
+    const messages = this.#receiving;
+    const slots = this.#slots;
+    let room = 0;
+    for (; room < RECEIVE_BATCH; room++) {
+      if (slots[room] !== NOWHERE) continue;
+      const frame = frames.allocate();
+      if (frame === NOWHERE) break;
+      slots[room] = frame;
+      messages.set(room, frames.offset[frame], LARGEST);
+    }
+    const count = room === 0 ? 0 : recvmmsg(this.#fd, messages.address, room, MSG_DONTWAIT, null);
+    this.#next = 0;
+    this.#received = count > 0 ? count : 0;
+    return count > 0;
+  }
+
+  /** @returns bytes of the packet that message `i` has brought into its frame; 0 when there is none for Vita, or none yet */
+  #look(i: number): number {
+    const frames = this.#frames;
+    const messages = this.#receiving;
+    const offset = frames.offset[this.#slots[i]];
+    if (!this.#wanted(offset)) return 0;
+    const length = messages.length(i);
+    const type = messages.gsoType(i);
+    if (type === GSO_NONE) {
+      if (length > LARGEST) return this.#drop(c["drop.oversize"]);
+      if (messages.needsChecksum(i) && !this.#finish(i, offset, length))
+        return this.#drop(c["drop.malformed"]);
+      return length;
+    }
+    if (messages.truncated(i)) return this.#drop(c["drop.oversize"]);
+    const rest = this.#annex + BEGINNING + i * (BEGINNING + REST);
+    const whole = rest - LARGEST;
+    frames.bytes.copyWithin(whole, offset, offset + (length < LARGEST ? length : LARGEST));
+    const flags = messages.flags(i);
+    const verdict = this.#segmenter.begin(
+      whole,
+      length,
+      flags,
+      type,
+      messages.gsoSize(i),
+      messages.checksumStart(i),
+    );
+    if (verdict !== SEGMENTABLE)
+      return this.#drop(verdict === OVERSIZE ? c["drop.oversize"] : c["drop.malformed"]);
+    this.#counters[c["rx.joined"]]++;
+    return 0;
+  }
+
+  /** @returns 0, for those who would return the packet's length */
+  #drop(reason: number): number {
+    this.#counters[reason]++;
+    return 0;
   }
 
   /** Whether a packet that the filter let through is for Vita: whether its destination is, or is not, of this host. */
@@ -211,12 +259,14 @@ export class PacketPort implements DevicePort {
     return local === (this.#role === "public");
   }
 
-  #finish(i: number, offset: number, length: number): void {
+  /** @returns false when the checksum would stand beyond the packet */
+  #finish(i: number, offset: number, length: number): boolean {
     const start = this.#receiving.checksumStart(i);
     const field = start + this.#receiving.checksumOffset(i);
-    if (field + 2 > length) return;
+    if (field + 2 > length) return false;
     finishChecksum(this.#frames.view, offset + start, offset + length, offset + field);
     this.#counters[c["rx.checksums"]]++;
+    return true;
   }
 
   #push(): void {
@@ -255,7 +305,8 @@ export class PacketPort implements DevicePort {
 
   waiting(): readonly Waiting[] {
     this.#statistics();
-    return this.#waiting;
+    const isUnfinished = this.#segmenter.remaining > 0 || this.#next < this.#received;
+    return isUnfinished ? this.#unfinished : this.#waiting;
   }
 
   #statistics(): void {
@@ -272,73 +323,5 @@ export class PacketPort implements DevicePort {
       if (frame !== NONE) this.#frames.free(frame);
       this.#slots[i] = NONE;
     }
-  }
-}
-
-function u32(value: number): Uint8Array {
-  return new Uint8Array(Uint32Array.of(value).buffer);
-}
-
-/** Nothing arrives before the filter is in place, because only binding gives the socket a protocol. */
-function openSocket(device: string, role: Role, isShared: boolean): number {
-  const what = `packet socket on ${device}`;
-  const index = interfaceIndex(device);
-  const fd = privileged(what, () => socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0, what));
-  try {
-    // Until it shares with the others it would get what is theirs.
-    attachFilter(fd, isShared ? deafFilter() : packetFilter(role), what);
-    setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, u32(1), `virtio headers of ${what}`);
-    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, u32(1), `ignoring outgoing packets of ${what}`);
-    for (const option of [SO_SNDBUFFORCE, SO_RCVBUFFORCE]) {
-      try {
-        setsockopt(fd, SOL_SOCKET, option, u32(SOCKET_BUFFER));
-      } catch {
-        // The default stays: more packets are lost in bursts.
-      }
-    }
-    const address = new Uint8Array(20);
-    const view = new DataView(address.buffer);
-    view.setUint16(0, AF_PACKET, true);
-    view.setUint16(2, ETH_P_ALL, false);
-    view.setUint32(4, index, true);
-    bind(fd, address, what);
-    if (isShared) {
-      // The kernel's hash of a flow takes in the SPI of ESP, and ports.
-      const group = (index & 0xffff) | (PACKET_FANOUT_HASH << 16);
-      setsockopt(fd, SOL_PACKET, PACKET_FANOUT, u32(group), `sharing ${device} between workers`);
-      attachFilter(fd, packetFilter(role), what);
-    }
-    return fd;
-  } catch (error) {
-    close(fd);
-    throw error;
-  }
-}
-
-/** Raw sockets for ESP that hear nothing. */
-function deafSockets(): number[] {
-  const what = "raw socket for ESP";
-  const open: number[] = [];
-  try {
-    for (const family of [AF_INET, AF_INET6]) {
-      const fd = privileged(what, () => socket(family, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ESP, what));
-      open.push(fd);
-      attachFilter(fd, deafFilter(), what);
-      setsockopt(fd, SOL_SOCKET, SO_RCVBUF, u32(0), what);
-    }
-    return open;
-  } catch (error) {
-    for (const fd of open) close(fd);
-    throw error;
-  }
-}
-
-function privileged(what: string, open: () => number): number {
-  try {
-    return open();
-  } catch (error) {
-    if (error instanceof SystemError && error.code === "EPERM")
-      throw new Error(`${what}: needs root, or the capability CAP_NET_RAW`, { cause: error });
-    throw error;
   }
 }

@@ -1,50 +1,39 @@
-// TUN: the gateway's own host as the private side. What the kernel routes to the device comes in here, and what is
-// transmitted here arrives at the host. The device is persistent: the supervisor makes it and sets its routes, and both
-// outlive the worker that reads from it.
+// TUN devices: they are made, found, and deleted here; tun-port.ts moves packets through them. A device is persistent: the
+// supervisor makes it and sets its routes, and both outlive the worker that reads from it.
 
 import { constants } from "node:os";
-import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
-import { Link } from "../engine/link.js";
-import { FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
-import {
-  close,
-  errno,
-  ioctl,
-  open,
-  POLLIN,
-  readv,
-  SOCK_NONBLOCK,
-  SystemError,
-  writev,
-} from "../native/libc.js";
+import { FRAME_SIZE, HEADROOM } from "../memory/frames.js";
+import { close, ioctl, open, SOCK_NONBLOCK, SystemError } from "../native/libc.js";
 import { driver, interfaceRequest, isRunning, setMtu, setQueueLength } from "./device.js";
-import { IoVectors } from "./iovec.js";
 import { hasCode, patiently } from "./patience.js";
-import { type Port, type PortOptions, portCounters, received, TAILROOM, type Waiting } from "./port.js";
+import { TAILROOM } from "./port.js";
 
 const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
+const TUNSETOFFLOAD = 0x400454d0;
 const IFF_TUN = 0x0001;
 /** Several may have the device open, each with a queue of its own: the kernel keeps the packets of a flow on one of them. */
 const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
+/** A virtio header stands in front of each packet. */
+const IFF_VNET_HDR = 0x4000;
 const O_RDWR = 2;
+
+// What the device may leave to its reader: checksums, and cutting into segments; of UDP since Linux 6.2.
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
+const OF_TCP = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+const OF_UDP = TUN_F_USO4 | TUN_F_USO6;
 
 /** Packets that may wait in the device for the worker. */
 const QUEUE_LENGTH = 2048;
 
 /** The largest packet that the port receives, bytes; a larger MTU makes no sense. */
 export const TUN_LARGEST = FRAME_SIZE - HEADROOM - TAILROOM;
-
-const texts = {
-  ...portCounters,
-  "drop.tx_full": "packets that the kernel had no room for",
-  "drop.tx_refused": "packets that the kernel refused: the device is down, or they are not IP",
-};
-const c = counterIndex(texts);
-const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
-/** What a descriptor of a deleted device gives ("file descriptor in bad state"); node has no name for it. */
-const EBADFD = 77;
 
 /**
  * A descriptor of the device, which is made if there is none.
@@ -62,7 +51,8 @@ function attach(name: string, isShared: boolean): number {
   }
   try {
     const ifreq = interfaceRequest(name);
-    new DataView(ifreq.buffer).setUint16(16, IFF_TUN | IFF_NO_PI | (isShared ? IFF_MULTI_QUEUE : 0), true);
+    const flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (isShared ? IFF_MULTI_QUEUE : 0);
+    new DataView(ifreq.buffer).setUint16(16, flags, true);
     ioctl(fd, TUNSETIFF, ifreq, `TUN device ${name}`);
     return fd;
   } catch (error) {
@@ -70,6 +60,31 @@ function attach(name: string, isShared: boolean): number {
     if (error instanceof SystemError && error.code === "EPERM")
       throw new Error(`${error.message}: needs root, or the capability CAP_NET_ADMIN`, { cause: error });
     throw error;
+  }
+}
+
+/**
+ * Opens the device for its reader, which takes over from the kernel what a network card would do.
+ * @param isShared whether other workers have the device open too
+ * @returns a descriptor, and whether the kernel hands over UDP that is to be segmented, and takes such
+ * @throws Error when there is no such TUN device; EBUSY when another process has it for longer than a second
+ */
+export function openTun(name: string, isShared: boolean): { fd: number; segmentsUdp: boolean } {
+  if (!isThere(name)) throw new Error(`there is no TUN device ${name}`);
+  const fd = patiently(["EBUSY"], () => attach(name, isShared));
+  const offload = (flags: number) =>
+    ioctl(fd, TUNSETOFFLOAD, BigInt(flags), `offloads of the TUN device ${name}`);
+  try {
+    offload(OF_TCP | OF_UDP);
+    return { fd, segmentsUdp: true };
+  } catch {
+    try {
+      offload(OF_TCP);
+      return { fd, segmentsUdp: false };
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
   }
 }
 
@@ -162,110 +177,5 @@ export function deleteTun(name: string): void {
     persist(fd, name, false);
   } finally {
     close(fd);
-  }
-}
-
-export interface TunPortOptions extends PortOptions {
-  /** The TUN device; default: the port's name. */
-  readonly device?: string;
-  /** Whether other workers have the device open too; default: no. */
-  readonly isShared?: boolean;
-}
-
-export class TunPort implements Port {
-  readonly name: string;
-  readonly kind = "ip";
-  readonly device: string;
-  readonly source: Source = { pull: (max) => this.#pull(max) };
-  readonly sink: App & { readonly input: Link };
-
-  readonly #frames: Frames;
-  readonly #counters: Counters;
-  readonly #output: Link;
-  readonly #number: number;
-  readonly #fd: number;
-  readonly #vector: IoVectors;
-  readonly #waiting: readonly Waiting[];
-  /** A frame that no packet came for yet. */
-  #spare = NONE;
-
-  /** @throws Error when there is no such TUN device; EBUSY when another process has it for longer than a second */
-  constructor(context: AppContext, options: TunPortOptions) {
-    this.name = options.name;
-    this.device = options.device ?? options.name;
-    this.#frames = context.frames;
-    this.#counters = context.counters(options.name, texts);
-    this.#output = options.output;
-    this.#number = options.number;
-    if (!isThere(this.device)) throw new Error(`there is no TUN device ${this.device}`);
-    this.#fd = patiently(["EBUSY"], () => attach(this.device, options.isShared ?? false));
-    this.#vector = new IoVectors(context.frames.region, 1);
-    this.#waiting = [{ fd: this.#fd, events: POLLIN }];
-    this.sink = { input: new Link(context.frames), push: () => this.#push() };
-  }
-
-  #pull(max: number): number {
-    const frames = this.#frames;
-    let count = 0;
-    let packets = 0;
-    let bytes = 0;
-    let frame = this.#spare;
-    for (; count < max; count++) {
-      if (frame === NONE) {
-        frame = frames.allocate();
-        if (frame === NONE) break; // The packets wait in the device.
-      }
-      const offset = frames.offset[frame];
-      // One byte more than allowed tells a packet that is too long from the longest.
-      this.#vector.set(0, offset, TUN_LARGEST + 1);
-      const length = readv(this.#fd, this.#vector.address, 1);
-      if (length <= 0) {
-        if (count === 0 && errno() === EBADFD) throw new Error(`the TUN device ${this.device} is gone`);
-        break;
-      }
-      if (length > TUN_LARGEST) {
-        this.#counters[c["drop.oversize"]]++;
-        continue;
-      }
-      received(frames, frame, offset, length, this.#number);
-      packets++;
-      bytes += length;
-      this.#output.transmit(frame);
-      frame = NONE;
-    }
-    this.#spare = frame;
-    this.#counters[c["rx.packets"]] += packets;
-    this.#counters[c["rx.bytes"]] += bytes;
-    return count;
-  }
-
-  #push(): void {
-    const frames = this.#frames;
-    const input = this.sink.input;
-    while (input.readable > 0) {
-      const frame = input.receive();
-      const length = frames.length[frame];
-      this.#vector.set(0, frames.offset[frame], length);
-      if (writev(this.#fd, this.#vector.address, 1) >= 0) {
-        this.#counters[c["tx.packets"]]++;
-        this.#counters[c["tx.bytes"]] += length;
-      } else {
-        const error = errno();
-        const full = error === EAGAIN || error === ENOBUFS || error === ENOMEM;
-        this.#counters[full ? c["drop.tx_full"] : c["drop.tx_refused"]]++;
-      }
-      frames.free(frame);
-    }
-  }
-
-  waiting(): readonly Waiting[] {
-    return this.#waiting;
-  }
-
-  close(): void {
-    close(this.#fd);
-    this.#vector.unmap();
-    if (this.#spare !== NONE) this.#frames.free(this.#spare);
-    this.#spare = NONE;
   }
 }

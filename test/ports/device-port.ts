@@ -5,10 +5,11 @@
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { Link } from "../../src/engine/link.js";
-import { HEADROOM, NONE } from "../../src/memory/frames.js";
+import { HEADROOM } from "../../src/memory/frames.js";
 import { formatAddress, type IpAddress, parseAddress } from "../../src/net/address.js";
 import { fold, pseudoHeader4, pseudoHeader6, sum16 } from "../../src/net/checksum.js";
 import { PacketPort } from "../../src/ports/packet.js";
+import { faultOf } from "../../src/ports/testing/flow-packets.js";
 import { XdpPort } from "../../src/ports/xdp.js";
 import type { Role } from "../../src/ports/xdp-program.js";
 import { report } from "./child.js";
@@ -49,16 +50,19 @@ function describe(frame: number): string {
 
 writeFileSync(ready, "");
 const packets: string[] = [];
+const tcp = { packets: 0, faults: 0 };
 let misplaced = 0;
 let last = Date.now() + 8000;
 while (Date.now() < last) {
   port.source.pull(64);
   while (output.readable > 0) {
     const frame = output.receive();
-    if (frames.port[frame] !== 2 || frames.sa[frame] !== NONE || frames.offset[frame] % 2048 !== HEADROOM)
-      misplaced++;
+    if (frames.port[frame] !== 2 || frames.offset[frame] % 2048 !== HEADROOM) misplaced++;
     const line = describe(frame);
-    if (!line.includes(" 6 ")) packets.push(line);
+    if (line.includes(" 6 ")) {
+      tcp.packets++;
+      if (faultOf(frames.copy(frame).subarray(14)) !== undefined) tcp.faults++;
+    } else packets.push(line);
     last = Date.now() + 1500;
     frames.free(frame);
   }
@@ -70,6 +74,7 @@ port.close();
 sink.close();
 report({
   packets,
+  tcp,
   misplaced,
   lost: frames.capacity - frames.available - inFlight,
   counters: context.read(),

@@ -5,7 +5,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { Link } from "../../src/engine/link.js";
 import { fold, pseudoHeader6, sum16, update16 } from "../../src/net/checksum.js";
-import { createTun, deleteTun, TunPort } from "../../src/ports/tun.js";
+import { createTun, deleteTun } from "../../src/ports/tun.js";
+import { TunPort } from "../../src/ports/tun-port.js";
 import { report } from "./child.js";
 import { testContext } from "./context.js";
 
