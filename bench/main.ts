@@ -28,7 +28,8 @@ const benchmarks: Record<string, string> = {
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
   pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
   memory: "resident size of each process, and bytes an SA   --sas N",
-  tunnel: "iperf3 through a tunnel between two namespaces   --peers vita,libipsec,wireguard-go",
+  tunnel:
+    "iperf3 and ping through tunnels between two namespaces   --peers vita,libipsec,wireguard-go --rounds N --svg FILE",
 };
 
 function usage(): string {
