@@ -28,6 +28,7 @@ const benchmarks: Record<string, string> = {
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
   pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
   memory: "resident size of each process, and bytes an SA   --sas N",
+  idle: "CPU time at rest, and the time that a worker takes to wake up   --seconds N --rounds N --probes N",
   tunnel:
     "iperf3 and ping through tunnels between two namespaces   --peers vita,libipsec,wireguard-go --rounds N --svg FILE",
 };

@@ -9,8 +9,10 @@ export function runCommand(): Command {
   return new Command("run")
     .description("run a node in the foreground: workers, and the kernel that charon talks to")
     .requiredOption("-c, --config <file>", "configuration, JSON")
-    .action(async ({ config }: { config: string }) => {
-      const configuration = loadConfiguration(config);
+    .option("--busy-poll", "workers never sleep, whatever the configuration says: a core each, for latency")
+    .action(async ({ config, busyPoll }: { config: string; busyPoll?: boolean }) => {
+      const written = loadConfiguration(config);
+      const configuration = busyPoll ? { ...written, "busy-poll": true } : written;
       if (process.getuid?.() !== 0)
         throw new Error(
           "vita run needs root: it opens raw sockets, TUN devices and XDP programs (try: sudo vita run …)",

@@ -46,6 +46,7 @@ test("an owned interface: addresses, gateways and the punt device with its defau
 test("what is left out has its default", () => {
   const configuration = parseConfiguration(JSON.stringify(minimal), "test");
   assert.equal(configuration.workers, 1);
+  assert.equal(configuration["busy-poll"], false);
   assert.deepEqual(configuration.limits, {
     "orphan-seconds": 180,
     sas: 65_536,
@@ -191,6 +192,7 @@ const wrong: [unknown, RegExp][] = [
     /^\/transport-route-table: 221 is already at \/route-table$/,
   ],
   [{ ...minimal, limits: { sas: 1.5 } }, /^\/limits\/sas: 1.5 is not a whole number$/],
+  [{ ...minimal, "busy-poll": "yes" }, /^\/busy-poll: "yes" is not a boolean$/],
   [{ ...minimal, limits: { sas: 1e9 } }, /^\/limits\/sas: 1000000000 is more than 524288$/],
 ];
 

@@ -116,6 +116,7 @@ class Worker {
   /** The supervisor writes to it when policies have changed; looked at only while packets wait for that. */
   private readonly wake: number;
   private readonly wakeBytes = new Uint8Array(PIPE);
+  private readonly isBusyPolling: boolean;
   private lastTick = 0;
   private lastRefresh = 0;
   private gone: string | undefined;
@@ -129,6 +130,7 @@ class Worker {
     const { configuration, sad, spd, counters, frames, pool, aead } = prepared;
     this.sad = sad;
     sad.beginLife(index);
+    this.isBusyPolling = configuration["busy-poll"];
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
     this.wake = prepared.wake;
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
@@ -164,7 +166,7 @@ class Worker {
   }
 
   run(): never {
-    const { sad, graph, index, clock } = this;
+    const { sad, graph, index, clock, isBusyPolling } = this;
     const { engine } = graph;
     sad.announceWorker(index, process.pid);
     this.log.info(`forwarding (process ${process.pid})`);
@@ -176,7 +178,7 @@ class Worker {
       const moved = engine.breathe();
       if (((clock.milliseconds - this.lastTick) & 0x7fffffff) >= TICK) this.tick();
       graph.fib.hops.takeUnresolved(this.use);
-      if (moved > 0 || graph.pending) idle = 0;
+      if (isBusyPolling || moved > 0 || graph.pending) idle = 0;
       else if (++idle > PATIENCE) {
         this.sleep();
         idle = 0;

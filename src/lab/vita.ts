@@ -40,12 +40,14 @@ export class Vita {
   /**
    * Starts Vita and waits until its workers forward packets.
    * @param name of the process, where it is not the first of its node
+   * @param options further ones of `vita run`
    */
   static async start(
     lab: Lab,
     namespace: string,
     configuration: VitaConfiguration,
     name = `${configuration.node}-vita`,
+    options: readonly string[] = [],
   ): Promise<Vita> {
     if (!existsSync(vitaProgram))
       throw new Error(`${vitaProgram} is missing: build Vita first (npm run setup)`);
@@ -59,7 +61,7 @@ export class Vita {
     const env = { ...process.env, VITA_RUN_DIR: runDirectory };
     const child = lab.start(
       process.execPath,
-      ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file],
+      ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file, ...options],
       {
         name,
         namespace,
