@@ -29,6 +29,7 @@ const benchmarks: Record<string, string> = {
   pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
   memory: "resident size of each process, and bytes an SA   --sas N",
   idle: "CPU time at rest, and the time that a worker takes to wake up   --seconds N --rounds N --probes N",
+  ports: "what the kernel takes for a packet, by driver   --size 126,1478 --rounds N --milliseconds N",
   tunnel:
     "iperf3 and ping through tunnels between two namespaces   --peers vita,libipsec,wireguard-go --rounds N --svg FILE",
 };

@@ -1,15 +1,28 @@
-// Keeps the kernel from hearing IP and ARP on a device that Vita owns with the driver `packet`, which takes copies only:
-// a rule of nftables at the device's ingress, where packet sockets have had theirs already. The XDP driver needs none.
+// The driver `packet` takes copies only; the kernel gets the packets too. Rules of nftables at the device's ingress, where
+// packet sockets have had theirs already, keep it from hearing what is Vita's. The XDP driver needs none.
+//
+// owned:   IP and ARP. The kernel would answer as well.
+// public:  ESP, and ESP in UDP, for this host. The kernel would look up its route and its socket, cut what arrives joined
+//          into packets, and have charon's filter drop each of them: a fifth to a quarter of what a packet costs (docs/kernel-costs.md).
 
 import { interfaceIndex } from "../native/libc.js";
 import { nft as runNft, saidBy } from "./commands.js";
 import { messageOf } from "./log.js";
 
+/** What the kernel is not to hear. ESP in UDP is what has no non-ESP marker (RFC 3948 §2). */
+const rules = {
+  owned: ["meta protocol { ip, ip6, arp } drop"],
+  public: [
+    "meta l4proto esp fib daddr type local drop",
+    "udp dport 4500 @th,64,32 != 0 fib daddr type local drop",
+  ],
+} as const;
+
 export class KernelDeafness {
   readonly #device: string;
 
-  /** Makes the rule, or takes over the one of an earlier run. @throws Error with nftables' words */
-  constructor(device: string) {
+  /** Makes the rules, or takes over those of an earlier run. @throws Error with nftables' words */
+  constructor(device: string, role: "owned" | "public") {
     this.#device = device;
     const table = tableOf(device);
     nft(
@@ -21,7 +34,7 @@ export class KernelDeafness {
         `table ${table} {`,
         "  chain input {",
         `    type filter hook ingress device "${device}" priority -500; policy accept;`,
-        "    meta protocol { ip, ip6, arp } drop",
+        ...rules[role].map((rule) => `    ${rule}`),
         "  }",
         "}",
         "",
@@ -34,12 +47,12 @@ export class KernelDeafness {
     KernelDeafness.remove(this.#device);
   }
 
-  /** Removes the rule, if there is one. */
+  /** Removes the rules, if there are any. */
   static remove(device: string): void {
     try {
       nft(`delete table ${tableOf(device)}\n`, "");
     } catch {
-      // There is none, or the device went, and the rule with it.
+      // There are none, or the device went, and the rules with it.
     }
   }
 }

@@ -1,34 +1,37 @@
-// The supervisor's part in interfaces that Vita owns: charon's devices, and a kernel that must not listen. They outlive a
-// supervisor that is killed. The next one takes them over, or removes what its own configuration has no use for.
+// The supervisor's part in public interfaces: charon's devices where Vita owns them, and a kernel that must not listen. They
+// outlive a supervisor that is killed. The next one takes them over, or removes what its own configuration has no use for.
 
 import type { Configuration } from "../config/datastore.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import { refuseUsedTun } from "../ports/tun.js";
 import { madeDevices, usedTables } from "./former-run.js";
 import { KernelDeafness } from "./kernel-deafness.js";
-import type { Logger } from "./log.js";
+import { type Logger, messageOf } from "./log.js";
 import { PuntDevice } from "./punt-device.js";
 
 interface Owned {
   readonly settings: OwnedSettings;
   /** Where it stands in the configuration. */
   readonly at: string;
-  readonly isDeafened: boolean;
 }
 
 function ownedOf(configuration: Configuration): Owned[] {
   return configuration["public-interface"].flatMap((leaves, i) => {
     const settings = ownedSettings(leaves);
-    return settings
-      ? [{ settings, at: `/public-interface/${i}`, isDeafened: leaves.driver === "packet" }]
-      : [];
+    return settings ? [{ settings, at: `/public-interface/${i}` }] : [];
   });
+}
+
+/** Public interfaces whose packets the kernel gets as well. */
+function copiedOf(configuration: Configuration | undefined): Configuration["public-interface"] {
+  return configuration?.["public-interface"].filter(({ driver }) => driver === "packet") ?? [];
 }
 
 export class OwnedInterfaces {
   readonly #log: Logger;
   readonly #configuration: Configuration;
   readonly #former: readonly Owned[];
+  readonly #formerlyCopied: Configuration["public-interface"];
   readonly #formerDevices: ReadonlySet<string>;
   readonly #owned: readonly Owned[];
   readonly #open: { close(): void }[] = [];
@@ -40,18 +43,30 @@ export class OwnedInterfaces {
     this.#configuration = configuration;
     this.#owned = ownedOf(configuration);
     this.#former = former ? ownedOf(former) : [];
+    this.#formerlyCopied = copiedOf(former);
     this.#formerDevices = former ? madeDevices(former) : new Set();
   }
 
   /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
   open(): void {
-    for (const { settings, at, isDeafened } of this.#owned) {
+    for (const { settings, at } of this.#owned) {
       const { device: name } = settings.punt;
       if (!this.#formerDevices.has(name)) refuseUsedTun(name);
       const device = new PuntDevice(settings, at, this.#log);
       this.#devices.push(device);
       this.#open.push(device);
-      if (isDeafened) this.#open.push(new KernelDeafness(settings.name));
+    }
+    for (const { name, mode } of copiedOf(this.#configuration)) this.#deafen(name, mode);
+  }
+
+  #deafen(name: string, mode: "shared" | "owned"): void {
+    try {
+      this.#open.push(new KernelDeafness(name, mode === "owned" ? "owned" : "public"));
+    } catch (error) {
+      if (mode === "owned") throw error;
+      this.#log.warn(
+        `the kernel looks at each packet of ESP on ${name} too, which takes time: ${messageOf(error)}`,
+      );
     }
   }
 
@@ -64,23 +79,22 @@ export class OwnedInterfaces {
   forgetFormer(): void {
     const devices = madeDevices(this.#configuration);
     const tables = usedTables(this.#configuration);
-    const isDeaf = (name: string) =>
-      this.#owned.some(({ settings, isDeafened }) => isDeafened && settings.name === name);
-    for (const { settings, isDeafened } of this.#former) {
-      const { punt, name } = settings;
+    const copied = new Set(copiedOf(this.#configuration).map(({ name }) => name));
+    for (const { name } of this.#formerlyCopied) if (!copied.has(name)) KernelDeafness.remove(name);
+    for (const { settings } of this.#former) {
+      const { punt } = settings;
       if (!tables.has(punt.routeTable)) PuntDevice.removeRules(punt);
       if (!devices.has(punt.device)) PuntDevice.removeDevice(punt, this.#log);
-      if (isDeafened && !isDeaf(name)) KernelDeafness.remove(name);
     }
   }
 
   /** Gives the interfaces back, those of an earlier run too. The workers must have let go of the devices. */
   close(): void {
     for (const each of this.#open.splice(0)) each.close();
-    for (const { settings, isDeafened } of this.#former) {
+    for (const { name } of this.#formerlyCopied) KernelDeafness.remove(name);
+    for (const { settings } of this.#former) {
       PuntDevice.removeRules(settings.punt);
       PuntDevice.removeDevice(settings.punt, this.#log);
-      if (isDeafened) KernelDeafness.remove(settings.name);
     }
   }
 }
