@@ -1,8 +1,9 @@
-// Sends ESP in UDP from a port on one end of a veth pair to a port on the other, in one process, and tells what a packet
-// costs: `ports-loop DRIVER SIZE MILLISECONDS ADDRESS`, in a namespace with both ends, x0 and x1, of which x1 has the address. Everything that the kernel does
+// Sends ESP from a port on one end of a veth pair to a port on the other, in one process, and tells what a packet costs:
+// `ports-loop DRIVER PACKETS SIZE MILLISECONDS ADDRESS`, in a namespace with both ends, x0 and x1, of which x1 has the address. Everything that the kernel does
 // for a packet is done on this process' account, so that the time for each packet is all that it costs.
 
 import { Link } from "../src/engine/link.js";
+import { KernelDeafness } from "../src/gateway/kernel-deafness.js";
 import { NONE } from "../src/memory/frames.js";
 import { parseAddress } from "../src/net/address.js";
 import { fold, sum16 } from "../src/net/checksum.js";
@@ -11,21 +12,21 @@ import { PacketPort } from "../src/ports/packet.js";
 import type { DevicePort } from "../src/ports/port.js";
 import { XdpPort } from "../src/ports/xdp.js";
 import { testContext } from "../test/ports/context.js";
-import type { Driver, Looped } from "./ports.js";
+import type { Driver, Looped, Packets } from "./ports.js";
 
 const FROM = "198.51.100.7";
 const BATCH = 128;
 /** veth's ring holds 256 packets, and drops the rest. */
 const WINDOW = 128;
 const ETHERNET = 14;
+const IPV4 = ETHERNET + 20;
 const SPI = 0x1001;
 /** Turns without a packet after which those that are on their way count as lost. */
 const LOST = 1000;
 
-const [, , driver, sizeText, timeText, address = ""] = process.argv as unknown as [
-  string,
-  string,
+const [driver, packets, sizeText, timeText, address = ""] = process.argv.slice(2) as [
   Driver,
+  Packets,
   ...string[],
 ];
 const size = Number(sizeText);
@@ -40,9 +41,11 @@ function open(name: string, number: number, output: Link): DevicePort {
   return new XdpPort(context, { ...options, mode: driver === "xdp native" ? "native" : "generic" });
 }
 
+const ESP = packets === "ESP" ? IPV4 : IPV4 + 8;
+
 /** Ethernet, IPv4 and UDP header of a packet of `size` bytes, and the first word of ESP. */
 function headers(): Uint8Array {
-  const bytes = new Uint8Array(ETHERNET + 20 + 8 + 4);
+  const bytes = new Uint8Array(ESP + 4);
   const view = new DataView(bytes.buffer);
   bytes.set(ethernetAddress("x1"), 0);
   bytes.set(ethernetAddress("x0"), 6);
@@ -50,14 +53,14 @@ function headers(): Uint8Array {
   view.setUint16(14, 0x4500);
   view.setUint16(16, size - ETHERNET);
   view.setUint16(20, 0x4000);
-  view.setUint16(22, (64 << 8) | 17);
+  view.setUint16(22, (64 << 8) | (packets === "ESP" ? 50 : 17));
   bytes.set(parseAddress(FROM) as Uint8Array, 26);
   bytes.set(to4, 30);
   view.setUint16(24, fold(sum16(view, ETHERNET, 20, 0)));
   view.setUint16(34, 4500);
   view.setUint16(36, 4500);
-  view.setUint16(38, size - ETHERNET - 20);
-  view.setUint32(42, SPI);
+  if (ESP > IPV4) view.setUint16(38, size - IPV4);
+  view.setUint32(ESP, SPI);
   return bytes;
 }
 
@@ -66,6 +69,8 @@ const ignored = new Link(frames);
 const from = open("x0", 0, ignored);
 const to = open("x1", 1, arrived);
 const header = headers();
+// As on a gateway: the kernel does not look at what is Vita's.
+if (driver === "packet") new KernelDeafness("x1", "public");
 
 let sent = 0;
 let got = 0;
@@ -76,7 +81,7 @@ function turn(): boolean {
     const frame = frames.allocate();
     if (frame === NONE) break;
     frames.bytes.set(header, frames.offset[frame]);
-    frames.view.setUint32(frames.offset[frame] + 46, sent);
+    frames.view.setUint32(frames.offset[frame] + ESP + 4, sent);
     frames.length[frame] = size;
     from.sink.input.transmit(frame);
     sent++;

@@ -1,5 +1,6 @@
 // `bench ports`: what the kernel takes for a packet on its way from one port to another over a veth pair, sent and received,
-// by driver. The drivers take turns in several rounds, of which the median counts.
+// by driver. The drivers take turns in several rounds, of which the median counts. ESP in UDP is joined by the packet driver, ESP
+// by none.
 
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
@@ -9,8 +10,15 @@ import { createLink } from "../src/lab/netns.js";
 import { count, medianRound } from "./rounds.js";
 
 const TO = "192.0.2.2";
-const drivers = ["xdp native", "xdp generic", "packet"] as const;
-export type Driver = (typeof drivers)[number];
+export type Driver = "xdp native" | "xdp generic" | "packet";
+export type Packets = "ESP" | "ESP in UDP";
+
+const kinds: readonly { driver: Driver; packets: Packets }[] = [
+  { driver: "xdp native", packets: "ESP" },
+  { driver: "xdp generic", packets: "ESP" },
+  { driver: "packet", packets: "ESP" },
+  { driver: "packet", packets: "ESP in UDP" },
+];
 
 /** What a round in a process of its own gives. */
 export interface Looped {
@@ -20,10 +28,11 @@ export interface Looped {
 
 interface Row {
   driver: Driver;
+  packets: Packets;
   size: number;
   nanoseconds: number;
   kpps: number;
-  /** Against the first driver. */
+  /** Packets in the time in which the first driver has one. */
   ratio: number;
 }
 
@@ -45,26 +54,26 @@ async function measure(sizes: number[], rounds: number, milliseconds: number): P
     const program = join(import.meta.dirname, "ports-loop.js");
     const rows: Row[] = [];
     for (const size of sizes) {
-      const results = new Map<Driver, Looped[]>(drivers.map((driver) => [driver, []]));
+      const results = kinds.map((kind) => ({ ...kind, looped: [] as Looped[] }));
       for (let round = 0; round < rounds; round++)
-        for (const driver of drivers) {
-          const args = [program, driver, String(size), String(milliseconds), TO];
+        for (const { driver, packets, looped } of results) {
+          const args = [program, driver, packets, String(size), String(milliseconds), TO];
           const { stdout } = await command(process.execPath, args, { namespace });
-          results.get(driver)?.push(JSON.parse(stdout) as Looped);
+          looped.push(JSON.parse(stdout) as Looped);
         }
-      const first = { nanoseconds: 0 };
-      for (const [driver, looped] of results) {
+      const each = results.map(({ looped }) => {
         const { nanoseconds, packets } = medianRound(looped);
-        const each = nanoseconds / packets;
-        first.nanoseconds ||= each;
+        return nanoseconds / packets;
+      });
+      for (const [i, { driver, packets }] of results.entries())
         rows.push({
           driver,
+          packets,
           size,
-          nanoseconds: Math.round(each),
-          kpps: Math.round(1e6 / each),
-          ratio: Math.round((100 * first.nanoseconds) / each) / 100,
+          nanoseconds: Math.round(each[i]),
+          kpps: Math.round(1e6 / each[i]),
+          ratio: Math.round((100 * each[0]) / each[i]) / 100,
         });
-      }
     }
     return rows;
   });

@@ -7,6 +7,9 @@
 // by one. What may be joined is what the kernel joins itself (net/ipv4/tcp_offload.c, GRO): the receiver could cut the train
 // again and get the same packets. So both checksums must be right, because the train gets one that says so.
 //
+// ESP in UDP may be joined too, on its way out of a public port (RFC 3948): it has no checksum and needs none, because ESP has
+// its own, and the one that its train gets does no harm (§2.1). Of one SA in a batch most packets are as long as the next.
+//
 // Order is kept: a packet never overtakes one of its flow, nor one that belongs to no flow.
 
 import type { Frames } from "../memory/frames.js";
@@ -35,6 +38,7 @@ const SLOTS = 256;
 
 const TCP = 6;
 const UDP = 17;
+const NAT_TRAVERSAL = 4500;
 // In the 32-bit word of the TCP header that has data offset, flags and window.
 const FIN = 0x0001_0000;
 const PSH = 0x0008_0000;
@@ -68,11 +72,13 @@ export class Coalescer {
   private readonly length: Int32Array;
   private readonly link: number;
   private readonly joinsUdp: boolean;
+  private readonly joinsEsp: boolean;
 
   // By train: what its next packet must look like.
   private readonly last = new Int32Array(BATCH);
   private readonly isOpen = new Uint8Array(BATCH);
   private readonly isChecked = new Uint8Array(BATCH);
+  private readonly hasEsp = new Uint8Array(BATCH);
   /** Bytes of payload in each packet but the last, and of IP packet in all. */
   private readonly size = new Int32Array(BATCH);
   private readonly total = new Int32Array(BATCH);
@@ -89,6 +95,7 @@ export class Coalescer {
   private ip = 0;
   private isIpv4 = false;
   private isTcp = false;
+  private isEsp = false;
   private transport = 0;
   private payload = 0;
   private end = 0;
@@ -96,14 +103,16 @@ export class Coalescer {
   /**
    * @param link bytes of link header in front of the IP header
    * @param joinsUdp whether the kernel takes trains of datagrams
+   * @param joinsEsp whether ESP in UDP that goes out from here is joined as well
    */
-  constructor(frames: Frames, link: number, joinsUdp: boolean) {
+  constructor(frames: Frames, link: number, joinsUdp: boolean, joinsEsp = false) {
     this.view = frames.view;
     this.offset = frames.offset;
     this.length = frames.length;
     this.following = new Int32Array(frames.capacity);
     this.link = link;
     this.joinsUdp = joinsUdp;
+    this.joinsEsp = joinsEsp;
   }
 
   /** Forgets the trains. */
@@ -179,6 +188,7 @@ export class Coalescer {
     this.ip = ip;
     this.end = end;
     this.transport = transport;
+    this.isEsp = false;
     if (protocol === TCP) {
       if (transport + 20 > end) return NO_FLOW;
       this.isTcp = true;
@@ -191,9 +201,21 @@ export class Coalescer {
     if (protocol !== UDP) return NO_FLOW;
     this.isTcp = false;
     this.payload = transport + 8;
+    const isWhole = view.getUint16(transport + 4) === end - transport && this.payload < end;
     // No checksum at all: the train would get one.
-    const isWhole = view.getUint16(transport + 4) === end - transport && view.getUint16(transport + 6) !== 0;
-    return this.joinsUdp && isWhole && this.payload < end ? JOINABLE : IN_FLOW;
+    const mayJoin = view.getUint16(transport + 6) !== 0 || this.isEspInUdp(transport, end);
+    return this.joinsUdp && isWhole && mayJoin ? JOINABLE : IN_FLOW;
+  }
+
+  /** ESP from port 4500, neither a keepalive nor IKE, without a checksum. */
+  private isEspInUdp(transport: number, end: number): boolean {
+    const { view } = this;
+    this.isEsp =
+      this.joinsEsp &&
+      view.getUint16(transport) === NAT_TRAVERSAL &&
+      transport + 12 <= end &&
+      view.getInt32(transport + 8) !== 0;
+    return this.isEsp;
   }
 
   /** Notes what a packet must look like to join the train that the one at hand begins. */
@@ -201,6 +223,7 @@ export class Coalescer {
     const { view, transport, payload, end } = this;
     const size = end - payload;
     this.isChecked[train] = 0;
+    this.hasEsp[train] = this.isEsp ? 1 : 0;
     this.size[train] = size;
     this.total[train] = end - this.ip;
     this.header[train] = payload - this.ip + this.link;
@@ -234,6 +257,9 @@ export class Coalescer {
       for (let i = 20; transport + i < payload; i += 4)
         if (view.getInt32(transport + i) !== view.getInt32(other + i)) return false;
     }
+    // IKE must not share a train with ESP: whoever takes the one from the wire does not take the other.
+    if (this.isEsp !== (this.hasEsp[train] !== 0)) return false;
+    if (this.isEsp) return true;
     if (this.isChecked[train] === 0) {
       this.isChecked[train] = 1;
       if (!this.isRight(first, other, this.offset[this.first[train]] + this.length[this.first[train]])) {

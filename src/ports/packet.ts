@@ -11,37 +11,30 @@
 //
 // Packets of this machine, on veth for example, arrive as the sender's kernel left them to a network card: without
 // checksum, which is worked out here, and joined to up to 64 KiB, which are cut here (segmenter.ts). The kernel of this
-// machine joins, too, what a network card received (GRO). Joined packets are put together in the frames' annex.
+// machine joins, too, what a network card received (GRO). Joined packets are put together in the frames' annex. What leaves
+// is joined here (coalescer.ts), where the kernel takes it so: trains of TCP and UDP, and of ESP in UDP. Of a train the kernel
+// handles one packet, and a network card, or a kernel that knows no better, cuts it.
 
-import { constants } from "node:os";
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
 import { FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
 import {
   close,
-  errno,
   getsockopt,
   interfaceIndex,
   MSG_DONTWAIT,
   POLLIN,
   POLLOUT,
   recvmmsg,
-  sendmmsg,
 } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { finishChecksum } from "../net/checksum.js";
 import { LocalAddresses } from "../net/local-addresses.js";
 import { joinAllGroups } from "./all-multicast.js";
 import { MessageBatch } from "./message-batch.js";
+import { PacketSender, packetCounters } from "./packet-sender.js";
 import { openDeafSockets, openPacketSocket } from "./packet-socket.js";
-import {
-  type DevicePort,
-  type DevicePortOptions,
-  portCounters,
-  received,
-  TAILROOM,
-  type Waiting,
-} from "./port.js";
+import { type DevicePort, type DevicePortOptions, received, TAILROOM, type Waiting } from "./port.js";
 import { OVERSIZE, SEGMENTABLE, Segmenter } from "./segmenter.js";
 import { GSO_NONE } from "./virtio-header.js";
 import type { Role } from "./xdp-program.js";
@@ -49,8 +42,7 @@ import type { Role } from "./xdp-program.js";
 const SOL_PACKET = 263;
 const PACKET_STATISTICS = 6;
 
-/** Packets a system call, on the way out and in: those that come in may be large. */
-const BATCH = 64;
+/** Packets a system call. */
 const RECEIVE_BATCH = 32;
 /** Bytes of the annex for a received packet: its beginning, from a frame, and what was too long for that. */
 const BEGINNING = FRAME_SIZE;
@@ -62,18 +54,7 @@ const LARGEST = FRAME_SIZE - HEADROOM - TAILROOM;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
 
-const texts = {
-  ...portCounters,
-  "drop.oversize": "received packets larger than a frame, in one piece or to be cut into such",
-  "drop.tx_full": "packets that the kernel had no room for",
-  "drop.tx_refused": "packets that the kernel refused: the device is down, or they are larger than its MTU",
-  "drop.malformed": "packets to be segmented, or without checksum, whose headers contradict each other",
-  "rx.joined": "packets that the kernel had joined, or not yet cut, and that were cut here",
-  "rx.checksums": "received packets whose checksum was worked out here",
-  "kernel.dropped": "packets that found the socket's buffer full",
-};
-const c = counterIndex(texts);
-const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
+const c = counterIndex(packetCounters);
 
 export interface PacketPortOptions extends DevicePortOptions {
   readonly role: Role;
@@ -83,7 +64,7 @@ export interface PacketPortOptions extends DevicePortOptions {
 
 export class PacketPort implements DevicePort {
   /** Bytes of the frames' annex that a port needs. */
-  static readonly annex = RECEIVE_BATCH * (BEGINNING + REST);
+  static readonly annex = RECEIVE_BATCH * (BEGINNING + REST) + PacketSender.annex;
 
   readonly name: string;
   readonly kind = "ethernet";
@@ -101,7 +82,6 @@ export class PacketPort implements DevicePort {
   /** Sockets that hear nothing, and are there for what their being there does. */
   readonly #others: readonly number[];
   readonly #receiving: MessageBatch;
-  readonly #sending: MessageBatch;
   /** The frame that each message receives into, or NONE. */
   readonly #slots = new Int32Array(RECEIVE_BATCH).fill(NONE);
   /** Messages that the last call received, and the next of them to be looked at. */
@@ -109,8 +89,7 @@ export class PacketPort implements DevicePort {
   #next = 0;
   readonly #annex: number;
   readonly #segmenter: Segmenter;
-  /** The frames that the messages send. */
-  readonly #batch = new Int32Array(BATCH);
+  readonly #sender: PacketSender;
   readonly #waiting: readonly Waiting[];
   readonly #unfinished: readonly Waiting[];
   readonly #statistic = new Uint32Array(2);
@@ -124,7 +103,7 @@ export class PacketPort implements DevicePort {
     this.#output = options.output;
     this.#number = options.number;
     this.#role = options.role;
-    this.#counters = context.counters(options.name, texts);
+    this.#counters = context.counters(options.name, packetCounters);
     for (const address of options.local ?? []) this.#local.set(address, true);
     this.#fd = openPacketSocket(this.device, options.role, options.isShared ?? false);
     try {
@@ -136,15 +115,16 @@ export class PacketPort implements DevicePort {
       close(this.#fd);
       throw error;
     }
-    this.#annex = context.frames.reserve(PacketPort.annex);
+    const isPublic = options.role !== "private";
+    this.#sender = new PacketSender(context.frames, this.#fd, this.#counters, isPublic);
+    this.#annex = context.frames.reserve(RECEIVE_BATCH * (BEGINNING + REST));
     const rest = { offset: this.#annex + BEGINNING, size: BEGINNING + REST };
     this.#receiving = new MessageBatch(context.frames.region, RECEIVE_BATCH, rest);
-    this.#segmenter = new Segmenter(context.frames, ETHERNET_HEADER, LARGEST);
-    this.#sending = new MessageBatch(context.frames.region, BATCH);
+    this.#segmenter = new Segmenter(context.frames, ETHERNET_HEADER, LARGEST, isPublic);
     this.#waiting = [{ fd: this.#fd, events: POLLIN }];
     // Always true, or soon: there is more to be had at once.
     this.#unfinished = [{ fd: this.#fd, events: POLLIN | POLLOUT }];
-    this.sink = { input: new Link(context.frames), push: () => this.#push() };
+    this.sink = { input: new Link(context.frames), push: () => this.#sender.send(this.sink.input) };
   }
 
   setLocal(address: IpAddress, present: boolean): void {
@@ -269,40 +249,6 @@ export class PacketPort implements DevicePort {
     return true;
   }
 
-  #push(): void {
-    while (this.sink.input.readable > 0) this.#send(Math.min(BATCH, this.sink.input.readable));
-  }
-
-  #send(count: number): void {
-    const frames = this.#frames;
-    const messages = this.#sending;
-    const batch = this.#batch;
-    for (let i = 0; i < count; i++) {
-      const frame = this.sink.input.receive();
-      batch[i] = frame;
-      messages.set(i, frames.offset[frame], frames.length[frame]);
-    }
-    let done = 0;
-    while (done < count) {
-      const from = done === 0 ? messages.address : messages.from(done);
-      const sent = sendmmsg(this.#fd, from, count - done, MSG_DONTWAIT);
-      if (sent > 0) {
-        this.#counters[c["tx.packets"]] += sent;
-        for (let i = done; i < done + sent; i++) this.#counters[c["tx.bytes"]] += frames.length[batch[i]];
-        done += sent;
-        continue;
-      }
-      const error = errno();
-      if (error === EAGAIN || error === ENOBUFS || error === ENOMEM) {
-        this.#counters[c["drop.tx_full"]] += count - done;
-        break;
-      }
-      this.#counters[c["drop.tx_refused"]]++;
-      done++;
-    }
-    for (let i = 0; i < count; i++) frames.free(batch[i]);
-  }
-
   waiting(): readonly Waiting[] {
     this.#statistics();
     const isUnfinished = this.#segmenter.remaining > 0 || this.#next < this.#received;
@@ -318,7 +264,7 @@ export class PacketPort implements DevicePort {
   close(): void {
     for (const fd of [this.#fd, ...this.#others]) close(fd);
     this.#receiving.unmap();
-    this.#sending.unmap();
+    this.#sender.unmap();
     for (const [i, frame] of this.#slots.entries()) {
       if (frame !== NONE) this.#frames.free(frame);
       this.#slots[i] = NONE;

@@ -41,6 +41,7 @@ const DATA_OFFSET = 12;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
 const UDP_HEADER = 8;
+const NAT_TRAVERSAL = 4500;
 
 // What becomes of a large packet.
 const GOOD = 0;
@@ -70,6 +71,7 @@ export class Segmenter {
   private header = 0;
   private isIpv4 = false;
   private isTcp = false;
+  private isEsp = false;
   /** Bytes of payload in a segment. */
   private size = 0;
   /** Where the next payload begins. */
@@ -87,11 +89,13 @@ export class Segmenter {
    * @param frames where the segments go; the large packet lies in the same region
    * @param link bytes of link header in front of the IP header, an even number
    * @param largest bytes of packet that a frame holds behind its headroom
+   * @param takesEsp whether ESP in UDP comes here to be decrypted: its segments need no checksum, because ESP has its own
    */
   constructor(
     private readonly frames: Frames,
     link: number,
     largest: number,
+    private readonly takesEsp = false,
   ) {
     this.view = frames.view;
     this.bytes = frames.bytes;
@@ -141,6 +145,12 @@ export class Segmenter {
     this.header = header;
     this.isIpv4 = isIpv4;
     this.isTcp = isTcp;
+    this.isEsp =
+      this.takesEsp &&
+      !isTcp &&
+      view.getUint16(transport + 2) === NAT_TRAVERSAL &&
+      payload >= 4 &&
+      view.getInt32(transport + UDP_HEADER) !== 0;
     this.size = size;
     this.next = at + header;
     this.addUp(ip, transport, protocol, at + header);
@@ -217,7 +227,7 @@ export class Segmenter {
     } else view.setUint16(ip + 4, length - link - 40);
     const start = to + transport;
     const covered = length - transport;
-    const sum = this.transportSum + covered + sumBytes(view, to + header, payload);
+    const sum = this.isEsp ? 0 : this.transportSum + covered + sumBytes(view, to + header, payload);
     if (isTcp) {
       const { sequence } = this;
       const flags = this.remaining === 0 ? this.lastFlags : this.flags;
@@ -231,7 +241,7 @@ export class Segmenter {
       view.setUint16(start + 4, covered);
       // The length is part of the pseudo-header and of the header.
       const checksum = foldSum(sum + covered);
-      view.setUint16(start + UDP_CHECKSUM, checksum === 0 ? 0xffff : checksum);
+      view.setUint16(start + UDP_CHECKSUM, this.isEsp ? 0 : checksum === 0 ? 0xffff : checksum);
     }
     return length;
   }
