@@ -57,8 +57,8 @@ for (const type of ["xdp", "packet"] as const)
         // What the host sends by TCP fits into frames once it is cut.
         const short = ["route", "replace", "192.0.2.0/24", "dev", "p0", "src", "192.0.2.1", "advmss", "1400"];
         await run("ip", ["-n", gateway, ...short]);
-        // XDP sees packets as the sender left them, the packet port makes up for what is missing.
-        if (type === "packet")
+        // The sender leaves checksums to a network card; the ports make up for what is missing, but XDP where only ESP comes.
+        if (type === "packet" || role === "private")
           await run("ethtool", ["-K", "p1", "tx", "on", "tso", "on", "gso", "on"], { namespace: host });
         await run("ping", ["-c", "1", "-W", "5", "192.0.2.1"], { namespace: host });
         await run("ping", ["-c", "1", "-W", "5", "2001:db8::1"], { namespace: host });

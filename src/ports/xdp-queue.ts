@@ -20,6 +20,7 @@ export const xdpCounters = {
   ...portCounters,
   "drop.tx_full": "packets that found the transmit ring full",
   "drop.tx_invalid": "packets without a byte, or beyond their frame",
+  "rx.checksums": "received packets whose checksum was worked out here",
   "tx.errors": "system calls to transmit that failed, for example because the device is down",
   "kernel.dropped":
     "packets that the kernel dropped because they were larger than a frame: jumbo frames, or joined ones " +
