@@ -1,7 +1,18 @@
-// Sends single ICMP echo requests and measures the time until each answer, spinning meanwhile: `idle-probe ADDRESS COUNT`,
-// in the sender's network namespace. Prints the times as JSON.
+// Sends single echo requests and measures the time until each answer, spinning meanwhile: `idle-probe icmp ADDRESS COUNT`,
+// or `idle-probe udp ADDRESS COUNT PORT` from that port to the same one (idle-echo.ts), in the sender's network namespace. Prints
+// the times as JSON.
 
-import { AF_INET, connect, read, SOCK_NONBLOCK, SOCK_RAW, socket, write } from "../src/native/libc.js";
+import {
+  AF_INET,
+  bind,
+  connect,
+  read,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  socket,
+  write,
+} from "../src/native/libc.js";
 import { parseAddress } from "../src/net/address.js";
 import { finishChecksum } from "../src/net/checksum.js";
 
@@ -28,16 +39,27 @@ const SETTLING = 20;
 /** Requests that may go without an answer. */
 const PATIENCE = 10;
 
+const [transport, address, wantedText, port] = process.argv.slice(2) as [string, string, string, string?];
+const isIcmp = transport === "icmp";
+/** Bytes in front of the answer's echo header. */
+const HEADER = isIcmp ? IPV4_HEADER : 0;
+
 function open(address: string): number {
-  const fd = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP, "raw socket for ICMP");
+  const fd = isIcmp
+    ? socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP, "raw socket for ICMP")
+    : socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0, "UDP socket");
   const name = new Uint8Array(16);
   new DataView(name.buffer).setUint16(0, AF_INET, true);
+  if (!isIcmp) {
+    new DataView(name.buffer).setUint16(2, Number(port));
+    bind(fd, name);
+  }
   name.set(parseAddress(address) as Uint8Array, 4);
   connect(fd, name);
   return fd;
 }
 
-const fd = open(process.argv[2] as string);
+const fd = open(address);
 const request = new Uint8Array(64);
 const view = new DataView(request.buffer);
 const answer = new Uint8Array(256);
@@ -47,10 +69,10 @@ view.setUint16(4, IDENTIFIER);
 
 function isAnswer(length: number, sequence: number): boolean {
   return (
-    length >= IPV4_HEADER + 8 &&
-    answer[IPV4_HEADER] === ECHO_REPLY &&
-    answerView.getUint16(IPV4_HEADER + 4) === IDENTIFIER &&
-    answerView.getUint16(IPV4_HEADER + 6) === sequence
+    length >= HEADER + 8 &&
+    answer[HEADER] === (isIcmp ? ECHO_REPLY : ECHO_REQUEST) &&
+    answerView.getUint16(HEADER + 4) === IDENTIFIER &&
+    answerView.getUint16(HEADER + 6) === sequence
   );
 }
 
@@ -75,7 +97,7 @@ function flood(): void {
 }
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
-const wanted = Number(process.argv[3]);
+const wanted = Number(wantedText);
 const microseconds: number[] = [];
 let missing = 0;
 flood();
@@ -83,7 +105,7 @@ for (let i = 1; microseconds.length < wanted; i++) {
   Atomics.wait(sleeper, 0, 0, PAUSE + Math.random() * JITTER);
   const time = probe(i & 0xffff, LIMIT);
   if (time === undefined) {
-    if (++missing > PATIENCE) throw new Error(`${process.argv[2]} does not answer`);
+    if (++missing > PATIENCE) throw new Error(`${address} does not answer`);
   } else if (i > SETTLING) microseconds.push(time);
 }
 process.stdout.write(`${JSON.stringify({ microseconds } satisfies Probed)}\n`);

@@ -7,11 +7,12 @@
 // sends one echo request after another, far enough apart for the worker to fall asleep, and spins until the answer is
 // there, so that nobody but the worker has to wake up. The same against a worker that never sleeps has everything but the
 // wake-up; the difference of the medians is the wake-up. Both kinds take turns, and of each the round that was disturbed least
-// counts. (The round trip alone is an upper bound.)
+// counts. (The round trip alone is an upper bound.) A process that does nothing but poll(), read() and write() is measured in the
+// same way: its wake-up is the machine's own.
 
 import { join } from "node:path";
 import { Command } from "commander";
-import { run as command, sleep } from "../src/lab/command.js";
+import { run as command, sleep, until } from "../src/lab/command.js";
 import { cpuShares, type NodeProcess } from "../src/lab/cpu.js";
 import { type Lab, withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
@@ -22,7 +23,7 @@ import { layTunnel } from "./tunnel-systems.js";
 
 /** Milliseconds for the processes of a node to come to rest: the spare starts last, and V8 tidies up once. */
 const SETTLE = 4000;
-const ADDRESS = "192.0.2.1";
+const PORT = "7777";
 
 const round = (value: number) => Math.round(value * 1000) / 1000;
 
@@ -35,30 +36,66 @@ async function rest(seconds: number): Promise<Record<NodeProcess, number>> {
   });
 }
 
-/** One gateway that owns its public interface, and a host on the other end of the link. */
+/** What answers: Vita, or a process that does nothing else. */
+type Answerer = "vita" | "bare";
+type Kind = "asleep" | "busy";
+
+/** One gateway and a host, with two links: one that Vita owns, and one for the bare process. */
 async function createHost(lab: Lab): Promise<{ gateway: string; host: string }> {
   const gateway = await lab.namespace("gateway");
   const host = await lab.namespace("host");
-  await createLink({ namespace: gateway, device: "wan0" }, { namespace: host, device: "to-gateway" });
-  await command("ip", ["-n", host, "address", "add", "192.0.2.2/24", "dev", "to-gateway"]);
+  await createLink(
+    { namespace: gateway, device: "wan0" },
+    { namespace: host, device: "to-vita", addresses: ["192.0.2.2/24"] },
+  );
+  await createLink(
+    { namespace: gateway, device: "bare0", addresses: ["198.51.100.1/24"] },
+    { namespace: host, device: "to-bare", addresses: ["198.51.100.2/24"] },
+  );
   return { gateway, host };
 }
 
-async function probe(lab: Lab, namespaces: { gateway: string; host: string }, isBusy: boolean, n: number) {
-  const { gateway, host } = namespaces;
-  const node = isBusy ? "busy" : "asleep";
+const program = (name: string) => join(import.meta.dirname, `${name}.js`);
+
+/** Round trips of so many requests, in microseconds. */
+async function probe(host: string, ...args: string[]): Promise<readonly number[]> {
+  const { stdout } = await command(process.execPath, [program("idle-probe"), ...args], { namespace: host });
+  return (JSON.parse(stdout) as Probed).microseconds;
+}
+
+async function probeVita(
+  lab: Lab,
+  { gateway, host }: { gateway: string; host: string },
+  kind: Kind,
+  n: number,
+) {
   const vita = await Vita.start(lab, gateway, {
-    node,
-    "public-interface": [{ name: "wan0", mode: "owned", address: [`${ADDRESS}/24`] }],
+    node: kind,
+    "public-interface": [{ name: "wan0", mode: "owned", address: ["192.0.2.1/24"] }],
     "private-interface": [{ name: "vita0", driver: "tun" }],
-    "busy-poll": isBusy,
+    "busy-poll": kind === "busy",
   });
   await sleep(SETTLE / 4);
-  const program = join(import.meta.dirname, "idle-probe.js");
-  const { stdout } = await command(process.execPath, [program, ADDRESS, String(n)], { namespace: host });
-  const worker = isBusy ? round((await cpuShares(gateway, 1000)).worker) : undefined;
+  const times = await probe(host, "icmp", "192.0.2.1", `${n}`);
+  const worker = round((await cpuShares(gateway, 500)).worker);
   await vita.process.stop();
-  return { times: (JSON.parse(stdout) as Probed).microseconds, worker };
+  return { times, worker };
+}
+
+async function probeBare(
+  lab: Lab,
+  { gateway, host }: { gateway: string; host: string },
+  kind: Kind,
+  n: number,
+) {
+  const echo = lab.start(process.execPath, [program("idle-echo"), "198.51.100.2", PORT, kind], {
+    name: "idle-echo",
+    namespace: gateway,
+  });
+  await until("the bare process", () => echo.tail().includes("ready"), 5000, 20);
+  const times = await probe(host, "udp", "198.51.100.1", `${n}`, PORT);
+  await echo.stop();
+  return times;
 }
 
 interface RoundTrip {
@@ -82,17 +119,23 @@ function best(rounds: readonly RoundTrip[]): RoundTrip {
 async function wakeUp(rounds: number, probes: number) {
   return withLab("idle", async (lab) => {
     const namespaces = await createHost(lab);
-    const trips = { asleep: [] as RoundTrip[], busy: [] as RoundTrip[] };
-    let busyPollWorkerPercent = 0;
+    const trips: Record<Answerer, Record<Kind, RoundTrip[]>> = {
+      vita: { asleep: [], busy: [] },
+      bare: { asleep: [], busy: [] },
+    };
+    let busyPollWorker = 0;
     for (let i = 0; i < rounds; i++)
       for (const kind of ["asleep", "busy"] as const) {
-        const { times, worker } = await probe(lab, namespaces, kind === "busy", probes);
-        trips[kind].push(quantiles(times));
-        busyPollWorkerPercent = worker ?? busyPollWorkerPercent;
+        const { times, worker } = await probeVita(lab, namespaces, kind, probes);
+        trips.vita[kind].push(quantiles(times));
+        if (kind === "busy") busyPollWorker = worker;
+        trips.bare[kind].push(quantiles(await probeBare(lab, namespaces, kind, probes)));
       }
-    const [roundTripAsleep, roundTripBusyPoll] = [best(trips.asleep), best(trips.busy)];
-    const wakeUpP50 = round(roundTripAsleep.p50 - roundTripBusyPoll.p50);
-    return { roundTripAsleep, roundTripBusyPoll, wakeUpP50, busyPollWorkerPercent };
+    const result = (who: Answerer) => {
+      const [asleep, busy] = [best(trips[who].asleep), best(trips[who].busy)];
+      return { asleep, busy, wakeUpP50: round(asleep.p50 - busy.p50) };
+    };
+    return { busyPollWorker, vita: result("vita"), bare: result("bare") };
   });
 }
 
@@ -117,21 +160,22 @@ export async function run(args: string[]): Promise<void> {
   process.stderr.write("idle: waking up …\n");
   const rounds = count(options.rounds, "rounds", 100);
   const probes = count(options.probes, "probes", 100_000);
-  const { busyPollWorkerPercent, ...microseconds } = await wakeUp(rounds, probes);
+  const { busyPollWorker, ...microseconds } = await wakeUp(rounds, probes);
   const sum = round(shares.supervisor + shares.worker + shares.spare);
-  const cpuPercent = { ...shares, sum, busyPollWorker: busyPollWorkerPercent };
+  const cpuPercent = { ...shares, sum, busyPollWorker };
   if (options.json) {
     console.log(JSON.stringify({ seconds, cpuPercent, rounds, probes, microseconds }));
     return;
   }
+  const { vita, bare } = microseconds;
   console.log(`CPU time at rest, percent of one core over ${seconds} s, with a tunnel in place`);
-  console.table({ "at rest": { ...shares, sum }, "--busy-poll": { worker: busyPollWorkerPercent } });
-  console.log(
-    `Round trip of single packets, answered by the worker, microseconds: the best of ${rounds} rounds of ${probes}`,
-  );
+  console.table({ "at rest": { ...shares, sum }, "--busy-poll": { worker: busyPollWorker } });
+  console.log(`Round trips of single packets, microseconds: the best of ${rounds} rounds of ${probes}`);
   console.table({
-    "worker asleep": microseconds.roundTripAsleep,
-    "--busy-poll": microseconds.roundTripBusyPoll,
+    "Vita, asleep": vita.asleep,
+    "Vita, --busy-poll": vita.busy,
+    "bare process, asleep": bare.asleep,
+    "bare process, spinning": bare.busy,
   });
-  console.log(`Wake-up: ${microseconds.wakeUpP50} µs (difference of the medians)`);
+  console.log(`Wake-up at p50: Vita ${vita.wakeUpP50} µs, bare process ${bare.wakeUpP50} µs`);
 }

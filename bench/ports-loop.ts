@@ -1,6 +1,7 @@
 // Sends ESP from a port on one end of a veth pair to a port on the other, in one process, and tells what a packet costs:
-// `ports-loop DRIVER PACKETS SIZE MILLISECONDS ADDRESS`, in a namespace with both ends, x0 and x1, of which x1 has the address. Everything that the kernel does
-// for a packet is done on this process' account, so that the time for each packet is all that it costs.
+// `ports-loop DRIVER PACKETS SIZE MILLISECONDS x ADDRESS`, in a namespace with both ends, x0 and x1, of which x1 has the address.
+// Everything that the kernel does for a packet is done on this process' account, so that the time for each packet is all
+// that it costs.
 
 import { Link } from "../src/engine/link.js";
 import { KernelDeafness } from "../src/gateway/kernel-deafness.js";
@@ -24,7 +25,7 @@ const SPI = 0x1001;
 /** Turns without a packet after which those that are on their way count as lost. */
 const LOST = 1000;
 
-const [driver, packets, sizeText, timeText, address = ""] = process.argv.slice(2) as [
+const [driver, packets, sizeText, timeText, prefix, address = ""] = process.argv.slice(2) as [
   Driver,
   Packets,
   ...string[],
@@ -47,8 +48,8 @@ const ESP = packets === "ESP" ? IPV4 : IPV4 + 8;
 function headers(): Uint8Array {
   const bytes = new Uint8Array(ESP + 4);
   const view = new DataView(bytes.buffer);
-  bytes.set(ethernetAddress("x1"), 0);
-  bytes.set(ethernetAddress("x0"), 6);
+  bytes.set(ethernetAddress(`${prefix}1`), 0);
+  bytes.set(ethernetAddress(`${prefix}0`), 6);
   view.setUint16(12, 0x0800);
   view.setUint16(14, 0x4500);
   view.setUint16(16, size - ETHERNET);
@@ -66,11 +67,11 @@ function headers(): Uint8Array {
 
 const arrived = new Link(frames);
 const ignored = new Link(frames);
-const from = open("x0", 0, ignored);
-const to = open("x1", 1, arrived);
+const from = open(`${prefix}0`, 0, ignored);
+const to = open(`${prefix}1`, 1, arrived);
 const header = headers();
 // As on a gateway: the kernel does not look at what is Vita's.
-if (driver === "packet") new KernelDeafness("x1", "public");
+if (driver === "packet") new KernelDeafness(`${prefix}1`, "public");
 
 let sent = 0;
 let got = 0;

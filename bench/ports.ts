@@ -1,6 +1,6 @@
 // `bench ports`: what the kernel takes for a packet on its way from one port to another over a veth pair, sent and received,
 // by driver. The drivers take turns in several rounds, of which the median counts. ESP in UDP is joined by the packet driver, ESP
-// by none.
+// by none; what is joined crosses a link with offloads whole, and is cut by the kernel for one without.
 
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
@@ -9,15 +9,28 @@ import { withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
 import { count, medianRound } from "./rounds.js";
 
-const TO = "192.0.2.2";
+/** Pairs x0 and x1, y0 and y1, and whether they have their offloads. */
+const links = [
+  ["x", true],
+  ["y", false],
+] as const;
+const addressOf = (prefix: "x" | "y") => (prefix === "x" ? "192.0.2.2" : "203.0.113.2");
 export type Driver = "xdp native" | "xdp generic" | "packet";
 export type Packets = "ESP" | "ESP in UDP";
 
-const kinds: readonly { driver: Driver; packets: Packets }[] = [
-  { driver: "xdp native", packets: "ESP" },
-  { driver: "xdp generic", packets: "ESP" },
-  { driver: "packet", packets: "ESP" },
-  { driver: "packet", packets: "ESP in UDP" },
+interface Kind {
+  driver: Driver;
+  packets: Packets;
+  /** Does the veth pair have the offloads that the kernel gives it? */
+  offloads: boolean;
+}
+
+const kinds: readonly Kind[] = [
+  { driver: "xdp native", packets: "ESP", offloads: true },
+  { driver: "xdp generic", packets: "ESP", offloads: true },
+  { driver: "packet", packets: "ESP", offloads: true },
+  { driver: "packet", packets: "ESP in UDP", offloads: false },
+  { driver: "packet", packets: "ESP in UDP", offloads: true },
 ];
 
 /** What a round in a process of its own gives. */
@@ -26,9 +39,7 @@ export interface Looped {
   readonly packets: number;
 }
 
-interface Row {
-  driver: Driver;
-  packets: Packets;
+interface Row extends Kind {
   size: number;
   nanoseconds: number;
   kpps: number;
@@ -46,18 +57,20 @@ function sizeList(text: string): number[] {
 async function measure(sizes: number[], rounds: number, milliseconds: number): Promise<Row[]> {
   return withLab("ports", async (lab) => {
     const namespace = await lab.namespace("loop");
-    await createLink(
-      { namespace, device: "x0" },
-      { namespace, device: "x1", addresses: [`${TO}/24`] },
-      { offloads: true },
-    );
+    for (const [prefix, offloads] of links)
+      await createLink(
+        { namespace, device: `${prefix}0` },
+        { namespace, device: `${prefix}1`, addresses: [`${addressOf(prefix)}/24`] },
+        { offloads },
+      );
     const program = join(import.meta.dirname, "ports-loop.js");
     const rows: Row[] = [];
     for (const size of sizes) {
       const results = kinds.map((kind) => ({ ...kind, looped: [] as Looped[] }));
       for (let round = 0; round < rounds; round++)
-        for (const { driver, packets, looped } of results) {
-          const args = [program, driver, packets, String(size), String(milliseconds), TO];
+        for (const { driver, packets, offloads, looped } of results) {
+          const [prefix] = links.find(([, has]) => has === offloads) ?? links[0];
+          const args = [program, driver, packets, `${size}`, `${milliseconds}`, prefix, addressOf(prefix)];
           const { stdout } = await command(process.execPath, args, { namespace });
           looped.push(JSON.parse(stdout) as Looped);
         }
@@ -65,10 +78,9 @@ async function measure(sizes: number[], rounds: number, milliseconds: number): P
         const { nanoseconds, packets } = medianRound(looped);
         return nanoseconds / packets;
       });
-      for (const [i, { driver, packets }] of results.entries())
+      for (const [i, kind] of kinds.entries())
         rows.push({
-          driver,
-          packets,
+          ...kind,
           size,
           nanoseconds: Math.round(each[i]),
           kpps: Math.round(1e6 / each[i]),

@@ -1,5 +1,5 @@
-// ESP in UDP that leaves in trains, over a real veth pair: to a packet port that gets them whole, and to a packet port and an
-// XDP port that get what the sender's kernel has cut.
+// ESP in UDP that leaves in trains, over a real veth pair: to a packet port that gets them whole, to a packet port and an
+// XDP port that get what the sender's kernel has cut, and to a packet port whose kernel joins that again.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -43,5 +43,7 @@ test("trains of ESP in UDP arrive as the packets that they were made of", async 
       await run("ethtool", ["-K", device, "tx", "off", "tso", "off", "gso", "off"], { namespace });
     await check("cut by the kernel", "packet", false);
     await check("cut by the kernel, for XDP", "xdp", false);
+    await run("ethtool", ["-K", "x1", "gro", "on", "rx-udp-gro-forwarding", "on"], { namespace });
+    await check("cut by the kernel, and joined again by the receiver's (GRO)", "packet", true);
   });
 });
