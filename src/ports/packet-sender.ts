@@ -7,10 +7,11 @@ import { type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
 import { errno, MSG_DONTWAIT, sendmmsg, writev } from "../native/libc.js";
-import { COALESCE_BATCH, Coalescer, TRAIN_HEADER } from "./coalescer.js";
+import { COALESCE_BATCH, Coalescer } from "./coalescer.js";
 import { IoVectors } from "./iovec.js";
 import { MessageBatch } from "./message-batch.js";
 import { portCounters } from "./port.js";
+import { TRAIN_HEADER } from "./train-header.js";
 
 export const packetCounters = {
   ...portCounters,
