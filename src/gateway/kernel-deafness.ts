@@ -3,7 +3,7 @@
 //
 // owned:   IP and ARP. The kernel would answer as well.
 // public:  ESP, and ESP in UDP, for this host. The kernel would look up its route and its socket, cut what arrives joined
-//          into packets, and have charon's filter drop each of them: a fifth to a quarter of what a packet costs (docs/kernel-costs.md).
+//          into packets, and have charon's filter drop each of them, which costs time (docs/kernel-costs.md).
 
 import { interfaceIndex } from "../native/libc.js";
 import { nft as runNft, saidBy } from "./commands.js";
