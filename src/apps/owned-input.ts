@@ -177,7 +177,7 @@ export class OwnedInput implements App {
     if (!isForCharon && (!parts.puntAll || isEsp))
       return this.end(frame, isFragment ? COUNT["drop.fragment"] : COUNT["drop.not_punted"]);
     if (!isForCharon && !this.mayEnter(ip, end, isIpv4)) return this.end(frame, COUNT["drop.protected"]);
-    parts.punt.toKernel(frame, ip, end, isIpv4, isForCharon);
+    parts.punt.toKernel(frame, ip, end, isForCharon);
   }
 }
 

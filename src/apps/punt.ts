@@ -1,14 +1,12 @@
 // Packets for charon, or for the kernel as a whole, leave by the device on which it has the interface's addresses.
 //
-// Checksums that were never worked out are finished on the way: between two kernels of one machine (veth) TCP and UDP
-// arrive with nothing but the sum of the pseudo-header in the field, and XDP does not tell. Such a packet is told by
-// exactly that sum. All other checksums go on as they are, and the kernel judges them.
+// Checksums that were never worked out are finished on the way (net/unfinished-checksum.ts). All others go on as they are, and
+// the kernel judges them.
 
 import { type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
-import { finishChecksum, fold, pseudoHeader4, pseudoHeader6 } from "../net/checksum.js";
-import { IPV6_HEADER } from "../net/ipv6.js";
+import { finishUnfinished } from "../net/unfinished-checksum.js";
 import { TokenBucket } from "./token-bucket.js";
 
 export const puntCounters = {
@@ -26,9 +24,6 @@ const IKE_RATE = 10_000;
 const IKE_BURST = 2000;
 const OTHERS_RATE = 100_000;
 const OTHERS_BURST = 5000;
-
-const TCP = 6;
-const UDP = 17;
 
 export class Punt {
   readonly counters: Counters;
@@ -48,33 +43,17 @@ export class Punt {
   }
 
   /** Hands the IP packet from `ip` to `end`, whose header is valid, to the kernel. Owns the frame. */
-  toKernel(frame: number, ip: number, end: number, isIpv4: boolean, isIke: boolean): void {
+  toKernel(frame: number, ip: number, end: number, isIke: boolean): void {
     const { frames } = this;
     if (!(isIke ? this.ike : this.others).take()) {
       this.counters[isIke ? COUNT["drop.rate_ike"] : COUNT["drop.rate_others"]]++;
       return frames.free(frame);
     }
-    this.finish(ip, end, isIpv4);
+    if (finishUnfinished(this.view, ip, end)) this.counters[COUNT.checksums]++;
     frames.offset[frame] = ip;
     frames.length[frame] = end - ip;
     this.counters[isIke ? COUNT.ike : COUNT.others]++;
     this.output.transmit(frame);
-  }
-
-  private finish(ip: number, end: number, isIpv4: boolean): void {
-    const { view } = this;
-    if (isIpv4 && (view.getUint16(ip + 6) & 0x3fff) !== 0) return;
-    const protocol = view.getUint8(ip + (isIpv4 ? 9 : 6));
-    const start = ip + (isIpv4 ? (view.getUint8(ip) & 15) << 2 : IPV6_HEADER);
-    const field = start + (protocol === TCP ? 16 : 6);
-    if ((protocol !== TCP && protocol !== UDP) || field + 2 > end) return;
-    const length = end - start;
-    const sum = isIpv4
-      ? pseudoHeader4(view, ip, protocol, length)
-      : pseudoHeader6(view, ip, protocol, length);
-    if (view.getUint16(field) !== (~fold(sum) & 0xffff)) return;
-    finishChecksum(view, start, end, field);
-    this.counters[COUNT.checksums]++;
   }
 
   tick(milliseconds: number): void {
