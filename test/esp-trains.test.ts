@@ -1,4 +1,4 @@
-// ESP in UDP that leaves in trains, over a real veth pair: to a packet port that gets them whole, to a packet port and an
+// ESP in UDP that leaves in trains, from end to end, and over a real veth pair: to a packet port that gets them whole, to a packet port and an
 // XDP port that get what the sender's kernel has cut, and to a packet port whose kernel joins that again.
 
 import assert from "node:assert/strict";
@@ -6,6 +6,8 @@ import { test } from "node:test";
 import { run } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
+import { createNetwork, type SitesOptions, startGateway } from "../src/lab/sites.js";
+import { Flow, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { runInside } from "./ports/child.js";
 
 interface TrainsResult {
@@ -45,5 +47,52 @@ test("trains of ESP in UDP arrive as the packets that they were made of", async 
     await check("cut by the kernel, for XDP", "xdp", false);
     await run("ethtool", ["-K", "x1", "gro", "on", "rx-udp-gro-forwarding", "on"], { namespace });
     await check("cut by the kernel, and joined again by the receiver's (GRO)", "packet", true);
+  });
+});
+
+test("two gateways with the packet driver on both sides: trains all the way, and nothing is lost", async () => {
+  await withLab("trains", async (lab) => {
+    const network = await createNetwork(lab, 6);
+    const { gateways, hosts, sides, wan } = network;
+    const offloads = ["tx", "gso", "tso", "tx-udp-segmentation"].flatMap((name) => [name, "on"]);
+    for (const side of ["a", "b"] as const)
+      for (const [namespace, device] of [
+        [hosts[side], "lan0"],
+        [gateways[side], "lan0"],
+        [gateways[side], "wan0"],
+        [wan, `to-${side}`],
+      ])
+        await run("ethtool", ["-K", device, ...offloads], { namespace });
+    const options: SitesOptions = {
+      family: 6,
+      systems: { a: "vita", b: "vita" },
+      preSharedKey: "all aboard",
+      connectionExtra: ["encap = yes"],
+      vita: (usual) => ({
+        ...usual,
+        "public-interface": [{ name: "wan0", driver: "packet" }],
+        "private-interface": [{ name: "lan0", driver: "packet" }],
+      }),
+    };
+    const a = await startGateway(lab, network, "a", options);
+    const b = await startGateway(lab, network, "b", options);
+    await a.charon.initiate();
+    await startIperfServer(lab, hosts.b);
+    const route = { from: hosts.a, to: hosts.b, address: sides.b.host };
+    const flow = await Flow.start(lab, { name: "flow", ...route, port: 9999, rate: 1000 });
+    assert.ok((await tcp(hosts.a, sides.b.host, { seconds: 1 })) > 1e6);
+    const { sent, received, damaged, duplicates } = await flow.stop();
+    assert.ok(sent > 500);
+    assert.deepEqual({ received, damaged, duplicates }, { received: sent, damaged: 0, duplicates: 0 });
+    for (const [gateway, names] of [
+      [a, ["lan0.rx.joined", "wan0.tx.joined"]],
+      [b, ["wan0.rx.joined", "lan0.tx.joined"]],
+    ] as const) {
+      const counters = gateway.vita?.state().counters ?? {};
+      for (const name of names) assert.ok(counters[name] > 0, `${gateway.node}: ${name}`);
+      for (const device of ["wan0", "lan0"])
+        for (const name of ["tx.parted", "drop.malformed", "drop.oversize", "drop.tx_refused"])
+          assert.equal(counters[`${device}.${name}`] ?? 0, 0, `${gateway.node}: ${device}.${name}`);
+    }
   });
 });

@@ -42,7 +42,7 @@ function trains(packets: readonly Uint8Array[], joinsEsp = true): number[] {
   return [...coalescer.count.subarray(0, coalescer.trains)];
 }
 
-test("ESP in UDP is joined where it goes out, by SA's peer and with the last packet shorter", () => {
+test("ESP in UDP is joined where it goes out, for each peer by itself, and the last packet may be shorter", () => {
   const short = new Uint8Array(100).fill(9);
   for (const version of [4, 6] as const) {
     const packets = [1, 2, 3, 4].map((n) => inUdp(n, { version }));
