@@ -68,10 +68,10 @@ export const configurationModel = z
     "private-interface": z.array(privateInterface).min(1).max(30),
     /** Worker processes. */
     workers: count(1, MAX_WORKERS).default(1),
-    /** Workers never sleep: a packet waits for no wake-up, and each worker takes a core, with or without traffic. */
-    "busy-poll": z.boolean().default(false),
     /** Crypto engine: `auto` takes libIPSec_MB where it can be had. */
     engine: z.enum(["auto", "ipsec-mb", "node"]).default("auto"),
+    /** Workers never sleep: a packet waits for no wake-up, and each worker takes a core, with or without traffic. */
+    "busy-poll": z.boolean().default(false),
     /** Kernel routing table for the routes that send protected traffic of this host to the TUN device. */
     "route-table": routeTable(LARGEST_PREFERENCE).default(221),
     /** The same for traffic that is protected in transport mode. */

@@ -130,9 +130,9 @@ class Worker {
     const { configuration, sad, spd, counters, frames, pool, aead } = prepared;
     this.sad = sad;
     sad.beginLife(index);
-    this.isBusyPolling = configuration["busy-poll"];
     const context: AppContext = { frames, counters: (app, texts) => counters.allocate(app, texts) };
     this.wake = prepared.wake;
+    this.isBusyPolling = configuration["busy-poll"];
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
     pool.begin(run.portsLock, (pid, worker) => isWorker(pid, configuration.node, worker));
     this.plans = planPorts(configuration, context, pool, localAddresses(), (name) =>

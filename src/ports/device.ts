@@ -103,14 +103,6 @@ export function driver(name: string): { name: string; bus: string } | undefined 
   }
 }
 
-/** Drivers of devices whose packets may come right from a kernel, of this machine or of a virtual machine's host. */
-const virtual = new Set(["veth", "tun", "bridge", "macvlan", "802.1Q VLAN Support", "virtio_net"]);
-
-/** Whether packets from the device may lack the checksum that their sender left to a network card. */
-export function leavesChecksums(name: string): boolean {
-  return virtual.has(driver(name)?.name ?? "");
-}
-
 function setNumber(request: number, name: string, value: number, what: string): void {
   const ifreq = interfaceRequest(name);
   new DataView(ifreq.buffer).setUint32(NAME_BYTES, value, true);

@@ -8,6 +8,7 @@ import type { Frames } from "../memory/frames.js";
 import { POLLIN, POLLOUT } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import type { BpfMap } from "./bpf.js";
+import { ChecksumFinisher } from "./checksum-finisher.js";
 import { ethernetAddress } from "./device.js";
 import { PacketPool } from "./packet-pool.js";
 import type { DevicePort, DevicePortOptions, Waiting } from "./port.js";
@@ -44,13 +45,15 @@ export class XdpPort implements DevicePort {
   readonly name: string;
   readonly kind = "ethernet";
   readonly device: string;
-  readonly source: Source = { pull: (max) => this.#pull(max) };
+  readonly source: Source = { pull: (max) => this.#pullFinished(max) };
   readonly sink: App & { readonly input: Link };
   /** How the program was attached. */
   readonly mode: "native" | "generic";
 
   readonly #counters: Counters;
   readonly #output: Link;
+  /** For private devices: ESP needs no checksum, and an owned device's packets for the kernel get theirs in apps/punt.ts. */
+  readonly #finisher: ChecksumFinisher | undefined;
   readonly #queues: XdpQueue[] = [];
   readonly #sender: XdpQueue;
   readonly #waiting: Waiting[];
@@ -65,6 +68,7 @@ export class XdpPort implements DevicePort {
     this.name = options.name;
     this.device = options.device ?? options.name;
     this.#output = options.output;
+    if (options.role === "private") this.#finisher = new ChecksumFinisher(context.frames, this.device);
     const { frames } = context;
     const { role, queues, ringSize, zeroCopy = "auto" } = options;
     const pool = options.pool ?? poolOf(frames);
@@ -112,6 +116,14 @@ export class XdpPort implements DevicePort {
 
   setMac(mac: Uint8Array): void {
     writeMac(this.#xdp.mac, mac);
+  }
+
+  #pullFinished(max: number): number {
+    const before = this.#output.readable;
+    const moved = this.#pull(max);
+    if (moved > 0 && this.#finisher)
+      this.#counters[c["rx.checksums"]] += this.#finisher.finish(this.#output, before);
+    return moved;
   }
 
   /** Starts with another queue each time, so that a busy one does not keep the others waiting. */
