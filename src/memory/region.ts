@@ -139,10 +139,11 @@ export function openSharedRegion(path: string, mode: OpenMode, size = 0, annex =
     const protection = mode === "read" ? PROT_READ : PROT_READ_WRITE;
     // At a huge page's boundary, so that huge pages of the file can be mapped as such; whole pages, as the kernel maps them.
     const pages = Math.ceil(length / PAGE) * PAGE;
-    const region = mapRegion(annex === 0 ? length : pages + annex, () => {
-      const address = reserve(pages + annex);
-      if (annex > 0)
-        mmap(annex, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address + BigInt(pages));
+    const own = Math.ceil(annex / PAGE) * PAGE;
+    const region = mapRegion(own === 0 ? length : pages + own, () => {
+      const address = reserve(pages + own);
+      if (own > 0)
+        mmap(own, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address + BigInt(pages));
       return mmap(length, MAP_SHARED | MAP_FIXED, fd, 0, protection, address);
     });
     madvise(region.address, length, MADV_DONTDUMP);
