@@ -19,7 +19,8 @@ interface Options {
   child?: string[];
   /** Of one side only, in place of `child`. */
   b?: string[];
-  esp?: string;
+  /** esp_proposals; null for none at all. */
+  esp?: string | null;
 }
 
 /** Loads a configuration on both sides, with the IKE_SA of the last one gone. */
@@ -27,7 +28,8 @@ async function load(sites: Sites, { child = [], b, esp }: Options): Promise<void
   for (const side of SIDES) {
     const connection = connectionOf(sites.network, side, usual);
     connection.childExtra = [...(connection.childExtra ?? []), ...(side === "b" ? (b ?? child) : child)];
-    if (esp !== undefined) connection.espProposals = esp;
+    if (esp === null) delete connection.espProposals;
+    else if (esp !== undefined) connection.espProposals = esp;
     await sites.gateways[side].charon.load(connection);
   }
 }
@@ -75,13 +77,19 @@ interface Refusal extends Options {
   says: RegExp;
 }
 
-const gcm = /set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16/.source;
+const set = /set esp_proposals to aesNgcm16, chacha20poly1305, or aesN with sha256/.source;
 const refused: Refusal[] = [
-  { name: "AES-CBC", esp: "aes128-sha256", says: new RegExp(`AES-CBC is not supported: ${gcm}`) },
-  { name: "ChaCha20", esp: "chacha20poly1305", says: new RegExp(`ChaCha20-Poly1305 is not .*${gcm}`) },
-  { name: "GMAC", esp: "aes128gmac", says: new RegExp(`AES-GMAC is not .*${gcm}`) },
-  { name: "NULL", esp: "null-sha256", says: new RegExp(`NULL encryption is not .*${gcm}`) },
-  { name: "a short ICV", esp: "aes128gcm8", says: new RegExp(`AES-GCM with an 8-byte ICV is not .*${gcm}`) },
+  { name: "AES-CTR", esp: "aes128ctr-sha256", says: new RegExp(`AES-CTR is not supported: ${set}`) },
+  { name: "AES-XCBC", esp: "aes128-aesxcbc", says: new RegExp(`AES-XCBC-96 is not supported: ${set}`) },
+  {
+    name: "HMAC-SHA-256 cut to 96 bits",
+    esp: "aes128-sha256",
+    child: ["sha256_96 = yes"],
+    says: /HMAC-SHA-256 cut to 96 bits is not supported: set sha256_96 = no/,
+  },
+  { name: "GMAC", esp: "aes128gmac", says: new RegExp(`AES-GMAC is not .*${set}`) },
+  { name: "NULL", esp: "null-sha256", says: new RegExp(`NULL encryption is not .*${set}`) },
+  { name: "a short ICV", esp: "aes128gcm8", says: new RegExp(`AES-GCM with an 8-byte ICV is not .*${set}`) },
   {
     name: "AH",
     esp: "",
@@ -125,6 +133,27 @@ test("options that touch the kernel", async (t) => {
       });
 
     const pass = async () => assert.deepEqual(await both(sites), [3, 3]);
+
+    // charon's own proposals come first. What is named is what `vita sa` shows, with what charon calls it.
+    for (const [esp, algorithm, charons] of [
+      [null, "aes128gcm16", "AES_GCM_16-128"],
+      ["default", "aes128-sha256", "AES_CBC-128-HMAC_SHA2_256_128"],
+      ["aes256gcm16-esn", "aes256gcm16", "AES_GCM_16-256"],
+      ["chacha20poly1305-esn", "chacha20poly1305", "CHACHA20_POLY1305"],
+      ["aes256-sha512-esn", "aes256-sha512", "AES_CBC-256-HMAC_SHA2_512_256"],
+      ["aes192-sha384-esn", "aes192-sha384", "AES_CBC-192-HMAC_SHA2_384_192"],
+      ["aes128-sha1", "aes128-sha1", "AES_CBC-128-HMAC_SHA1_96"],
+    ] as const)
+      await accepted(esp === null ? "no esp_proposals" : `esp_proposals = ${esp}`, { esp }, async () => {
+        await pass();
+        const child = await a.charon.installed();
+        assert.equal(child?.algorithm, charons);
+        for (const { vita } of [a, b])
+          assert.deepEqual(
+            vita!.state().sas.map((sa) => [sa.algorithm, sa.esn, sa.packets]),
+            [0, 1].map(() => [algorithm, esp?.endsWith("-esn") ?? false, 6]),
+          );
+      });
 
     await accepted("ipcomp = yes: charon goes on without it", { child: ["ipcomp = yes"] }, async (marks) => {
       await sites.logged(

@@ -9,7 +9,8 @@
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
-import { type Encapsulate, innerMtu } from "../ipsec/encapsulate.js";
+import type { Encapsulate } from "../ipsec/encapsulate.js";
+import { innerMtu } from "../ipsec/esp-format.js";
 import { INNER_MALFORMED, type InnerPacket, parseInner } from "../ipsec/inner.js";
 import type { Sad } from "../ipsec/sad.js";
 import { SaFlag, saSlot } from "../ipsec/sad-layout.js";
@@ -54,7 +55,6 @@ const { ipsec: PROTECT, pass: PASS } = PolicyType;
 const NARROW = NARROWED;
 const portOf = transportPort;
 const FLAGS = saSlot.at.flags >>> 2;
-const OUTER_LENGTH = saSlot.at.outerLength >>> 2;
 const EXPIRED = SaFlag.expired;
 const { transport: TRANSPORT_MODE } = SaFlag;
 const DF = 0x4000;
@@ -322,7 +322,7 @@ export class Protect implements App, IpSink {
     const port = this.routes.port(sa);
     if (port === NOWHERE) return;
     if (this.index.isBound(entry) && !this.bindings.allows(entry, port)) this.mtu = ASTRAY;
-    else this.mtu = innerMtu(this.fib.mtu[port], words[slot + OUTER_LENGTH]);
+    else this.mtu = innerMtu(this.fib.mtu[port], words, slot);
     this.isWhole = (flags & TRANSPORT_MODE) !== 0;
   }
 

@@ -116,7 +116,7 @@ export class Graph {
     );
     const decapsulate = new Decapsulate(context, {
       sad,
-      aead: aead.decryptor(),
+      batches: aead.decryptor(),
       clock,
       worker,
       outlet: route,
@@ -124,7 +124,7 @@ export class Graph {
     });
     const encapsulate = new Encapsulate(context, {
       sad,
-      aead: aead.encryptor(),
+      batches: aead.encryptor(),
       clock,
       worker,
       exit: transmit,

@@ -14,6 +14,7 @@ import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "../ipsec/sad-layout.js";
 import { readSelector } from "../ipsec/selectors.js";
 import { lastSequence } from "../ipsec/sequence.js";
 import { Spd } from "../ipsec/spd.js";
+import { proposalName } from "../ipsec/transforms.js";
 import { formatAddress, formatPrefix, rangeToPrefixes } from "../net/address.js";
 import { MonotonicClock } from "./clock.js";
 import { RunDirectory } from "./run-directory.js";
@@ -177,7 +178,10 @@ function readSas(sad: Sad): SaReport[] {
       mark: formatMark(saIdentity(sad, slot).mark),
       ifId: word(at.interfaceId),
       setMark: formatMark({ value: word(at.setMarkValue), mask: word(at.setMarkMask) }),
-      algorithm: word(at.keyLength) === 0 ? "" : `aes${word(at.keyLength) * 8}gcm16`,
+      algorithm:
+        word(at.keyLength) === 0
+          ? ""
+          : proposalName(word(at.encryption), word(at.keyLength), word(at.integrity)),
       esn: (flags & SaFlag.extendedSequenceNumbers) !== 0,
       udpEncapsulation: udp,
       replayWindow: word(at.replayWindow),

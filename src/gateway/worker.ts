@@ -100,7 +100,7 @@ function rehearse(prepared: Prepared): Prepared {
       name: aead.name,
       encryptor: () => encryptor,
       decryptor: () => decryptor,
-      expandKey: (offset, length) => aead.expandKey(offset, length),
+      expandKeys: (offset) => aead.expandKeys(offset),
       close: () => aead.close(),
     },
   };

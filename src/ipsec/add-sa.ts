@@ -18,7 +18,7 @@ import {
   saSlot,
 } from "./sad-layout.js";
 import { hasTransport, writeSelector } from "./selectors.js";
-import { encryptionName } from "./transforms.js";
+import { ENCR_AES_CBC, ENCR_CHACHA20_POLY1305, refuseTransforms, SALT_BYTES } from "./transforms.js";
 
 const at = saSlot.at;
 const ESP = 50;
@@ -27,11 +27,7 @@ const MODE_TUNNEL = 2;
 /** Why there is no transport mode without a host that it could be for. */
 const NO_HOST =
   'transport mode protects this host\'s own traffic, which Vita sees through a TUN device only: add { "name": "vita0", "driver": "tun" } to /private-interface';
-const AES_GCM_16 = 20;
 const ONLY_ESP = "AH is not supported: use esp_proposals, not ah_proposals";
-/** "No integrity transform": AEADs bring their own. */
-const INTEGRITY_NONE = [0, 1024];
-const SALT_BYTES = 4;
 
 /** Why a policy or an SA cannot be bound to an interface; undefined when it can, or is not bound. */
 export function refuseInterface(name: string, interfaces: readonly string[]): string | undefined {
@@ -49,16 +45,12 @@ export function refuseProtocol(protocol: number): string | undefined {
  * @param hasHost whether the traffic of this host itself comes to Vita
  */
 export function refuseSa(request: AddSaRequest, hasHost: boolean): string | undefined {
-  const { id, encryption, encryptionKey, srcSelectors, dstSelectors } = request;
+  const { id, srcSelectors, dstSelectors } = request;
   if (id.protocol !== ESP) return ONLY_ESP;
   const modeRefusal = refuseMode(request.mode, hasHost);
   if (modeRefusal) return modeRefusal;
-  if (encryption !== AES_GCM_16)
-    return `${encryptionName(encryption)} is not supported: set esp_proposals to aes128gcm16, aes192gcm16 or aes256gcm16`;
-  if (![16, 24, 32].includes(encryptionKey.length - SALT_BYTES))
-    return `AES-GCM keys have 20, 28 or 36 bytes with their salt, not ${encryptionKey.length}`;
-  if (!INTEGRITY_NONE.includes(request.integrity) || request.integrityKey.length > 0)
-    return `integrity transform ${request.integrity} cannot be combined with AES-GCM`;
+  const transformRefusal = refuseTransforms(request);
+  if (transformRefusal) return transformRefusal;
   if (request.ipcomp !== 0) return "IPComp is not supported: set ipcomp = no";
   if (id.src.address.length !== id.dst.address.length)
     return "tunnel end points are of unlike address families";
@@ -128,7 +120,8 @@ export function fillSlot(
   const { id, encryptionKey, srcSelectors, dstSelectors, lifetime } = request;
   const selectors = [...srcSelectors, ...dstSelectors];
   const limits = [lifetime.time, lifetime.bytes, lifetime.packets];
-  const keyLength = encryptionKey.length - SALT_BYTES;
+  const isCbc = request.encryption === ENCR_AES_CBC;
+  const keyLength = encryptionKey.length - (isCbc ? 0 : SALT_BYTES);
   set(at.spi, id.spi);
   set(at.extension, extension + 1);
   set(
@@ -137,6 +130,8 @@ export function fillSlot(
       (request.mode === MODE_TRANSPORT ? SaFlag.transport : 0) |
       (!request.inbound || id.mark.mask !== 0 ? SaFlag.markKnown : 0) |
       (request.extendedSequenceNumbers ? SaFlag.extendedSequenceNumbers : 0) |
+      (isCbc ? SaFlag.cbc : 0) |
+      (request.encryption === ENCR_CHACHA20_POLY1305 ? SaFlag.chacha20 : 0) |
       (request.copyDf ? SaFlag.copyDf : 0) |
       (request.copyEcn ? SaFlag.copyEcn : 0) |
       (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
@@ -147,6 +142,7 @@ export function fillSlot(
   );
   writeEndPoints(sad, slot, id.src, id.dst, request.udpEncapsulation);
   bytes.set(encryptionKey.subarray(0, keyLength), base + at.key);
+  bytes.set(request.integrityKey, base + at.integrityKey);
   set(at.keyLength, keyLength);
   set(
     at.salt,
@@ -156,6 +152,7 @@ export function fillSlot(
   set(at.replayMask, request.inbound ? replayMask(request.replayWindow) : 0);
   set(at.ringAt, ringAt(request, base, more) >>> 2);
   set(at.encryption, request.encryption);
+  set(at.integrity, request.integrity);
   set(at.protocol, id.protocol);
   set(at.mode, request.mode);
   set(at.reqid, request.reqid);

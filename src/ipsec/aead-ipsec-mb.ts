@@ -1,4 +1,4 @@
-// AES-GCM through libIPSec_MB's burst interface. The jobs are filled in the library's own ring, in memory shared with
+// AES-GCM and ChaCha20-Poly1305 through libIPSec_MB's burst interface. The jobs are filled in the library's own ring, in memory shared with
 // it. Job i of a burst always works on the same line of scratch memory, and what never changes (modes, lengths, high
 // halves of addresses, scratch pointers) is written once, so that a packet costs a dozen stores.
 
@@ -6,9 +6,11 @@ import { type Frames, NONE } from "../memory/frames.js";
 import { allocateRegion, type Region } from "../memory/region.js";
 import {
   type Burst,
+  CIPHER_CHACHA20_POLY1305,
   CIPHER_GCM,
   DIRECTION_DECRYPT,
   DIRECTION_ENCRYPT,
+  HASH_CHACHA20_POLY1305,
   HASH_GCM,
   IpsecMbManager,
   JOB,
@@ -17,9 +19,10 @@ import {
   ORDER_CIPHER_HASH,
   ORDER_HASH_CIPHER,
 } from "../native/ipsec-mb.js";
-import type { AeadBatch, AeadEngine } from "./aead.js";
+import type { AeadBatch, AeadEngine, Batches } from "./aead.js";
+import { CBC_SCRATCH, expandCbcKeys, IpsecMbCbcBatch } from "./cbc-ipsec-mb.js";
 import type { Sad } from "./sad.js";
-import { saSlot } from "./sad-layout.js";
+import { SaFlag, saSlot } from "./sad-layout.js";
 
 const KEY = saSlot.at.key;
 const SCHEDULE = saSlot.at.schedule;
@@ -36,6 +39,9 @@ const SCRATCH = 1 << SCRATCH_SHIFT;
 const AAD = 16;
 const LOW = AAD + 8;
 const ICV = 32;
+/** Behind the packets' scratch: pointers to the jobs. */
+const POINTERS = MAX_BATCH * SCRATCH;
+const BATCH_SCRATCH = POINTERS + 8 * MAX_BATCH;
 
 /** Word indices in the manager and its jobs. */
 const JOBS = MANAGER.jobs >>> 2;
@@ -46,16 +52,30 @@ const KEY_LENGTH = JOB.keyLength >>> 2;
 const SRC = JOB.src >>> 2;
 const DST = JOB.dst >>> 2;
 const CIPHER_LENGTH = JOB.cipherLength >>> 2;
+const HASH_LENGTH = JOB.hashLength >>> 2;
 const TAG = JOB.tag >>> 2;
 const AAD_POINTER = JOB.aad >>> 2;
 const AAD_LENGTH = JOB.aadLength >>> 2;
+
+/** What sets the two apart in a job. */
+interface Aead {
+  mode: number;
+  hash: number;
+  /** Which of a job's pointers to keys is read to decrypt. */
+  decryptKeys: number;
+}
+const GCM: Aead = { mode: CIPHER_GCM, hash: HASH_GCM, decryptKeys: DEC_KEYS };
+const CHACHA20: Aead = {
+  mode: CIPHER_CHACHA20_POLY1305,
+  hash: HASH_CHACHA20_POLY1305,
+  decryptKeys: ENC_KEYS,
+};
 
 class IpsecMbBatch implements AeadBatch {
   private readonly manager: IpsecMbManager;
   private readonly submit: Burst;
   private readonly managerAddress: number;
-  private readonly job: Uint32Array;
-  private readonly scratch: Region;
+  protected readonly job: Uint32Array;
   private readonly view: DataView;
   private readonly words: Int32Array;
   private readonly framesView: DataView;
@@ -66,6 +86,8 @@ class IpsecMbBatch implements AeadBatch {
   /** Low half of the address of a key schedule in slot 0. */
   private readonly scheduleLow: number;
   private readonly isDecryptor: boolean;
+  /** Which of a job's pointers to keys is read. */
+  private readonly keys: number;
 
   // The run's SA, and a number for it: jobs that have the number in `templates` were filled for it already. What the
   // number stands for is not the key, which is read where it lies, but where that is.
@@ -78,24 +100,31 @@ class IpsecMbBatch implements AeadBatch {
   private template = 0;
   private readonly templates = new Int32Array(MAX_BATCH).fill(NONE);
 
-  constructor(frames: Frames, sad: Sad, isDecryptor: boolean) {
+  /** @param scratchAt where in `scratch` its BATCH_SCRATCH bytes are, at a multiple of SCRATCH */
+  constructor(
+    frames: Frames,
+    sad: Sad,
+    aead: Aead,
+    isDecryptor: boolean,
+    scratch: Region,
+    scratchAt: number,
+  ) {
     const manager = new IpsecMbManager();
-    const scratch = allocateRegion(MAX_BATCH * SCRATCH + MAX_BATCH * 8);
     this.manager = manager;
     this.submit = manager.submit;
     this.managerAddress = manager.addressNumber;
     this.job = manager.words;
-    this.scratch = scratch;
-    this.view = scratch.view;
-    this.words = new Int32Array(scratch.view.buffer as ArrayBuffer);
+    this.view = new DataView(scratch.view.buffer, scratchAt, BATCH_SCRATCH);
+    this.words = new Int32Array(scratch.view.buffer as ArrayBuffer, scratchAt, BATCH_SCRATCH >>> 2);
     this.framesView = frames.view;
-    this.jobs = scratch.addressNumber + MAX_BATCH * SCRATCH;
+    this.jobs = scratch.addressNumber + scratchAt + POINTERS;
     this.framesLow = frames.region.addressLow | 0;
-    this.scratchLow = scratch.addressLow | 0;
+    this.scratchLow = (scratch.addressLow + scratchAt) | 0;
     this.scheduleLow = (sad.region.addressLow + SCHEDULE) | 0;
     this.isDecryptor = isDecryptor;
+    this.keys = isDecryptor ? aead.decryptKeys : ENC_KEYS;
     manager.writeJobPointers(
-      new BigUint64Array(scratch.view.buffer as ArrayBuffer, MAX_BATCH * SCRATCH, MAX_BATCH),
+      new BigUint64Array(scratch.view.buffer as ArrayBuffer, scratchAt + POINTERS, MAX_BATCH),
       MAX_BATCH,
     );
     for (let i = 0; i < MAX_BATCH; i++) {
@@ -105,7 +134,7 @@ class IpsecMbBatch implements AeadBatch {
       const word = (offset: number, value: number) => {
         manager.words[job + (offset >>> 2)] = value;
       };
-      const line = scratch.addressLow + i * SCRATCH;
+      const line = scratch.addressLow + scratchAt + i * SCRATCH;
       word(JOB.encKeys + 4, sad.region.addressHigh);
       word(JOB.decKeys + 4, sad.region.addressHigh);
       word(JOB.src + 4, frames.region.addressHigh);
@@ -117,9 +146,9 @@ class IpsecMbBatch implements AeadBatch {
       word(JOB.tag + 4, isDecryptor ? scratch.addressHigh : frames.region.addressHigh);
       word(JOB.tagLength, 16);
       word(JOB.aad + 4, scratch.addressHigh);
-      word(JOB.cipherMode, CIPHER_GCM);
+      word(JOB.cipherMode, aead.mode);
       word(JOB.direction, isDecryptor ? DIRECTION_DECRYPT : DIRECTION_ENCRYPT);
-      word(JOB.hashAlgorithm, HASH_GCM);
+      word(JOB.hashAlgorithm, aead.hash);
       word(JOB.chainOrder, isDecryptor ? ORDER_HASH_CIPHER : ORDER_CIPHER_HASH);
     }
   }
@@ -163,7 +192,7 @@ class IpsecMbBatch implements AeadBatch {
     job[j + AAD_POINTER] = (this.scratchLow + scratch + begin) | 0;
     job[j + AAD_LENGTH] = isExtended ? 12 : 8;
     job[j + KEY_LENGTH] = this.keyLength;
-    job[j + (this.isDecryptor ? DEC_KEYS : ENC_KEYS)] = (this.scheduleLow + this.slot) | 0;
+    job[j + this.keys] = (this.scheduleLow + this.slot) | 0;
   }
 
   encrypt(i: number, high: number, low: number, text: number, length: number): void {
@@ -222,9 +251,33 @@ class IpsecMbBatch implements AeadBatch {
   }
 
   close(): void {
-    this.scratch.bytes.fill(0);
-    this.scratch.unmap();
     this.manager.free();
+  }
+}
+
+class IpsecMbChaCha20Batch extends IpsecMbBatch {
+  constructor(frames: Frames, sad: Sad, decrypt: boolean, scratch: Region, scratchAt: number) {
+    super(frames, sad, CHACHA20, decrypt, scratch, scratchAt);
+  }
+
+  // AES-GCM hashes what it ciphers; of this one the library wants to be told the length.
+
+  override encrypt(i: number, high: number, low: number, text: number, length: number): void {
+    super.encrypt(i, high, low, text, length);
+    this.job[JOBS + Math.imul(i, JOB_WORDS) + HASH_LENGTH] = length;
+  }
+
+  override decrypt(
+    i: number,
+    ivHigh: number,
+    ivLow: number,
+    high: number,
+    low: number,
+    text: number,
+    length: number,
+  ): void {
+    super.decrypt(i, ivHigh, ivLow, high, low, text, length);
+    this.job[JOBS + Math.imul(i, JOB_WORDS) + HASH_LENGTH] = length;
   }
 }
 
@@ -236,7 +289,8 @@ export class IpsecMbEngine implements AeadEngine {
   private readonly sad: Sad;
   private readonly frames: Frames | undefined;
   private readonly manager = new IpsecMbManager();
-  private readonly batches: IpsecMbBatch[] = [];
+  private readonly batches: { close(): void }[] = [];
+  private readonly scratches: Region[] = [];
 
   /** @param frames not needed by a process that only expands keys */
   constructor(sad: Sad, frames?: Frames) {
@@ -244,28 +298,46 @@ export class IpsecMbEngine implements AeadEngine {
     this.frames = frames;
   }
 
-  expandKey(slotOffset: number, keyLength: number): void {
-    const address = this.sad.region.address + BigInt(slotOffset);
-    this.manager.expandGcmKey(address + BigInt(KEY), keyLength, address + BigInt(SCHEDULE));
+  expandKeys(slot: number): void {
+    const { manager, sad } = this;
+    const { address, bytes, words } = sad.region;
+    const flags = words[(slot + saSlot.at.flags) >>> 2];
+    const keyLength = words[(slot + saSlot.at.keyLength) >>> 2];
+    if ((flags & SaFlag.cbc) !== 0) expandCbcKeys(manager, sad, slot);
+    else if ((flags & SaFlag.chacha20) !== 0)
+      bytes.copyWithin(slot + SCHEDULE, slot + KEY, slot + KEY + keyLength);
+    else {
+      const base = address + BigInt(slot);
+      manager.expandGcmKey(base + BigInt(KEY), keyLength, base + BigInt(SCHEDULE));
+    }
   }
 
-  private makeBatch(decrypt: boolean): AeadBatch {
-    if (!this.frames) throw new Error("this engine was made without frames: it only expands keys");
-    const batch = new IpsecMbBatch(this.frames, this.sad, decrypt);
-    this.batches.push(batch);
-    return batch;
+  private makeBatches(decrypt: boolean): Batches {
+    const { frames, sad, batches } = this;
+    if (!frames) throw new Error("this engine was made without frames: it only expands keys");
+    const scratch = allocateRegion(2 * BATCH_SCRATCH + CBC_SCRATCH);
+    const gcm = new IpsecMbBatch(frames, sad, GCM, decrypt, scratch, 0);
+    const chacha20 = new IpsecMbChaCha20Batch(frames, sad, decrypt, scratch, BATCH_SCRATCH);
+    const cbc = new IpsecMbCbcBatch(frames, sad, decrypt, scratch, 2 * BATCH_SCRATCH);
+    batches.push(gcm, chacha20, cbc);
+    this.scratches.push(scratch);
+    return { gcm, chacha20, cbc };
   }
 
-  encryptor(): AeadBatch {
-    return this.makeBatch(false);
+  encryptor(): Batches {
+    return this.makeBatches(false);
   }
 
-  decryptor(): AeadBatch {
-    return this.makeBatch(true);
+  decryptor(): Batches {
+    return this.makeBatches(true);
   }
 
   close(): void {
     for (const batch of this.batches) batch.close();
+    for (const scratch of this.scratches) {
+      scratch.bytes.fill(0);
+      scratch.unmap();
+    }
     this.manager.free();
   }
 }

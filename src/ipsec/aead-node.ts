@@ -1,20 +1,21 @@
-// AES-GCM through node:crypto, for machines on which libIPSec_MB is not to be had. One cipher object a packet: right,
+// AES-GCM and ChaCha20-Poly1305 through node:crypto, for machines on which libIPSec_MB is not to be had. One cipher object a packet: right,
 // and some fifty times slower than the burst engine. It allocates; the gateway says so when it starts.
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import type { Frames } from "../memory/frames.js";
-import { type AeadBatch, type AeadEngine, MAX_BATCH } from "./aead.js";
+import { type AeadBatch, type AeadEngine, type Batches, MAX_BATCH } from "./aead.js";
+import { NodeCbcBatch } from "./cbc-node.js";
 import type { Sad } from "./sad.js";
 import { saSlot } from "./sad-layout.js";
 
 const KEY = saSlot.at.key;
 const ICV_BYTES = 16;
 
-const algorithms: Record<number, "aes-128-gcm" | "aes-192-gcm" | "aes-256-gcm"> = {
-  16: "aes-128-gcm",
-  24: "aes-192-gcm",
-  32: "aes-256-gcm",
-};
+/** By length of the key. */
+type Algorithms = Record<number, "aes-128-gcm" | "aes-192-gcm" | "aes-256-gcm" | "chacha20-poly1305">;
+const GCM: Algorithms = { 16: "aes-128-gcm", 24: "aes-192-gcm", 32: "aes-256-gcm" };
+const CHACHA20: Algorithms = { 32: "chacha20-poly1305" };
+const options = { authTagLength: ICV_BYTES };
 
 interface Packet {
   slot: number;
@@ -38,14 +39,16 @@ class NodeBatch implements AeadBatch {
   }));
   readonly #frames: Frames;
   readonly #sad: Sad;
+  readonly #algorithms: Algorithms;
   readonly #decrypt: boolean;
   readonly #aadLengths = new Uint8Array(MAX_BATCH);
   /** Of the run. */
   #sa = { slot: 0, keyLength: 0, salt: 0, spi: 0, extended: 0 };
 
-  constructor(frames: Frames, sad: Sad, decrypt: boolean) {
+  constructor(frames: Frames, sad: Sad, algorithms: Algorithms, decrypt: boolean) {
     this.#frames = frames;
     this.#sad = sad;
+    this.#algorithms = algorithms;
     this.#decrypt = decrypt;
   }
 
@@ -84,12 +87,14 @@ class NodeBatch implements AeadBatch {
   run(count: number): void {
     for (let i = 0; i < count; i++) {
       const { slot, keyLength, nonce, text, length } = this.#packets[i];
+      // The types of node:crypto tell GCM and the other one apart; what is called is the same.
+      const algorithm = this.#algorithms[keyLength] as "aes-128-gcm";
       const aad = this.#packets[i].aad.subarray(0, this.#aadLengths[i]);
       const key = this.#sad.region.bytes.subarray(slot + KEY, slot + KEY + keyLength);
       const { bytes } = this.#frames;
       const source = bytes.subarray(text, text + length);
       if (this.#decrypt) {
-        const decipher = createDecipheriv(algorithms[keyLength], key, nonce, { authTagLength: ICV_BYTES });
+        const decipher = createDecipheriv(algorithm, key, nonce, options);
         decipher.setAAD(aad);
         decipher.setAuthTag(bytes.subarray(text + length, text + length + ICV_BYTES));
         const plain = decipher.update(source);
@@ -102,7 +107,7 @@ class NodeBatch implements AeadBatch {
         }
         plain.fill(0);
       } else {
-        const cipher = createCipheriv(algorithms[keyLength], key, nonce, { authTagLength: ICV_BYTES });
+        const cipher = createCipheriv(algorithm, key, nonce, options);
         cipher.setAAD(aad);
         bytes.set(cipher.update(source), text);
         cipher.final();
@@ -129,19 +134,24 @@ export class NodeEngine implements AeadEngine {
   }
 
   /** OpenSSL takes the key as it is. */
-  expandKey(): void {}
+  expandKeys(): void {}
 
-  #batch(decrypt: boolean): AeadBatch {
-    if (!this.#frames) throw new Error("this engine was made without frames: it only expands keys");
-    return new NodeBatch(this.#frames, this.#sad, decrypt);
+  #batches(decrypt: boolean): Batches {
+    const [frames, sad] = [this.#frames, this.#sad];
+    if (!frames) throw new Error("this engine was made without frames: it only expands keys");
+    return {
+      gcm: new NodeBatch(frames, sad, GCM, decrypt),
+      chacha20: new NodeBatch(frames, sad, CHACHA20, decrypt),
+      cbc: new NodeCbcBatch(frames, sad, decrypt),
+    };
   }
 
-  encryptor(): AeadBatch {
-    return this.#batch(false);
+  encryptor(): Batches {
+    return this.#batches(false);
   }
 
-  decryptor(): AeadBatch {
-    return this.#batch(true);
+  decryptor(): Batches {
+    return this.#batches(true);
   }
 
   close(): void {}

@@ -16,12 +16,14 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { offHeapInt32, offHeapUint32 } from "../memory/off-heap.js";
-import type { AeadBatch } from "./aead.js";
+import type { AeadBatch, Batches } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
-import { type Clock, ESP_HEADER, ICV_BYTES, IV_BYTES } from "./encapsulate.js";
+import type { Clock } from "./encapsulate.js";
+import { AEAD_HEADER, AEAD_ICV_BYTES } from "./esp-format.js";
 import { HardLimits } from "./hard-limits.js";
 import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
+import { OTHER_CIPHERS, OtherDecryption } from "./other-ciphers.js";
 import { checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN, ReplayRun } from "./replay.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
@@ -39,7 +41,8 @@ export const decapsulateCounters = {
   "drop.early": "came before the keys of its SA, and too many waited, or the keys did not come in time",
   "drop.no_sa": "no inbound SA has this SPI",
   "drop.sa_expired": "the SA has passed its hard limit",
-  "drop.too_short": "too short for ESP header, IV, trailer and ICV, or not a multiple of 4 bytes",
+  "drop.too_short":
+    "too short for ESP header, IV, trailer and ICV, or not a multiple of 4 bytes, with AES-CBC of 16",
   "drop.replayed": "sequence number was seen before",
   "drop.too_old": "sequence number lies before the replay window",
   "drop.bad_icv": "integrity check failed: not from the peer, or changed on the way",
@@ -67,8 +70,10 @@ const LIMITED = SaFlag.timeLimit | VOLUME;
 const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
-const HEADER = ESP_HEADER + IV_BYTES;
-const OVERHEAD = HEADER + ICV_BYTES;
+const OTHER = OTHER_CIPHERS;
+// Of AES-GCM.
+const HEADER = AEAD_HEADER;
+const OVERHEAD = HEADER + AEAD_ICV_BYTES;
 const infer = inferHigh;
 const check = checkReplay;
 const parse = parseInner;
@@ -107,6 +112,8 @@ const TOO_OLD = -1;
 const REPLAYED = -2;
 /** In place of a reason to drop: the keys of the SA are to come, or earlier packets wait for them still. */
 const TOO_EARLY = -1;
+/** The same: it can be used, but its cipher is not AES-GCM. */
+const OTHER_CIPHER = -2;
 
 /** Where ESP packets go. */
 export interface EspSink {
@@ -134,7 +141,8 @@ export class Decapsulate implements App, EspSink {
   private readonly sad: Sad;
   private readonly words: Uint32Array;
   private readonly totals: Float64Array;
-  private readonly aead: AeadBatch;
+  private readonly gcm: AeadBatch;
+  private readonly others: OtherDecryption;
   private readonly foresight: InboundForesight;
   private readonly outlet: Outlet;
   private readonly clock: Clock;
@@ -153,7 +161,7 @@ export class Decapsulate implements App, EspSink {
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
-  // (a counter, or TOO_EARLY), or 0.
+  // (a counter, TOO_EARLY or OTHER_CIPHER), or 0.
   private sa = NO_SA;
   /** Its SPI, while `isOpen` is 1: it is the one to which packets are being taken. */
   private spi = 0;
@@ -182,16 +190,24 @@ export class Decapsulate implements App, EspSink {
 
   constructor(
     context: AppContext,
-    parts: { sad: Sad; aead: AeadBatch; clock: Clock; worker: number; outlet: Outlet; notifier?: Notifier },
+    parts: {
+      sad: Sad;
+      batches: Batches;
+      clock: Clock;
+      worker: number;
+      outlet: Outlet;
+      notifier?: Notifier;
+    },
   ) {
-    const { sad, aead, clock, worker, outlet, notifier = silentNotifier } = parts;
+    const { sad, batches, clock, worker, outlet, notifier = silentNotifier } = parts;
     this.counters = context.counters("decapsulate", decapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
     this.sad = sad;
     this.words = sad.words;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
-    this.aead = aead;
+    this.gcm = batches.gcm;
+    this.others = new OtherDecryption(context.frames.view, sad, batches);
     this.foresight = new InboundForesight(context.frames, sad);
     this.outlet = outlet;
     this.clock = clock;
@@ -235,28 +251,53 @@ export class Decapsulate implements App, EspSink {
     frames.offset[frame] = esp;
     frames.length[frame] = length;
     if (this.reason !== 0) {
-      this.refuse(frame);
+      this.takeUnusual(frame, esp, length, first);
       return;
     }
     const low = view.getUint32(esp + 4);
     let high = this.top[1];
     if (low <= this.top[0]) {
-      const found = this.place(low);
-      if (found < 0) {
-        this.drop(frame, found === REPLAYED ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
-        return;
-      }
-      high = found;
+      high = this.placeOrDrop(frame, low);
+      if (high < 0) return;
     }
-    if (this.count === MAX_BATCH) this.makeRoom(spi);
+    const job = (this.enter(frame, high, first) - this.others.count) | 0;
+    const start = (esp + HEADER) | 0;
+    this.gcm.decrypt(job, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
+  }
+
+  /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
+  private takeUnusual(frame: number, esp: number, length: number, first: number): void {
+    if (this.count === MAX_BATCH) this.makeRoom(this.spi);
+    const { reason } = this;
+    if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length, first);
+    else if (reason === TOO_EARLY) this.hold(frame);
+    else this.drop(frame, reason);
+  }
+
+  private takeOther(frame: number, esp: number, length: number, first: number): void {
+    const { others } = this;
+    const text = length - others.headerLength - others.icvLength;
+    if (!others.isText(text)) {
+      this.drop(frame, COUNT["drop.too_short"]);
+      return;
+    }
+    const low = this.view.getUint32(esp + 4);
+    const high = this.placeOrDrop(frame, low);
+    if (high < 0) return;
+    this.enter(frame, high, first);
+    others.set(esp, text, high, low);
+  }
+
+  /** Makes a packet of the open SA one of the batch. @returns its number */
+  private enter(frame: number, high: number, first: number): number {
+    if (this.count === MAX_BATCH) this.makeRoom(this.spi);
     const { count } = this;
-    frames.sa[frame] = this.sa;
+    this.frames.sa[frame] = this.sa;
     this.marks[0] |= first;
     this.high[count] = high;
     this.batch[count] = frame;
-    const start = (esp + HEADER) | 0;
-    this.aead.decrypt(count, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
     this.count = count + 1;
+    return count;
   }
 
   /** Works off what was taken, and opens the SA again to which packets are being taken. */
@@ -265,22 +306,20 @@ export class Decapsulate implements App, EspSink {
     this.openSpi(spi);
   }
 
-  private refuse(frame: number): void {
-    if (this.reason === TOO_EARLY) this.hold(frame);
-    else this.drop(frame, this.reason);
-  }
-
   /** Decrypts what was taken, and sends on what is sound. */
   private readonly flush = (): void => {
-    const { batch, aead, count } = this;
+    const { batch, gcm, others, count } = this;
     const { sa } = this.frames;
     this.count = 0;
     this.isOpen = 0;
     if (count === 0) return;
-    aead.run(count);
+    gcm.run(count - others.count);
+    others.run();
     this.sa = NO_SA;
     let packets = 0;
     let bytes = 0;
+    // How many of the packets before have other ciphers, and are no jobs of AES-GCM.
+    let skipped = 0;
     for (let i = 0; i < count; i++) {
       const frame = batch[i];
       if (sa[frame] !== this.sa) {
@@ -290,8 +329,10 @@ export class Decapsulate implements App, EspSink {
         this.lock.take(this.sad.offset(sa[frame]) >>> 2);
         this.openSa(sa[frame]);
         this.window.open(this.offset >>> 2);
+        if ((this.flags & OTHER) !== 0) others.open(this.offset);
+        skipped = others.asked;
       }
-      const length = this.finish(i, frame);
+      const length = this.finish(i, i - skipped, frame);
       if (length === 0) continue;
       packets++;
       bytes += length;
@@ -351,7 +392,12 @@ export class Decapsulate implements App, EspSink {
     const { words, flags, offset, top } = this;
     const slot = offset >>> 2;
     const extended = flags & EXTENDED;
-    this.aead.open(
+    if ((flags & OTHER) !== 0) {
+      this.others.open(offset);
+      this.reason = OTHER_CIPHER;
+      return;
+    }
+    this.gcm.open(
       offset,
       words[slot + KEY_LENGTH] | 0,
       words[slot + SALT] | 0,
@@ -427,17 +473,33 @@ export class Decapsulate implements App, EspSink {
     return replay === SEEN ? REPLAYED : TOO_OLD;
   }
 
+  /** The same, for a packet that is to be dropped when its number has none. */
+  private placeOrDrop(frame: number, low: number): number {
+    const found = this.place(low);
+    if (found < 0) this.drop(frame, found === REPLAYED ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
+    return found;
+  }
+
   /**
-   * Takes packet `i` of the batch, which is decrypted, through the checks that need its content, and sends it on.
+   * Takes packet `i` of the batch, which is decrypted, with AES-GCM as job number `job`, through the checks that need its
+   * content, and sends it on.
    * @returns bytes of the inner packet; 0 when it ended here
    */
-  private finish(i: number, frame: number): number {
+  private finish(i: number, job: number, frame: number): number {
     const { frames, view, flags, admitted } = this;
     const esp = frames.offset[frame];
-    const text = (frames.length[frame] - OVERHEAD) | 0;
-    const start = (esp + HEADER) | 0;
+    let text = (frames.length[frame] - OVERHEAD) | 0;
+    let start = (esp + HEADER) | 0;
+    let isAuthentic = false;
+    if ((flags & OTHER) === 0) isAuthentic = this.gcm.authentic(job, start + text);
+    else {
+      const { headerLength, icvLength } = this.others;
+      text = frames.length[frame] - headerLength - icvLength;
+      start = esp + headerLength;
+      isAuthentic = this.others.authentic(start + text);
+    }
+    if (!isAuthentic) return this.drop(frame, COUNT["drop.bad_icv"]);
     const end = (start + text) | 0;
-    if (!this.aead.authentic(i, end)) return this.drop(frame, COUNT["drop.bad_icv"]);
 
     // Again, because the same number may have come twice in this batch.
     const replay = this.window.accept(this.high[i], view.getUint32(esp + 4));

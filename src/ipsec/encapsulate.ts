@@ -4,7 +4,8 @@
 //
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
 //
-// That is tunnel mode; what differs in transport mode is in transport-encapsulate.ts.
+// That is tunnel mode with AES-GCM; what differs in transport mode is in transport-encapsulate.ts, with other ciphers in
+// other-ciphers.ts.
 //
 // A batch is worked off in runs of packets with the same SA: an SA's fields are read, and its sequence numbers reserved,
 // once a run. What the packets of a run have in common stands in this object's fields meanwhile.
@@ -14,8 +15,10 @@ import { FRAME_SHIFT, FRAME_SIZE, type Frames, NONE } from "../memory/frames.js"
 import { offHeapUint32 } from "../memory/off-heap.js";
 import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
-import type { AeadBatch } from "./aead.js";
+import type { AeadBatch, Batches } from "./aead.js";
+import { AEAD_HEADER, AEAD_ICV_BYTES, AEAD_TRAILER } from "./esp-format.js";
 import { HardLimits } from "./hard-limits.js";
+import { OTHER_CIPHERS, OtherEncryption } from "./other-ciphers.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
@@ -51,6 +54,7 @@ const foldSum = fold;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, transport: TRANSPORT } = SaFlag;
+const OTHER = OTHER_CIPHERS;
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
@@ -68,16 +72,11 @@ const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 
-const ESP = 8;
-const IV = 8;
-const ICV = 16;
+// Of AES-GCM.
+const HEADER = AEAD_HEADER;
+const TRAILER = AEAD_TRAILER;
+const ICV = AEAD_ICV_BYTES;
 
-export const ESP_HEADER = ESP;
-export const IV_BYTES = IV;
-export const ICV_BYTES = ICV;
-
-/** Padding, pad length and next header: at most. */
-const TRAILER = 3 + 2;
 /** Bytes that Ethernet wants in front of the outer header. */
 const ETHERNET_HEADER = 14;
 const NEXT_HEADER_IPV4 = 4;
@@ -88,15 +87,6 @@ const DF = 0x4000;
 /** 1 2 3, as they lie in memory, read by this machine. */
 const PADDING = 0x00030201;
 const UDP = 17;
-
-/**
- * The largest inner packet of which the ESP packet with its outer header fits into `mtu` bytes.
- * @param outerLength bytes of outer IP header, and UDP header if there is one
- */
-export function innerMtu(mtu: number, outerLength: number): number {
-  const text = mtu - outerLength - ESP - IV - ICV;
-  return (text & ~3) - 2;
-}
 
 /** The worker's clock, read once a breath: CLOCK_MONOTONIC in whole seconds. */
 export interface Clock {
@@ -122,7 +112,8 @@ export class Encapsulate implements App {
   private readonly words: Uint32Array;
   private readonly atomics: Int32Array;
   private readonly totals: Float64Array;
-  private readonly aead: AeadBatch;
+  private readonly gcm: AeadBatch;
+  private readonly others: OtherEncryption;
   private readonly exit: Exit;
   private readonly clock: Clock;
   /** Where in a slot this worker counts, in 64-bit numbers. */
@@ -153,6 +144,9 @@ export class Encapsulate implements App {
   private offset = 0;
   private flags = 0;
   private spi = 0;
+  /** Bytes that its packets need in front of them, and behind them at most. */
+  private frontLength = 0;
+  private tailLength = TRAILER + ICV;
   private tfc = 0;
   private limit = 0;
   private outerLength = 0;
@@ -165,9 +159,9 @@ export class Encapsulate implements App {
 
   constructor(
     context: AppContext,
-    parts: { sad: Sad; aead: AeadBatch; clock: Clock; worker: number; exit: Exit },
+    parts: { sad: Sad; batches: Batches; clock: Clock; worker: number; exit: Exit },
   ) {
-    const { sad, aead, clock, worker, exit } = parts;
+    const { sad, batches, clock, worker, exit } = parts;
     this.counters = context.counters("encapsulate", encapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
@@ -175,12 +169,13 @@ export class Encapsulate implements App {
     this.words = sad.words;
     this.atomics = sad.atomics;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
-    this.aead = aead;
+    this.gcm = batches.gcm;
+    this.others = new OtherEncryption(context.frames.view, sad, batches);
     this.exit = exit;
     this.clock = clock;
     this.traffic = trafficOf(worker) >>> 3;
-    this.transport = new TransportEncapsulate(context.frames, sad, aead);
-    this.transportSa = { spi: 0, udpLength: 0, udpPorts: 0 };
+    this.transport = new TransportEncapsulate(context.frames, sad, batches.gcm, this.others);
+    this.transportSa = { isGcm: true, spi: 0, udpLength: 0, udpPorts: 0 };
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
     this.refusals[TransportRefusal.address] = COUNT["drop.address"];
     this.limits = new HardLimits(sad, clock);
@@ -225,13 +220,14 @@ export class Encapsulate implements App {
       this.limit = this.runLimit[run];
       set = this.pushRun(runSa[run], runStart[run], runStart[run + 1], set);
     }
-    if (set > 0) this.aead.run(set);
+    if (set > 0) this.gcm.run(set);
+    this.others.run();
     if (this.dueCount > 0) this.udpChecksums();
   };
 
   /**
-   * Sets packets `from` to `end` - 1 of those taken up for encryption, from number `set` of the batch on.
-   * @returns how many the batch has then
+   * Sets packets `from` to `end` - 1 of those taken up for encryption, with AES-GCM from number `set` of the batch on.
+   * @returns how many the batch has then, those with other ciphers not counted
    */
   private pushRun(sa: number, from: number, end: number, set: number): number {
     const { taken } = this;
@@ -247,7 +243,7 @@ export class Encapsulate implements App {
     }
 
     this.exit.open(sa);
-    const isTransport = (this.flags & TRANSPORT) !== 0;
+    const isUsual = (this.flags & (TRANSPORT | OTHER)) === 0;
     const extended = this.flags & EXTENDED;
     let low = reserve(this.atomics, slot, ready - from);
     let high = highHalf(this.atomics, slot, low);
@@ -262,9 +258,9 @@ export class Encapsulate implements App {
       else if (extended === 0 && (high !== 0 || low === 0))
         this.drop(frame, COUNT["drop.sequence_exhausted"]);
       else
-        bytes += isTransport
-          ? this.transportPacket(count++, frame, high, low)
-          : this.packet(count++, frame, high, low);
+        bytes += isUsual
+          ? this.packet(count++, frame, high, low)
+          : this.unusualPacket(count++, frame, high, low);
       low = (low + 1) >>> 0;
     }
     const packets = count - set;
@@ -277,7 +273,7 @@ export class Encapsulate implements App {
       this.counters[COUNT_BYTES] += bytes;
     }
     if (isLocked) this.lock.release(slot);
-    return count;
+    return (this.flags & OTHER) === 0 ? count : set;
   }
 
   private dropRun(from: number, end: number, reason: number): number {
@@ -288,10 +284,7 @@ export class Encapsulate implements App {
   private hasRoom(frame: number): boolean {
     const { offset, length } = this.frames;
     const front = (offset[frame] - (frame << SHIFT)) | 0;
-    return (
-      front >= ((this.outerLength + (ESP + IV + ETHERNET_HEADER)) | 0) &&
-      ((FRAME - front - length[frame]) | 0) >= TRAILER + ICV
-    );
+    return front >= this.frontLength && ((FRAME - front - length[frame]) | 0) >= this.tailLength;
   }
 
   /** Drops what of a run in transport mode, or with limits, is not to be protected. @returns the new end of the run */
@@ -328,8 +321,6 @@ export class Encapsulate implements App {
     this.tfc = words[slot + TFC] | 0;
     this.tosMask = ((flags & COPY_DSCP) !== 0 ? 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? 3 : 0);
     this.dfMask = (flags & COPY_DF) !== 0 ? DF : 0;
-    const extended = flags & EXTENDED;
-    this.aead.open(offset, words[slot + KEY_LENGTH] | 0, words[slot + SALT] | 0, this.spi, extended);
     const view = this.sad.view;
     const outer = this.outer;
     // The end points may move while this reads them: the sequence lock says so, and it reads again.
@@ -341,7 +332,26 @@ export class Encapsulate implements App {
       this.outerSum = words[slot + OUTER_SUM] | 0;
       for (let i = 0; i < length; i += 4) outer[i >>> 2] = view.getUint32(offset + OUTER + i);
     } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
+    if ((flags & OTHER) === 0) this.openGcm();
+    else this.openOther();
     return 0;
+  }
+
+  private openGcm(): void {
+    const { words, flags, offset } = this;
+    const slot = offset >>> 2;
+    const keyLength = words[slot + KEY_LENGTH] | 0;
+    const salt = words[slot + SALT] | 0;
+    this.gcm.open(offset, keyLength, salt, this.spi, flags & EXTENDED);
+    this.frontLength = (this.outerLength + (HEADER + ETHERNET_HEADER)) | 0;
+    this.tailLength = TRAILER + ICV;
+  }
+
+  private openOther(): void {
+    const { others } = this;
+    others.open(this.offset);
+    this.frontLength = (this.outerLength + others.headerLength + ETHERNET_HEADER) | 0;
+    this.tailLength = others.tailLength;
   }
 
   /**
@@ -361,7 +371,7 @@ export class Encapsulate implements App {
    * @returns bytes of the inner packet
    */
   private packet(i: number, frame: number, high: number, low: number): number {
-    const { view, frames, outerLength } = this;
+    const { view, frames } = this;
     const inner = frames.offset[frame];
     const innerLength = frames.length[frame];
     const first = view.getInt32(inner);
@@ -378,24 +388,57 @@ export class Encapsulate implements App {
     const text = (length + pad + 2) | 0;
 
     // Header: the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
-    const esp = (inner - (ESP + IV)) | 0;
+    const esp = (inner - HEADER) | 0;
     view.setInt32(esp, this.spi);
     view.setInt32(esp + 4, low);
     view.setInt32(esp + 8, high);
     view.setInt32(esp + 12, low);
-    this.aead.encrypt(i, high, low, inner, text);
+    this.gcm.encrypt(i, high, low, inner, text);
 
+    this.sendTunnel(frame, inner, first, esp, (HEADER + ICV + text) | 0, low);
+    return innerLength;
+  }
+
+  /** `packet` in transport mode, or with another cipher than AES-GCM. */
+  private unusualPacket(i: number, frame: number, high: number, low: number): number {
+    if ((this.flags & TRANSPORT) !== 0) return this.transportPacket(i, frame, high, low);
+    const { view, frames, others } = this;
+    const inner = frames.offset[frame];
+    const innerLength = frames.length[frame];
+    const first = view.getInt32(inner);
+    const length = this.tfc === 0 ? innerLength : this.padTraffic(frame, innerLength, this.tfc >>> 0);
+    const nextHeader = first >>> 28 === 4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6;
+    const text = others.frame(inner, length, nextHeader, high, low);
+    const { headerLength, icvLength } = others;
+    this.sendTunnel(frame, inner, first, inner - headerLength, headerLength + text + icvLength, low);
+    return innerLength;
+  }
+
+  /**
+   * Puts the outer header in front of `length` bytes of ESP that begin at `esp`, and sends the packet.
+   * @param inner where the inner packet begins
+   * @param first its first word
+   */
+  private sendTunnel(
+    frame: number,
+    inner: number,
+    first: number,
+    esp: number,
+    length: number,
+    low: number,
+  ): void {
+    const { outerLength } = this;
+    const isIpv4 = first >>> 28 === 4;
     const tos = (isIpv4 ? first >>> 16 : first >>> 20) & this.tosMask;
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-    const df = (isIpv4 ? view.getUint16(inner + 6) : DF) & this.dfMask;
+    const df = (isIpv4 ? this.view.getUint16(inner + 6) : DF) & this.dfMask;
     const start = (esp - outerLength) | 0;
-    const total = (outerLength + (ESP + IV + ICV) + text) | 0;
+    const total = (outerLength + length) | 0;
     // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
     const isOuterIpv4 = outerLength < IPV6_HEADER;
     if (isOuterIpv4) this.outerIpv4(start, total, tos, df, low);
     else this.outerIpv6(start, total, tos);
     this.exit.send(frame, start, total, isOuterIpv4);
-    return innerLength;
   }
 
   /** @returns whether the packet can be protected in transport mode; else it has ended here */
@@ -409,6 +452,7 @@ export class Encapsulate implements App {
   /** `packet` in transport mode. */
   private transportPacket(i: number, frame: number, high: number, low: number): number {
     const { transport, transportSa: sa, frames } = this;
+    sa.isGcm = (this.flags & OTHER) === 0;
     sa.spi = this.spi;
     sa.udpLength = this.outerLength;
     sa.udpPorts = this.outer[0];
@@ -450,7 +494,7 @@ export class Encapsulate implements App {
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
   private padTraffic(frame: number, length: number, size: number): number {
-    const room = this.frames.tailroom(frame) - (TRAILER + ICV);
+    const room = this.frames.tailroom(frame) - this.tailLength;
     const { limit } = this;
     const wanted = (size > limit ? limit : size) - length;
     const zeros = wanted > room ? room : wanted;

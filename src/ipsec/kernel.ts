@@ -67,7 +67,7 @@ export interface AddSaRequest {
   /** From the SA's point of view: outbound, `srcSelectors` are the local ones. */
   srcSelectors: Selector[];
   dstSelectors: Selector[];
-  /** IKEv2 transform numbers (RFC 7296 §3.3.2): 20 is AES-GCM with a 16 byte ICV. */
+  /** IKEv2 transform numbers (RFC 7296 §3.3.2); transforms.ts knows them. */
   encryption: number;
   /** Key material; for AEADs the last 4 bytes are the salt. The callee copies it; the caller zeroes it. */
   encryptionKey: Uint8Array;

@@ -216,7 +216,7 @@ export class PseudoKernel implements Kernel {
     const extension = needsExtension(request) ? this.#sad.extend(slot) : -1;
     fillSlot(this.#sad, slot, request, { session, now: this.#now(), order: ++this.#order, extension });
     if (request.inbound) this.#inheritMark(slot, request.reqid);
-    this.#engine.expandKey(this.#sad.offset(slot), request.encryptionKey.length - 4);
+    this.#engine.expandKeys(this.#sad.offset(slot));
     this.#sad.publish(slot, SaState.active);
     this.#sas.add(slot);
     if (!request.inbound) this.#policies.sawOutbound(request.reqid);

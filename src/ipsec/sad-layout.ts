@@ -9,7 +9,7 @@
 import { bytes, describeStruct, f64, i32, struct, u16, u32, u64 } from "../memory/layout.js";
 
 export const SAD_MAGIC = 0x41544956; // "VITA"
-export const SAD_VERSION = 3;
+export const SAD_VERSION = 4;
 
 /** Worker processes that can use one SAD at a time. */
 export const MAX_WORKERS = 16;
@@ -26,11 +26,16 @@ export const INLINE_RING_BITS = 1024;
 export const SMALL_RING_BITS = 128;
 /** Bytes of the engine's expanded key: libIPSec_MB's `struct gcm_key_data`. */
 export const KEY_SCHEDULE_SIZE = 1008;
+/**
+ * With AES-CBC the schedule holds, for libIPSec_MB: round keys to encrypt with and to decrypt with, and what the hash has come
+ * to behind the HMAC's key with its inner and its outer padding. With ChaCha20-Poly1305: the key.
+ */
+export const cbcSchedule = { encrypt: 0, decrypt: 240, inner: 480, outer: 544 } as const;
 
 /** Workers whose traffic is counted near the beginning of a slot. */
 const NEAR_WORKERS = 4;
 /** Bytes of a slot that are not used yet: an extension has to fit into a slot. */
-const SPARE = 8;
+const SPARE = 4;
 
 export const SaState = { free: 0, larval: 1, active: 2, dying: 3, extension: 4 } as const;
 
@@ -57,6 +62,9 @@ export const SaFlag = {
   volumeLimit: 1 << 14,
   /** `mark…` says which mark the SA's packets have; not so while an inbound SA waits for its `in` policy. */
   markKnown: 1 << 16,
+  /** The cipher is AES-CBC with an HMAC, or ChaCha20-Poly1305; AES-GCM without either. */
+  cbc: 1 << 15,
+  chacha20: 1 << 17,
 } as const;
 
 /** Where the owner of an SA's lock stands in its flags (sa-lock.ts): the number of a worker + 1, above it which life of it. */
@@ -115,7 +123,7 @@ another slot, see below",
         `; from bit ${LOCK_SHIFT} on who has the SA's lock: worker + 1 (5 bits) and its life (9 bits), 0 for nobody`,
     ),
     spi: u32("SPI as a number (host order)"),
-    salt: u32("the salt's four bytes as a big-endian number"),
+    salt: u32("the salt's four bytes as a big-endian number; 0 with AES-CBC"),
     keyLength: u32("bytes of the cipher's key: 16, 24 or 32"),
     version: i32(
       "sequence lock of `outer…`, `src`, `dst`, the ports and `mark…`: odd while they change. It counts on from life to life \
@@ -150,14 +158,16 @@ of the slot, so that two outer headers of one slot never have the same version",
     ring: u32("inbound: replay bitmap, if the window is larger, but still so small", INLINE_RING_BITS / 32),
     moreTraffic: f64("what the other workers have carried", 2 * (MAX_WORKERS - NEAR_WORKERS)),
     key: bytes(32, "the cipher's key", 64),
-    integrityKey: bytes(64, "room for the key of an integrity transform"),
+    integrityKey: bytes(64, "with AES-CBC: the HMAC's key of 20, 32, 48 or 64 bytes"),
     generation: u32("counts the lives of this slot"),
     extension: u32("number + 1 of the slot that holds what has no room here, 0 for none"),
     src: bytes(16, "outer source address, IPv4 in the first four bytes", 4),
     dst: bytes(16, "outer destination address", 4),
     srcPort: u16("UDP encapsulation, host order"),
     dstPort: u16("UDP encapsulation, host order"),
-    encryption: u32("IKEv2 transform number: 20 AES-GCM with a 16-byte ICV"),
+    encryption: u32(
+      "IKEv2 transform number: 12 AES-CBC, 20 AES-GCM with a 16-byte ICV, 28 ChaCha20-Poly1305",
+    ),
     protocol: u32("50 ESP"),
     mode: u32("1 transport, 2 tunnel"),
     reqid: u32("joins SAs and policies"),
@@ -171,6 +181,9 @@ of the slot, so that two outer headers of one slot never have the same version",
     session: u64("session of the key manager that owns the SA; 0 for the configuration"),
     limits: f64("soft and hard limits, 0 for none: seconds ×2, bytes ×2, packets ×2", 6),
     order: f64("counts installations: the newest SA of a reqid has the highest"),
+    integrity: u32(
+      "IKEv2 transform number, with AES-CBC: 2 HMAC-SHA-1-96, 12 HMAC-SHA-256-128, 13 HMAC-SHA-384-192, 14 HMAC-SHA-512-256",
+    ),
     spare: bytes(SPARE, "zero"),
   },
   64,

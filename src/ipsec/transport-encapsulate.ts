@@ -10,6 +10,8 @@
 import type { Frames } from "../memory/frames.js";
 import { fold, sum16 } from "../net/checksum.js";
 import type { AeadBatch } from "./aead.js";
+import { AEAD_HEADER, AEAD_ICV_BYTES, frameAead } from "./esp-format.js";
+import type { OtherEncryption } from "./other-ciphers.js";
 import type { Sad } from "./sad.js";
 import { saSlot } from "./sad-layout.js";
 
@@ -23,8 +25,10 @@ const foldSum = fold;
 const SRC = saSlot.at.src;
 const DST = saSlot.at.dst;
 
-const ESP_AND_IV = 16;
-const ICV = 16;
+// Of AES-GCM.
+const HEADER = AEAD_HEADER;
+const ICV = AEAD_ICV_BYTES;
+const frameForGcm = frameAead;
 const ESP = 50;
 const UDP = 17;
 const IPV6_HEADER = 40;
@@ -35,6 +39,8 @@ const DESTINATION_OPTIONS = 60;
 
 /** What is the same for the packets of a run: the SA's fields, as encapsulate.ts has read them. */
 export interface TransportSa {
+  /** AES-GCM; else it is the one that OtherEncryption has opened. */
+  isGcm: boolean;
   spi: number;
   /** 0, or 8 for ESP in UDP; its ports as they stand in the header. */
   udpLength: number;
@@ -45,7 +51,8 @@ export class TransportEncapsulate {
   private readonly frames: Frames;
   private readonly view: DataView;
   private readonly slots: DataView;
-  private readonly aead: AeadBatch;
+  private readonly gcm: AeadBatch;
+  private readonly others: OtherEncryption;
 
   // The packet that was looked at last: where the field stands that names its payload's protocol, and where that begins.
   private field = 0;
@@ -53,11 +60,12 @@ export class TransportEncapsulate {
   /** Bytes of the IP header, extension headers included, of the packet that was framed last. */
   headerLength = 0;
 
-  constructor(frames: Frames, sad: Sad, aead: AeadBatch) {
+  constructor(frames: Frames, sad: Sad, gcm: AeadBatch, others: OtherEncryption) {
     this.frames = frames;
     this.view = frames.view;
     this.slots = sad.view;
-    this.aead = aead;
+    this.gcm = gcm;
+    this.others = others;
   }
 
   /** @returns a TransportRefusal: none, or why the packet cannot be protected by the SA whose slot is at `offset` */
@@ -107,7 +115,8 @@ export class TransportEncapsulate {
   }
 
   /**
-   * Frames one packet, which `refuse` had nothing against, and sets it up for encryption as number `i` of the batch.
+   * Frames one packet, which `refuse` had nothing against, and sets it up for encryption, with AES-GCM as number `i` of the
+   * batch.
    * @returns bytes of the packet as it was
    */
   packet(i: number, frame: number, high: number, low: number, sa: TransportSa): number {
@@ -120,24 +129,22 @@ export class TransportEncapsulate {
       this.payload = ip + ((view.getUint8(ip) & 15) << 2);
     } else this.findPayload6(ip);
     const { payload } = this;
-    const tail = ip + length;
-    const pad = (2 - (tail - payload)) & 3;
-    view.setInt32(tail, 0x01020300);
-    view.setInt16(tail + pad, (pad << 8) | view.getUint8(this.field));
-    const text = tail + pad + 2 - payload;
-
-    const esp = payload - ESP_AND_IV;
-    const { udpLength, spi } = sa;
-    const start = ip - ESP_AND_IV - udpLength;
+    const { others } = this;
+    const { isGcm, udpLength } = sa;
+    const esp = payload - (isGcm ? HEADER : others.headerLength);
+    const start = ip - (payload - esp) - udpLength;
+    const carried = ip + length - payload;
+    const nextHeader = view.getUint8(this.field);
     view.setUint8(this.field, udpLength === 0 ? ESP : UDP);
     frames.bytes.copyWithin(start, ip, payload);
-    view.setInt32(esp, spi);
-    view.setInt32(esp + 4, low);
-    view.setInt32(esp + 8, high);
-    view.setInt32(esp + 12, low);
-    this.aead.encrypt(i, high, low, payload, text);
+    let end = payload;
+    if (isGcm) {
+      const text = frameForGcm(view, payload, carried, nextHeader, sa.spi, high, low);
+      this.gcm.encrypt(i, high, low, payload, text);
+      end += text + ICV;
+    } else end += others.frame(payload, carried, nextHeader, high, low) + others.icvLength;
 
-    const total = payload + text + ICV - start;
+    const total = end - start;
     this.headerLength = payload - ip;
     frames.offset[frame] = start;
     frames.length[frame] = total;

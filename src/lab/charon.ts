@@ -24,7 +24,8 @@ export interface Connection {
   remoteSelectors: string[];
   preSharedKey: string;
   ikeProposals: string;
-  espProposals: string;
+  /** Without them charon has its own. */
+  espProposals?: string;
   /** Force ESP in UDP, as kernel-libipsec needs it. */
   encapsulate?: boolean;
   /** Further lines for the connection, and for its child. */
@@ -144,7 +145,7 @@ export function swanctlConf(c: Connection): string {
       [childName]: [
         `local_ts = ${c.localSelectors.join(",")}`,
         `remote_ts = ${c.remoteSelectors.join(",")}`,
-        `esp_proposals = ${c.espProposals}`,
+        ...(c.espProposals === undefined ? [] : [`esp_proposals = ${c.espProposals}`]),
         ...(c.childExtra ?? []),
       ],
     },
@@ -284,7 +285,10 @@ export class Charon {
         idleOut: seconds(text(child, "use-out")),
         encapsulated: text(child, "encap") === "yes",
         esn: text(child, "esn") === "1",
-        algorithm: `${text(child, "encr-alg")}-${text(child, "encr-keysize")}`,
+        algorithm: ["encr-alg", "encr-keysize", "integ-alg"]
+          .map((name) => text(child, name))
+          .filter((value) => value !== "")
+          .join("-"),
       }));
   }
 

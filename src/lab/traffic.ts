@@ -21,8 +21,9 @@ export async function ping(
   address: string,
   count: number,
   interval: number,
+  size = 56,
 ): Promise<Counted> {
-  const times = ["-c", String(count), "-p", String(interval * 1000), "-t", "1000"];
+  const times = ["-c", String(count), "-p", String(interval * 1000), "-t", "1000", "-b", String(size)];
   const { stderr } = await run("fping", ["-q", ...times, address], { namespace, tolerate: true });
   const numbers = /xmt\/rcv\/%loss = (\d+)\/(\d+)\//.exec(stderr);
   if (!numbers) throw new Error(`fping ${address}: ${stderr.trim()}`);

@@ -22,6 +22,9 @@ export const JOB = {
   tagLength: 96,
   aad: 104,
   aadLength: 112,
+  /** In place of those two with an HMAC: the states of the hash behind the padded key. */
+  hmacInner: 104,
+  hmacOuter: 112,
   status: 128,
   cipherMode: 132,
   direction: 136,
@@ -32,6 +35,13 @@ export const JOB = {
 /** Byte offsets in IMB_MGR, and its size. */
 export const MANAGER = {
   size: 52520,
+  keyExpansion128: 112,
+  keyExpansion192: 120,
+  keyExpansion256: 128,
+  sha1Block: 160,
+  sha256Block: 176,
+  sha384Block: 184,
+  sha512Block: 192,
   gcm128Pre: 448,
   gcm192Pre: 456,
   gcm256Pre: 464,
@@ -44,8 +54,15 @@ export const MANAGER = {
   jobs: 1024,
 } as const;
 
+export const CIPHER_CBC = 1;
 export const CIPHER_GCM = 5;
+export const CIPHER_CHACHA20_POLY1305 = 19;
+export const HASH_HMAC_SHA1 = 1;
+export const HASH_HMAC_SHA256 = 3;
+export const HASH_HMAC_SHA384 = 4;
+export const HASH_HMAC_SHA512 = 5;
 export const HASH_GCM = 9;
+export const HASH_CHACHA20_POLY1305 = 29;
 export const DIRECTION_ENCRYPT = 1;
 export const DIRECTION_DECRYPT = 2;
 export const ORDER_CIPHER_HASH = 1;
@@ -60,6 +77,8 @@ const VERSION = 0x10300;
 const burstParameters = "(uintptr_t manager, uint32_t count, uintptr_t jobs)";
 const burstPrototype = koffi.proto(`uint32_t vita_imb_burst${burstParameters}`);
 const keyPrototype = koffi.proto("void vita_imb_gcm_pre(void *key, void *schedule)");
+const expansionPrototype = koffi.proto("void vita_imb_keyexp(void *key, void *encrypt, void *decrypt)");
+const blockPrototype = koffi.proto("void vita_imb_one_block(void *block, void *state)");
 
 /** One per instruction set; `init_mb_mgr_auto` puts the best one's functions into the manager. */
 const VARIANTS = [
@@ -128,8 +147,9 @@ export function ipsecMbUnavailable(): string | undefined {
 /**
  * One manager: a ring of 256 jobs, used by one thread.
  *
- * AES-GCM jobs are complete when `submitBurst` returns. The ring is empty then, and the library begins the next burst at
- * job 0, so that the jobs of a burst are always jobs 0 to `count` - 1: `get_next_burst` need not be asked for them.
+ * AES-GCM and ChaCha20-Poly1305 jobs are complete when `submitBurst` returns; those with an HMAC when `flushBurst` has
+ * returned the others. The ring is empty then, and the library begins the next burst at job 0, so that the jobs of a burst
+ * are always jobs 0 to `count` - 1: `get_next_burst` need not be asked for them.
  */
 export class IpsecMbManager {
   readonly address: bigint;
@@ -137,6 +157,8 @@ export class IpsecMbManager {
   readonly words: Uint32Array;
   /** `submitBurst(manager, count, jobs)`: see there. */
   readonly submit: Burst;
+  /** `flushBurst(manager, count, jobs)`: completes at most `count` jobs, and writes pointers to them into `jobs`. */
+  readonly flush: Burst;
   /** The manager's address as a number. */
   readonly addressNumber: number;
   private readonly view: DataView;
@@ -153,6 +175,7 @@ export class IpsecMbManager {
     this.words = new Uint32Array(view.buffer);
     this.view = view;
     this.submit = lib.burst("submit_burst_nocheck", view.getBigUint64(MANAGER.submitBurstNocheck, true));
+    this.flush = lib.burst("flush_burst", view.getBigUint64(MANAGER.flushBurst, true));
     // The library's self-test leaves the empty ring somewhere in the middle.
     if (view.getInt32(MANAGER.earliestJob, true) !== -1)
       throw new Error("libIPSec_MB: a new manager has jobs");
@@ -164,6 +187,34 @@ export class IpsecMbManager {
     const slot = { 16: MANAGER.gcm128Pre, 24: MANAGER.gcm192Pre, 32: MANAGER.gcm256Pre }[keyLength];
     if (slot === undefined) throw new Error(`AES has no keys of ${keyLength} bytes`);
     koffi.call(this.view.getBigUint64(slot, true), keyPrototype, key, schedule);
+  }
+
+  /** Expands an AES key of 16, 24 or 32 bytes into round keys, 240 bytes each way. */
+  expandAesKey(key: bigint, keyLength: number, encrypt: bigint, decrypt: bigint): void {
+    const slot = {
+      16: MANAGER.keyExpansion128,
+      24: MANAGER.keyExpansion192,
+      32: MANAGER.keyExpansion256,
+    }[keyLength];
+    if (slot === undefined) throw new Error(`AES has no keys of ${keyLength} bytes`);
+    koffi.call(this.view.getBigUint64(slot, true), expansionPrototype, key, encrypt, decrypt);
+  }
+
+  /**
+   * Hashes the first block of a text, and writes what state the hash is in then.
+   * @param algorithm a HASH_HMAC_…
+   * @param block 128 bytes with SHA-384 and SHA-512, 64 with the others
+   * @param state 64 bytes with SHA-384 and SHA-512, 32 with SHA-256, 20 with SHA-1
+   */
+  hashBlock(algorithm: number, block: bigint, state: bigint): void {
+    const slot = {
+      [HASH_HMAC_SHA1]: MANAGER.sha1Block,
+      [HASH_HMAC_SHA256]: MANAGER.sha256Block,
+      [HASH_HMAC_SHA384]: MANAGER.sha384Block,
+      [HASH_HMAC_SHA512]: MANAGER.sha512Block,
+    }[algorithm];
+    if (slot === undefined) throw new Error(`no HMAC has number ${algorithm}`);
+    koffi.call(this.view.getBigUint64(slot, true), blockPrototype, block, state);
   }
 
   /** Writes pointers to jobs 0 to `count` - 1 into `jobs`, 64 bits each: what `submitBurst` wants to be given. */

@@ -223,7 +223,7 @@ export function plumbing({ test, scapy }: Suite): void {
     const engine = new NodeEngine(sad, frames);
     const context = { frames, counters: () => counters };
     const exit = { open: () => {}, send: () => assert.fail("it was sent") };
-    const parts = { sad, aead: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
+    const parts = { sad, batches: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
     const app = new Encapsulate(context, parts);
     const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
     for (const [from, to] of [
