@@ -17,6 +17,7 @@ import { linkCounters } from "../src/gateway/graph.js";
 import { decapsulateCounters } from "../src/ipsec/decapsulate.js";
 import { encapsulateCounters } from "../src/ipsec/encapsulate.js";
 import { ipsecMbUnavailable } from "../src/native/ipsec-mb.js";
+import { ciphers } from "./esp/ciphers.js";
 import { content } from "./esp/content.js";
 import { domains } from "./esp/domains.js";
 import { early } from "./esp/early.js";
@@ -41,6 +42,7 @@ test("libIPSec_MB is there", { skip: unavailable ?? false }, () => {});
 for (const engine of unavailable === undefined ? (["ipsec-mb", "node"] as const) : (["node"] as const)) {
   const suite = makeSuite(engine, scapy);
   formats(suite);
+  ciphers(suite);
   replay(suite);
   content(suite);
   selectors(suite);

@@ -19,15 +19,47 @@ def dissect(data):
     return (IP if data[0] >> 4 == 4 else IPv6)(data)
 
 
-def association(sa):
-    return SecurityAssociation(
+class ExtendedAuth:
+    """An HMAC over ESP with extended sequence numbers (RFC 4303 2.2.1), which scapy knows for AH only."""
+
+    def __init__(self, algorithm, high):
+        self.algorithm = algorithm
+        self.icv_size = algorithm.icv_size
+        self.high = high.to_bytes(4, "big")
+
+    def icv(self, data, key):
+        mac = self.algorithm.new_mac(key)
+        mac.update(data + self.high)
+        return mac.finalize()[: self.icv_size]
+
+    def sign(self, esp, key):
+        esp.data += self.icv(raw(esp), key)
+
+    def verify(self, esp, key):
+        data = raw(esp)
+        end = len(data) - self.icv_size
+        if self.icv(data[:end], key) != data[end:]:
+            raise ValueError("the ICV is wrong")
+
+
+def association(sa, high):
+    made = SecurityAssociation(
         ESP,
         spi=sa["spi"],
-        crypt_algo="AES-GCM",
+        crypt_algo=sa["cipher"],
         crypt_key=bytes.fromhex(sa["key"]),
+        auth_algo=sa["auth"] or None,
+        auth_key=bytes.fromhex(sa["authKey"]),
         tunnel_header=eval(sa["outer"]) if sa["outer"] else None,
         esn_en=sa["esn"],
     )
+    if sa["auth"] and sa["esn"]:
+        made.auth_algo = ExtendedAuth(made.auth_algo, high)
+    return made
+
+
+def icv_size(sa):
+    return sa.crypt_algo.icv_size or sa.auth_algo.icv_size
 
 
 def in_udp(whole, ports):
@@ -52,9 +84,9 @@ def packet(request):
 
 def encrypt(request):
     """The peer's outbound side, as scapy does it; with `trailer` the ESP trailer is the caller's."""
-    sa = association(request["sa"])
     seq = int(request["seq"])
     low, high = seq & 0xFFFFFFFF, seq >> 32
+    sa = association(request["sa"], high)
     inner = bytes.fromhex(request["packet"])
     if "trailer" not in request:
         whole = sa.encrypt(dissect(inner), seq_num=low, esn=high)
@@ -69,7 +101,9 @@ def encrypt(request):
         padlen=trailer["padLength"],
         nh=trailer["nextHeader"],
     )
-    esp = raw(sa.crypt_algo.encrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high))
+    esp = sa.crypt_algo.encrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high)
+    sa.auth_algo.sign(esp, sa.auth_key)
+    esp = raw(esp)
     header = sa.tunnel_header.copy()
     if header.version == 4:
         header.proto = 50
@@ -91,31 +125,41 @@ def without_udp(whole):
     return dissect(raw(whole / Raw(esp)))
 
 
-def decrypt(request):
-    """The peer's inbound side. Padding, next header and sequence number are what scapy read."""
-    sa = association(request["sa"])
-    data = bytes.fromhex(request["packet"])
-    outer = dissect(data)
-    esp = outer[ESP]
-    high = int(request["high"])
-    plain = sa.crypt_algo.decrypt(sa, esp, sa.crypt_key, esn_en=sa.esn_en, esn=high)
-    # scapy computes the padding from the data it has cut off already; read it from the end of the text instead.
-    is_transport = not request["sa"]["outer"]
-    whole = dissect(data)
-    inner = sa.decrypt(without_udp(whole) if is_transport and UDP in whole else whole, esn=high)
-    text = sa.crypt_algo.cipher(sa.crypt_key).decrypt(
-        sa.crypt_salt + esp.data[:8],
-        esp.data[8:],
+def plaintext(sa, esp, high):
+    """All that is encrypted, padding and next header included."""
+    algorithm = sa.crypt_algo
+    iv = esp.data[: algorithm.iv_size]
+    text = esp.data[algorithm.iv_size :]
+    if not algorithm.is_aead:
+        return algorithm.new_cipher(sa.crypt_key, iv).decryptor().update(text[: -icv_size(sa)])
+    return algorithm.cipher(sa.crypt_key).decrypt(
+        sa.crypt_salt + iv,
+        text,
         esp.spi.to_bytes(4, "big")
         + (high.to_bytes(4, "big") if sa.esn_en else b"")
         + esp.seq.to_bytes(4, "big"),
     )
+
+
+def decrypt(request):
+    """The peer's inbound side. Padding, next header and sequence number are what scapy read."""
+    high = int(request["high"])
+    sa = association(request["sa"], high)
+    data = bytes.fromhex(request["packet"])
+    outer = dissect(data)
+    esp = outer[ESP]
+    plain = sa.crypt_algo.decrypt(sa, esp, sa.crypt_key, icv_size(sa), esn_en=sa.esn_en, esn=high)
+    # scapy computes the padding from the data it has cut off already; read it from the end of the text instead.
+    is_transport = not request["sa"]["outer"]
+    whole = dissect(data)
+    inner = sa.decrypt(without_udp(whole) if is_transport and UDP in whole else whole, esn=high)
+    text = plaintext(sa, esp, high)
     return {
         "inner": raw(inner).hex(),
         "data": plain.data.hex(),
         "spi": esp.spi,
         "seq": esp.seq,
-        "iv": esp.data[:8].hex(),
+        "iv": esp.data[: sa.crypt_algo.iv_size].hex(),
         "nextHeader": plain.nh,
         "padLength": plain.padlen,
         "padding": text[len(text) - 2 - plain.padlen : len(text) - 2].hex(),

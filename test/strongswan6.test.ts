@@ -96,6 +96,25 @@ for (const suite of suites)
       await a.charon.terminate();
       await until("the end of all SAs", () => activeSas(a) === 0 && activeSas(b) === 0, 8000);
       assert.deepEqual(a.vita!.state().policies, []);
+
+      // What they propose by themselves.
+      for (const [esp, algorithm] of [
+        [undefined, "aes128gcm16"],
+        ["default", "aes128-sha256"],
+      ]) {
+        for (const gateway of [a, b]) {
+          const { espProposals: _, ...connection } = connectionOf(network, gateway.side, withoutLimits);
+          await gateway.charon.load({ ...connection, ...(esp === undefined ? {} : { espProposals: esp }) });
+        }
+        await a.charon.initiate();
+        await untilTraffic(sites);
+        const active = a.vita!.state().sas.filter(({ state }) => state === "active");
+        assert.deepEqual(
+          active.map((sa) => sa.algorithm),
+          [algorithm, algorithm],
+        );
+        await a.charon.terminate();
+      }
       assert.equal(/kernel-vita: .*(malformed|ignored|given up)|SIG(SEGV|ABRT)/.test(log()), false, log());
 
       a.charon.process.signal("SIGTERM");

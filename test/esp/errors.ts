@@ -75,12 +75,16 @@ export function errors({ test, scapy }: Suite): void {
     ["IPv6", { outer: 6 }, 1500, 1426],
     ["IPv6 and UDP", { outer: 6, natt: true }, 1500, 1418],
     ["a link of 1,423 bytes", {}, 1423, 1366],
+    ["AES-CBC with SHA-256", { ciphers: "aes128-sha256" }, 1500, 1438],
+    ["AES-CBC with SHA-512, IPv6 and UDP", { ciphers: "aes256-sha512", outer: 6, natt: true }, 1500, 1390],
+    ["AES-CBC with SHA-1, a link of 1,428 bytes", { ciphers: "aes128-sha1" }, 1428, 1358],
   ];
   for (const [name, options, publicMtu, innerMtu] of tunnels)
     test(
       `too long for the tunnel: ${name}`,
       async (gateway) => {
         makeTunnel(gateway, options);
+        const unit = options.ciphers === undefined ? 4 : 16;
         for (const family of [4, 6] as const) {
           const [fits, tooLong, muchTooLong] = await scapy.packets(
             ...[innerMtu, innerMtu + 1, 1500].map((length) =>
@@ -89,7 +93,7 @@ export function errors({ test, scapy }: Suite): void {
           );
           const sent = gateway.send("private", [fits]);
           assert.deepEqual(sent.drops, {});
-          assert.ok(sent.public[0].length <= publicMtu && sent.public[0].length > publicMtu - 4);
+          assert.ok(sent.public[0].length <= publicMtu && sent.public[0].length > publicMtu - unit);
           for (const packet of [tooLong, muchTooLong]) {
             const result = gateway.send("private", [packet]);
             assert.deepEqual(result.drops, { "protect.drop.too_big": 1 });

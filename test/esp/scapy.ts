@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type Suite, suiteRequest } from "../../src/ipsec/testing/suites.js";
 
 /** Debian's Python, for which the package python3-scapy installs; the first one in PATH may be another. */
 const PYTHON = "/usr/bin/python3";
@@ -12,8 +13,13 @@ const script = fileURLToPath(new URL("../../../test/scapy_peer.py", import.meta.
 /** One direction of a tunnel as scapy needs to know it. */
 export interface ScapySa {
   spi: number;
+  /** scapy's name of the cipher; without one it is AES-GCM. */
+  cipher?: string;
   /** Key and salt. */
   key: Uint8Array;
+  /** With AES-CBC: the HMAC. */
+  auth?: string;
+  authKey?: Uint8Array;
   esn: boolean;
   /** A scapy expression for the outer header of packets to encrypt; empty for transport mode. */
   outer: string;
@@ -53,9 +59,34 @@ export interface Layer {
   fields: Record<string, number | string>;
 }
 
+const cipherNames: Record<number, string> = { 12: "AES-CBC", 20: "AES-GCM", 28: "CHACHA20-POLY1305" };
+const hmacNames: Record<number, string> = {
+  2: "HMAC-SHA1-96",
+  12: "SHA2-256-128",
+  13: "SHA2-384-192",
+  14: "SHA2-512-256",
+};
+
+/** A suite in scapy's words; the keys are those of `suiteRequest`. */
+export function scapySuite(suite: Suite, spi: number): Pick<ScapySa, "cipher" | "auth" | "key" | "authKey"> {
+  const { encryption, encryptionKey, integrity, integrityKey } = suiteRequest(suite, spi);
+  return {
+    cipher: cipherNames[encryption],
+    key: encryptionKey,
+    auth: hmacNames[integrity] ?? "",
+    authKey: integrityKey,
+  };
+}
+
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const unhex = (text: string) => Uint8Array.from(Buffer.from(text, "hex"));
-const saArgument = ({ key, ...sa }: ScapySa) => ({ ...sa, key: hex(key) });
+const saArgument = ({ key, authKey = new Uint8Array(0), ...sa }: ScapySa) => ({
+  cipher: "AES-GCM",
+  auth: "",
+  ...sa,
+  key: hex(key),
+  authKey: hex(authKey),
+});
 
 type Answer = string | { error: string } | Record<string, unknown> | unknown[];
 

@@ -1,9 +1,10 @@
 // What every suite of the interoperability tests is given, and the shapes of tunnels that they use.
 
 import { test } from "node:test";
-import { keyOf, type SaOptions } from "../../src/ipsec/testing/requests.js";
+import type { SaOptions } from "../../src/ipsec/testing/requests.js";
+import { suiteOf, suiteRequest } from "../../src/ipsec/testing/suites.js";
 import { type EngineName, FAR, FAR6, type GatewayOptions, NEAR, NEAR6, TestGateway } from "./gateway.js";
-import type { Scapy, ScapySa } from "./scapy.js";
+import { type Scapy, type ScapySa, scapySuite } from "./scapy.js";
 
 export interface Suite {
   readonly engine: EngineName;
@@ -33,7 +34,8 @@ export type Family = 4 | 6;
 
 export interface TunnelOptions extends Partial<SaOptions> {
   outer?: Family;
-  keyLength?: 16 | 24 | 32;
+  /** A name in src/ipsec/testing/suites.ts. */
+  ciphers?: string;
   esn?: boolean;
   natt?: boolean;
 }
@@ -53,7 +55,8 @@ export interface Tunnel {
 
 /** Installs both SAs and the `out` policies of a tunnel, and says how scapy sees it. */
 export function makeTunnel(gateway: TestGateway, options: TunnelOptions = {}): Tunnel {
-  const { outer = 4, keyLength = 16, esn = true, natt = false, from, to, ...rest } = options;
+  const { outer = 4, ciphers = "aes128gcm16", esn = true, natt = false, from, to, ...rest } = options;
+  const suite = suiteOf(ciphers);
   const [near, far] = outer === 4 ? [NEAR, FAR] : [NEAR6, FAR6];
   const local = from ?? LOCAL;
   const remote = to ?? REMOTE;
@@ -71,7 +74,7 @@ export function makeTunnel(gateway: TestGateway, options: TunnelOptions = {}): T
     ports: [4500, 40_500],
     from: local,
     to: remote,
-    encryptionKey: keyOf(OUT, keyLength + 4),
+    ...suiteRequest(suite, OUT),
   });
   gateway.sa({
     ...common,
@@ -82,7 +85,7 @@ export function makeTunnel(gateway: TestGateway, options: TunnelOptions = {}): T
     ports: [40_500, 4500],
     from: remote,
     to: local,
-    encryptionKey: keyOf(IN, keyLength + 4),
+    ...suiteRequest(suite, IN),
   });
   for (const src of local)
     for (const dst of remote)
@@ -93,14 +96,14 @@ export function makeTunnel(gateway: TestGateway, options: TunnelOptions = {}): T
   return {
     fromVita: {
       spi: OUT,
-      key: keyOf(OUT, keyLength + 4),
+      ...scapySuite(suite, OUT),
       esn,
       outer: header(near, far),
       ...(natt && { natt: [4500, 40_500] }),
     },
     toVita: {
       spi: IN,
-      key: keyOf(IN, keyLength + 4),
+      ...scapySuite(suite, IN),
       esn,
       outer: header(far, near),
       ...(natt && { natt: [40_500, 4500] }),
