@@ -1,5 +1,7 @@
 // The ciphers that softbench and crypto can be run with, under the names that swanctl.conf has for them, in charon's numbers.
 
+import { suites } from "../src/ipsec/testing/suites.js";
+
 export interface Cipher {
   readonly name: string;
   /** RFC 7296 §3.3.2, transform type 1, and the bytes of its key, salt included. */
@@ -10,17 +12,15 @@ export interface Cipher {
   readonly integrityKey: number;
 }
 
-const UNDEFINED_INTEGRITY = 1024;
+export const ciphers: readonly Cipher[] = suites.map((suite) => ({
+  name: suite.name,
+  encryption: suite.encryption,
+  encryptionKey: suite.keyLength,
+  integrity: suite.integrity,
+  integrityKey: suite.integrityKeyLength,
+}));
 
-export const aes128gcm16: Cipher = {
-  name: "aes128gcm16",
-  encryption: 20,
-  encryptionKey: 20,
-  integrity: UNDEFINED_INTEGRITY,
-  integrityKey: 0,
-};
-
-export const ciphers: readonly Cipher[] = [aes128gcm16];
+export const aes128gcm16 = ciphers[0];
 
 export function parseCipher(text: string): Cipher {
   const cipher = ciphers.find(({ name }) => name === text);

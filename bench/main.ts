@@ -15,12 +15,14 @@ interface Benchmark {
 
 /** Name, and what it measures. */
 const benchmarks: Record<string, string> = {
-  softbench: "one worker without a kernel: every app of a gateway, both ways   --size 60|IMIX|1500",
+  softbench:
+    "one worker without a kernel: every app of a gateway, both ways   --size 60|IMIX|1500 --cipher NAME",
   sas: "softbench with 10,000 SAs against softbench with one   --size 60|IMIX|1500 --sas N",
   scale:
     "softbench in several workers, a core each, all on one SA   --workers 1,2 --size 60|IMIX|1500 --require --svg FILE",
-  crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500",
-  compare: "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --require --svg FILE",
+  crypto: "the ceiling: libIPSec_MB alone, from TypeScript   --size 60|IMIX|1500 --cipher NAME",
+  compare:
+    "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --cipher NAME --require --svg FILE",
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
   flame: "the flame graph of softbench   --size 60|IMIX|1500 --svg FILE",
   guard: "has an app become slower than bench/guard-limits.json says?   --write",
@@ -28,6 +30,7 @@ const benchmarks: Record<string, string> = {
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
   pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
   memory: "resident size of each process, and bytes an SA   --sas N",
+  bursts: "what each cipher costs, and what bursts do for it   --cipher NAME,… --size 60|IMIX|1500",
   idle: "CPU time at rest, and the time that a worker takes to wake up   --seconds N --rounds N --probes N",
   ports: "what the kernel takes for a packet, by driver   --size 126,1478 --rounds N --milliseconds N",
   tunnel:

@@ -3,9 +3,9 @@
 // core at the same moment, which two processes do not. docs/performance.md has what was measured of that.
 
 import { pathToFileURL } from "node:url";
-import { parseCipher } from "./ciphers.js";
+import { type Cipher, parseCipher } from "./ciphers.js";
 import { answerRounds } from "./contender.js";
-import { CryptoBench } from "./crypto.js";
+import { ceilingOf } from "./crypto.js";
 import type { Round } from "./rounds.js";
 import { type FrameSize, parseSize } from "./sizes.js";
 import { Softbench, TRAIN } from "./softbench.js";
@@ -20,16 +20,16 @@ export interface PairRound {
 
 export const PAIR_WARM_UP = 400_000;
 
-function start(size: FrameSize, cipher: string): void {
+function start(size: FrameSize, cipher: Cipher): void {
   const softbench = new Softbench({
     size,
-    cipher: parseCipher(cipher),
+    cipher,
     packets: 1,
     routes: 1,
     sas: 1,
     train: TRAIN,
   });
-  const crypto = new CryptoBench(size);
+  const crypto = ceilingOf(cipher, size);
   answerRounds<PairRound>((packets) => {
     const ours = softbench.round(packets);
     const theirs = crypto.send(packets);
@@ -40,5 +40,5 @@ function start(size: FrameSize, cipher: string): void {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const [size = "", cipher = ""] = process.argv.slice(2);
-  start(parseSize(size), cipher);
+  start(parseSize(size), parseCipher(cipher));
 }
