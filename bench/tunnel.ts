@@ -21,7 +21,9 @@ const pings = 400;
 const pingInterval = 0.002;
 
 async function gigabits(tunnel: Tunnel, seconds: number, reverse: boolean): Promise<number> {
-  return tcp(tunnel.ends[0].namespace, tunnel.to, { seconds, reverse, from: tunnel.from });
+  const attempt = () => tcp(tunnel.ends[0].namespace, tunnel.to, { seconds, reverse, from: tunnel.from });
+  // iperf3's server may not be done with the last client yet, on a busy machine.
+  return attempt().catch(() => sleep(1000).then(attempt));
 }
 
 async function udpProbe(tunnel: Tunnel, rate: number) {
