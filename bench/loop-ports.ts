@@ -59,6 +59,8 @@ export interface MeterPortOptions extends PortOptions {
   readonly destinations: Uint32Array;
   /** Packets that one destination gets behind each other. */
   readonly train: number;
+  /** May packets get lost? Then their frames hold what they were at that moment, and all headers are written each time. */
+  readonly isLossy: boolean;
 }
 
 const TTL = 22;
@@ -95,6 +97,7 @@ export class MeterPort implements Port {
   private readonly templates: readonly Uint8Array[];
   private readonly destinations: Int32Array;
   private readonly train: number;
+  private readonly isLossy: boolean;
   /** The first words of the header, as they lie in memory: templates have them in common, but for a length; sums of their IP headers without destination; lengths. */
   private readonly common: Int32Array;
   private readonly sums: Int32Array;
@@ -120,6 +123,7 @@ export class MeterPort implements Port {
     this.destinations = offHeapInt32(options.destinations.length);
     this.destinations.set(options.destinations);
     this.train = options.train;
+    this.isLossy = options.isLossy;
     this.left = options.train;
     this.source = { pull: this.pull };
     this.sink = { input: this.input, push: this.push };
@@ -169,7 +173,7 @@ export class MeterPort implements Port {
       else {
         this.writeHeaders(offset, ipLengths[template]);
         this.address(view, offset, sums[template], destinations[next]);
-        written[frame] = headers;
+        written[frame] = this.isLossy ? 0 : headers;
         thirds[frame] = view.getInt32(offset + TTL, true);
       }
       if (++template === lengths.length) template = 0;

@@ -176,6 +176,7 @@ export class Softbench {
             templates,
             destinations,
             train: options.train,
+            isLossy: shared !== undefined,
           });
           return this.#meter;
         },
