@@ -92,8 +92,8 @@ const wrong: [unknown, RegExp][] = [
   [{ ...minimal, workers: 0 }, /^\/workers: 0 is less than 1$/],
   [{ ...minimal, workers: 17 }, /^\/workers: 17 is more than 16$/],
   [
-    { ...minimal, workers: 5, limits: { frames: 262_144 } },
-    /^\/limits\/frames: 262144 is too much for 5 workers: together at most 1048576$/,
+    { ...minimal, workers: 3, limits: { frames: 262_144 } },
+    /^\/limits\/frames: 262144 is too much for 3 workers: together at most 524288$/,
   ],
   [
     {

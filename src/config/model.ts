@@ -6,8 +6,8 @@ import { count, interfaceName, LARGEST_PREFERENCE, routeTable } from "./leaves.j
 import { checkOwned, ownedLeaves } from "./owned.js";
 
 const MAX_WORKERS = 16;
-/** 2 GiB: AF_XDP's addresses are 31-bit numbers here. */
-const MOST_FRAMES = 1_048_576;
+/** 1 GiB: addresses of the frames, and of what lies behind them, are 31-bit numbers. */
+const MOST_FRAMES = 524_288;
 
 const nodeName = z
   .string()

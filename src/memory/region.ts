@@ -96,7 +96,11 @@ function mapRegion(size: number, map: () => bigint): Region {
   }
 }
 
-/** Address space of `size` bytes that begins at a huge page; nothing is behind it. */
+function wholePages(bytes: number): number {
+  return Math.ceil(bytes / PAGE) * PAGE;
+}
+
+/** Address space of `size` bytes, whole pages, that begins at a huge page; nothing is behind it. */
 function reserve(size: number): bigint {
   const whole = mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
   const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
@@ -125,7 +129,7 @@ export type OpenMode = "create" | "write" | "read";
 /**
  * Maps a file that several processes share. `create` makes a new empty file of `size` bytes with mode 0600 (one that
  * stands there is refused with EEXIST); the other modes take the file as it is.
- * @param annex bytes of this process's own memory behind the file's last page
+ * @param annex bytes of this process's own memory behind the file's last page, at least
  * @throws the error of node:fs, or SystemError
  */
 export function openSharedRegion(path: string, mode: OpenMode, size = 0, annex = 0): Region {
@@ -138,12 +142,12 @@ export function openSharedRegion(path: string, mode: OpenMode, size = 0, annex =
     if (length === 0) throw new Error(`${path} is empty`);
     const protection = mode === "read" ? PROT_READ : PROT_READ_WRITE;
     // At a huge page's boundary, so that huge pages of the file can be mapped as such; whole pages, as the kernel maps them.
-    const pages = Math.ceil(length / PAGE) * PAGE;
-    const own = Math.ceil(annex / PAGE) * PAGE;
-    const region = mapRegion(own === 0 ? length : pages + own, () => {
-      const address = reserve(pages + own);
-      if (own > 0)
-        mmap(own, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address + BigInt(pages));
+    const pages = wholePages(length);
+    const behind = wholePages(annex);
+    const region = mapRegion(behind === 0 ? length : pages + behind, () => {
+      const address = reserve(pages + behind);
+      if (behind > 0)
+        mmap(behind, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0, PROT_READ_WRITE, address + BigInt(pages));
       return mmap(length, MAP_SHARED | MAP_FIXED, fd, 0, protection, address);
     });
     madvise(region.address, length, MADV_DONTDUMP);
