@@ -5,6 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SaFlag, trafficOf } from "../src/ipsec/sad-layout.js";
 import type { SaOptions } from "../src/ipsec/testing/requests.js";
+import { parseAddress } from "../src/net/address.js";
+import { fold, sum16 } from "../src/net/checksum.js";
 import { FAR, NEAR, TestGateway } from "./esp/gateway.js";
 
 const SPI = 0xc1000001;
@@ -29,6 +31,14 @@ function lifetime(limits: { bytes?: number; packets?: number; time?: number }): 
   return {
     lifetime: { time: hard(limits.time), bytes: hard(limits.bytes), packets: hard(limits.packets) },
   };
+}
+
+/** To the far gateway's own address; its classifier looks at nothing else of the outer header. */
+function turned(packet: Uint8Array): Uint8Array {
+  const copy = packet.slice();
+  copy.set(packet.subarray(16, 20), 12);
+  copy.set(packet.subarray(12, 16), 16);
+  return copy;
 }
 
 interface Rig {
@@ -65,13 +75,7 @@ function withTunnel(
       far,
       send(count) {
         const first = near.send("private", flood(count));
-        const encrypted = first.public.map((packet) => {
-          // To the far gateway's own address; its classifier looks at nothing else of the outer header.
-          const copy = packet.slice();
-          copy.set(packet.subarray(16, 20), 12);
-          copy.set(packet.subarray(12, 16), 16);
-          return copy;
-        });
+        const encrypted = first.public.map(turned);
         const second = far.send("public", encrypted);
         return {
           sent: encrypted.length,
@@ -110,6 +114,35 @@ test("inbound, packets: a batch across the limit is cut there, and the window st
     assert.equal(far.kernel.usage(0).packets, 100n);
     assert.equal(far.kernel.usage(0).bytes, BigInt(100 * LENGTH));
   }));
+
+test("inbound, packets, in transport mode: the same", () => {
+  const near = new TestGateway("ipsec-mb", { tun: true });
+  const far = new TestGateway("ipsec-mb", { tun: true });
+  try {
+    const [us, peer] = [`${NEAR}/32`, `${FAR}/32`];
+    near.sa({ mode: 1, spi: SPI, from: [us], to: [peer] });
+    near.policy({ mode: 1, espSpi: SPI, from: us, to: peer, src: NEAR, dst: FAR });
+    const inbound = { mode: 1, spi: SPI, inbound: true, src: FAR, dst: NEAR, from: [peer], to: [us] };
+    far.sa({ ...inbound, ...lifetime({ packets: 100 }) });
+    const packet = datagram.slice();
+    packet.set(parseAddress(NEAR) as Uint8Array, 12);
+    packet.set(parseAddress(FAR) as Uint8Array, 16);
+    packet.set([0, 0], 10);
+    const view = new DataView(packet.buffer);
+    view.setUint16(10, fold(sum16(view, 0, 20, 0)));
+    const encrypted = near.send(
+      "private",
+      Array.from({ length: 110 }, () => packet),
+    ).public;
+    assert.equal(encrypted.length, 110);
+    const { private: handed, drops } = far.send("public", encrypted.map(turned));
+    assert.equal(handed.length, 100);
+    assert.deepEqual(drops, { "decapsulate.drop.sa_expired": 10 });
+  } finally {
+    near.close();
+    far.close();
+  }
+});
 
 test("inbound, bytes", () =>
   withTunnel({}, lifetime({ bytes: 10 * LENGTH }), ({ send }) => {

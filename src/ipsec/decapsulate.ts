@@ -595,6 +595,8 @@ export class Decapsulate implements App, EspSink {
       return this.drop(frame, COUNT["drop.bad_inner"]);
     if (!admits(this.words, this.offset >>> 2, view, ip, inner))
       return this.drop(frame, COUNT["drop.selectors"]);
+    if ((this.flags & VOLUME) !== 0 && !this.limits.take(inner.length))
+      return this.drop(frame, COUNT["drop.sa_expired"]);
     if ((this.flags & IN_UDP) !== 0) mend(view, ip, inner);
     this.outlet.take(frame, ip, inner.length, inner.isIpv4);
     return inner.length;
