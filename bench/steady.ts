@@ -1,6 +1,6 @@
 // steady: does a worker that has found its stride still deoptimise or allocate? softbench in a process of its own, whose V8
 // tells of each deoptimisation and each garbage collection after the warm-up. There must be none, and the heap must be
-// as large at the end as it was at the beginning, to the byte.
+// as large at the end as it was at the beginning.
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -26,6 +26,12 @@ export interface SteadyResult extends SteadyReport {
   holds: boolean;
 }
 
+/**
+ * Bytes by which the heap may seem to have grown: V8's own threads take and give back buffers, some KiB on a busy machine and
+ * mostly none. Whatever an app allocated, it would allocate for each breath at least, of which there are 80,000 in two seconds.
+ */
+const BUFFERS = 16_384;
+
 /** Reads what a watched process has printed. */
 export function readOutput(output: string): SteadyResult {
   const lines = output.trimEnd().split("\n");
@@ -34,7 +40,7 @@ export function readOutput(output: string): SteadyResult {
   const deoptimisations = lines.filter((line) => /^\[(bailout|marking dependent)/.test(line));
   const collections = lines.filter((line) => /: (Scavenge|Mark-Compact|Mark-sweep|Minor)/.test(line));
   const quiet = deoptimisations.length === 0 && collections.length === 0;
-  return { ...report, deoptimisations, collections, holds: quiet && report.allocated <= 0 };
+  return { ...report, deoptimisations, collections, holds: quiet && report.allocated < BUFFERS };
 }
 
 /** Runs a module of bench/ in a process of its own. */
