@@ -28,8 +28,6 @@ const ATTEMPTS = 3;
 const TOLERANCE = 1.15;
 /** Where no record was made on such a machine, factors of another one are used, and differ by more. */
 const STRANGE_TOLERANCE = 1.6;
-/** The slowdown that must trip. */
-export const SLOWDOWN = 1.3;
 const WHOLE = "whole";
 
 const file = fileURLToPath(new URL("../../bench/guard-limits.json", import.meta.url));
