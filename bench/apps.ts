@@ -48,7 +48,7 @@ function rounded({ tree: _, ...result }: AppTimesResult): Omit<AppTimesResult, "
 export function appsChart({ sizes, cipher, node }: AppsResult): Chart {
   return {
     title: "Where a packet's time goes, app by app",
-    subtitle: `${cipher}, encapsulated and decapsulated once, ns a packet; grey: the benchmark's own; Node ${node}`,
+    subtitle: `${cipher}, encapsulated and decapsulated once, ns a packet; purple: shared, grey: the benchmark's own; Node ${node}`,
     panels: sizes.map(({ size, parts, wholeNs, cryptoNs }) => ({
       title: `${sizeText(size)}: ${wholeNs.toFixed(0)} ns, the crypto library alone ${cryptoNs.toFixed(0)} ns`,
       unit: "ns",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Profiler } from "node:inspector";
 import { test } from "node:test";
-import { flameGraph } from "./flame.js";
+import { flameGraph, ownShares } from "./flame.js";
 import { flameTree } from "./flame-tree.js";
 import { lineOfModule, moduleOfLine } from "./line-profile.js";
 
@@ -39,6 +39,7 @@ test("what was compiled into a function stands on it, under its module's name", 
     above.children.map(({ name, module, samples }) => [name, module, samples]),
     [["engine: breathe", "src/engine/engine", 6]],
   );
+  assert.deepEqual(ownShares(tree)[0], ["breathe (src/engine/engine)", 60]);
   const svg = flameGraph(tree, "title", "subtitle");
   assert.match(svg, /A&lt;b&gt; \(node\), 90\.0 %/);
   const widths = [...svg.matchAll(/<rect x="10\.0" y="-\d+" width="([\d.]+)"/g)].map(([, width]) =>
