@@ -18,6 +18,9 @@ export interface AppsResult {
   sizes: Omit<AppTimesResult, "tree">[];
 }
 
+// Rarely V8 has stood still for ever when the profiler began; it was not found out why.
+const ATTEMPTS = 3;
+
 export async function timeApps(
   size: FrameSize,
   cipher: Cipher,
@@ -25,12 +28,17 @@ export async function timeApps(
   insertions: LineHooksData["insertions"] = [],
 ): Promise<AppTimesResult> {
   const args = [size, cipher.name, JSON.stringify(insertions)];
-  const contender = await Contender.start<AppTimesResult>("app-times-child", args);
-  try {
-    await contender.round(rounds);
-    return contender.answers[0];
-  } finally {
-    contender.stop();
+  for (let attempt = 1; ; attempt++) {
+    let contender: Contender<AppTimesResult> | undefined;
+    try {
+      contender = await Contender.start<AppTimesResult>("app-times-child", args);
+      await contender.round(rounds);
+      return contender.answers[0];
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    } finally {
+      contender?.stop();
+    }
   }
 }
 

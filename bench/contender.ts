@@ -6,6 +6,9 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { V8_FLAGS } from "../src/gateway/v8-flags.js";
 
+/** One that takes longer for a round hangs, milliseconds. */
+const LONGEST_ROUND = 40_000;
+
 export interface ContenderOptions {
   /** Node's program; default: the one that runs. */
   readonly execPath?: string;
@@ -47,6 +50,7 @@ export class Contender<Answer, Question extends number | object = number> {
   }
 
   async #answer(): Promise<Answer> {
+    const timer = setTimeout(() => this.stop(), LONGEST_ROUND);
     const end = new AbortController();
     const { signal } = end;
     try {
@@ -58,6 +62,7 @@ export class Contender<Answer, Question extends number | object = number> {
       gone.catch(() => {});
       return ((await Promise.race([answer, gone])) as [Answer])[0];
     } finally {
+      clearTimeout(timer);
       end.abort();
     }
   }

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import type { Profiler } from "node:inspector";
 import { fileURLToPath } from "node:url";
-import { lineOfModule, moduleOfLine, moduleUrl } from "./line-profile.js";
+import { moduleUrl, placeOfLine } from "./line-profile.js";
 
 export interface FlameNode {
   name: string;
@@ -37,10 +37,9 @@ function functionsOf(module: string): string[] {
 }
 
 function nameOfLine(line: number): { module: string; name: string } | undefined {
-  const module = moduleOfLine(line);
-  if (module === undefined) return undefined;
-  const name = functionsOf(module)[lineOfModule(line) - 1] ?? "";
-  return { module, name };
+  const place = placeOfLine(line);
+  if (place === undefined) return undefined;
+  return { module: place.module, name: functionsOf(place.module)[place.line - 1] ?? "" };
 }
 
 function childOf(node: FlameNode, name: string, module: string): FlameNode {

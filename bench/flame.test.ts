@@ -3,12 +3,14 @@ import type { Profiler } from "node:inspector";
 import { test } from "node:test";
 import { flameGraph, ownShares } from "./flame.js";
 import { flameTree } from "./flame-tree.js";
-import { lineOfModule, moduleOfLine } from "./line-profile.js";
+import { placeOfLine } from "./line-profile.js";
 
-/** Some line of `breathe` in src/engine/engine, as line-hooks.ts numbers them. */
+/** A line of `breathe` in src/engine/engine, as line-hooks.ts numbers them. */
 function lineOfEngine(): number {
-  for (let line = 1; line < 1 << 20; line++)
-    if (moduleOfLine(line) === "src/engine/engine" && lineOfModule(line) === 25) return line;
+  for (let line = 1; line < 1 << 20; line++) {
+    const place = placeOfLine(line);
+    if (place?.module === "src/engine/engine" && place.line === 25) return line;
+  }
   throw new Error("no such module");
 }
 

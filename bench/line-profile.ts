@@ -3,14 +3,12 @@
 // the function that was compiled in. So every module is given lines of its own (line-hooks.ts), and the line says where the
 // sample belongs. Whoever wants that imports what is to be measured after `giveLines`.
 
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { type Profiler, Session } from "node:inspector";
 import { register } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { LineHooksData } from "./line-hooks.js";
 
-/** No module has as many lines; and no line may have a number of 2^20 or more, or V8 hangs when the profiler starts. */
-const LINES = 2048;
 const INTERVAL_MICROSECONDS = 50;
 
 const dist = new URL("../", import.meta.url);
@@ -38,6 +36,15 @@ function findModules(): string[] {
 }
 
 const modules = findModules();
+/**
+ * The line before each module's first one, and at the end the last one of all. As few lines as it takes: with millions of empty
+ * ones V8 has stood still when the profiler began.
+ */
+const starts: number[] = [1];
+for (const module of modules) {
+  const lines = readFileSync(fileURLToPath(moduleUrl(module)), "utf8").split("\n").length;
+  starts.push(starts[starts.length - 1] + lines + 1);
+}
 
 export function moduleUrl(module: string): string {
   return new URL(`${module}.js`, dist).href;
@@ -45,18 +52,22 @@ export function moduleUrl(module: string): string {
 
 /** From now on, modules that are imported have lines of their own. */
 export function giveLines(insertions: LineHooksData["insertions"] = []): void {
-  const offsets = Object.fromEntries(modules.map((module, i) => [moduleUrl(module), (i + 1) * LINES]));
+  const offsets = Object.fromEntries(modules.map((module, i) => [moduleUrl(module), starts[i]]));
   const data: LineHooksData = { offsets, insertions };
   register("./line-hooks.js", import.meta.url, { data });
 }
 
-export function moduleOfLine(line: number): string | undefined {
-  return modules[Math.floor(line / LINES) - 1];
-}
-
-/** The line's number in its module as it stands in dist/. */
-export function lineOfModule(line: number): number {
-  return line % LINES;
+/** Which module a line lies in, and its number there, as the module stands in dist/. */
+export function placeOfLine(line: number): { module: string; line: number } | undefined {
+  let low = 0;
+  let high = modules.length;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (starts[middle] < line) low = middle;
+    else high = middle;
+  }
+  if (line <= starts[low] || line > starts[low + 1]) return undefined;
+  return { module: modules[low], line: line - starts[low] };
 }
 
 export class LineProfiler {
@@ -86,7 +97,7 @@ export function samplesByModule({ nodes }: Profiler.Profile): Map<string, number
   const samples = new Map<string, number>();
   for (const { positionTicks = [] } of nodes)
     for (const { line, ticks } of positionTicks) {
-      const module = moduleOfLine(line);
+      const module = placeOfLine(line)?.module;
       if (module !== undefined) samples.set(module, (samples.get(module) ?? 0) + ticks);
     }
   return samples;
