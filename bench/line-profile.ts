@@ -36,11 +36,14 @@ function findModules(): string[] {
 }
 
 const modules = findModules();
+/** Lines that modules of others have at most, Node's own above all: their lines are not ours. */
+const OTHERS = 5000;
+
 /**
  * The line before each module's first one, and at the end the last one of all. As few lines as it takes: with millions of empty
  * ones V8 has stood still when the profiler began.
  */
-const starts: number[] = [1];
+const starts: number[] = [OTHERS];
 for (const module of modules) {
   const lines = readFileSync(fileURLToPath(moduleUrl(module)), "utf8").split("\n").length;
   starts.push(starts[starts.length - 1] + lines + 1);
