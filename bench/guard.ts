@@ -23,7 +23,7 @@ export interface LimitRecord extends Processor {
 }
 
 const SIZE = "60";
-const ROUNDS = 200;
+const ROUNDS = 300;
 const ATTEMPTS = 3;
 const TOLERANCE = 1.15;
 /** Where no record was made on such a machine, factors of another one are used, and differ by more. */
@@ -46,9 +46,9 @@ function times({ parts, wholeNs }: AppTimesResult): { name: string; ns: number; 
   return [...own, { name: WHOLE, ns: wholeNs, samples: Number.POSITIVE_INFINITY }];
 }
 
-/** What chance may do: three standard deviations of what so few samples say of an app that takes hardly any time. */
+/** What chance may do to an app of which there are so few samples: two and a half standard deviations. */
 function chance(samples: number): number {
-  return 1 + 3 / Math.sqrt(Math.max(1, samples));
+  return 2.5 / Math.sqrt(Math.max(1, samples));
 }
 
 export function factors(result: AppTimesResult): Map<string, number> {
@@ -103,7 +103,7 @@ export function judge(
     const judged = results.map((result) => {
       const { ns, samples } = times(result)[i];
       const expectedNs = record.apps[name] * result.referenceNs + cryptoPart(name, result);
-      return { ns, expectedNs, ratio: ns / expectedNs, allowed: Math.max(tolerance, chance(samples)) };
+      return { ns, expectedNs, ratio: ns / expectedNs, allowed: tolerance + chance(samples) };
     });
     const { ns, expectedNs, ratio, allowed } = judged.sort((a, b) => a.ratio - b.ratio)[judged.length >>> 1];
     return {
