@@ -7,10 +7,12 @@ import { close, ioctl, open, SOCK_NONBLOCK, SystemError } from "../native/libc.j
 import { driver, interfaceRequest, isRunning, setMtu, setQueueLength } from "./device.js";
 import { hasCode, patiently } from "./patience.js";
 import { TAILROOM } from "./port.js";
+import { VIRTIO_BYTES } from "./virtio-header.js";
 
 const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
 const IFF_TUN = 0x0001;
 /** Several may have the device open, each with a queue of its own: the kernel keeps the packets of a flow on one of them. */
 const IFF_MULTI_QUEUE = 0x0100;
@@ -54,6 +56,9 @@ function attach(name: string, isShared: boolean): number {
     const flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (isShared ? IFF_MULTI_QUEUE : 0);
     new DataView(ifreq.buffer).setUint16(16, flags, true);
     ioctl(fd, TUNSETIFF, ifreq, `TUN device ${name}`);
+    // The program that made the device may have chosen a longer one.
+    const headerSize = new Uint8Array(Int32Array.of(VIRTIO_BYTES).buffer);
+    ioctl(fd, TUNSETVNETHDRSZ, headerSize, `headers of the TUN device ${name}`);
     return fd;
   } catch (error) {
     close(fd);

@@ -4,7 +4,9 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { Link } from "../../src/engine/link.js";
+import { close, ioctl, open } from "../../src/native/libc.js";
 import { fold, pseudoHeader6, sum16, update16 } from "../../src/net/checksum.js";
+import { interfaceRequest } from "../../src/ports/device.js";
 import { createTun, deleteTun } from "../../src/ports/tun.js";
 import { TunPort } from "../../src/ports/tun-port.js";
 import { report } from "./child.js";
@@ -16,7 +18,20 @@ const ip = (...args: string[]) => {
   if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr}`);
 };
 
+/** Leaves the device with longer headers, as the program that made it may have. */
+function lengthenHeaders(): void {
+  const TUNSETIFF = 0x400454ca;
+  const TUNSETVNETHDRSZ = 0x400454d8;
+  const fd = open("/dev/net/tun", 2);
+  const ifreq = interfaceRequest(device);
+  new DataView(ifreq.buffer).setUint16(16, 0x5001, true); // IFF_TUN, IFF_NO_PI, IFF_VNET_HDR
+  ioctl(fd, TUNSETIFF, ifreq, device);
+  ioctl(fd, TUNSETVNETHDRSZ, new Uint8Array(Int32Array.of(12).buffer), device);
+  close(fd);
+}
+
 createTun(device, 1400, false);
+lengthenHeaders();
 createTun(device, 1500, false); // adopts
 ip("address", "add", "10.77.0.1/24", "dev", device);
 ip("address", "add", "2001:db8:77::1/64", "dev", device, "nodad");
