@@ -8,9 +8,3 @@ export function offHeapInt32(length: number): Int32Array {
 export function offHeapUint32(length: number): Uint32Array {
   return new Uint32Array(new ArrayBuffer(4 * length));
 }
-
-export function offHeapUint8(values: ArrayLike<number>): Uint8Array {
-  const array = new Uint8Array(new ArrayBuffer(values.length));
-  array.set(values);
-  return array;
-}
