@@ -173,3 +173,23 @@ test("soft limits alone stop nothing, and cost nothing", () => {
     assert.equal(near.sad.flags(0) & (SaFlag.timeLimit | SaFlag.volumeLimit), 0);
   });
 });
+
+test("inbound, packets: an SA at its limit carries no more, though another one with a limit comes in between", () =>
+  withTunnel({}, lifetime({ packets: 2 }), ({ near, far }) => {
+    near.sa({ spi: SPI + 1 });
+    const everywhere = { from: ["10.1.0.0/16"], to: ["10.2.0.0/16"] };
+    far.sa({
+      spi: SPI + 1,
+      inbound: true,
+      src: FAR,
+      dst: NEAR,
+      ...everywhere,
+      ...lifetime({ packets: 100 }),
+    });
+    const [a, b, c, d, e] = near.send("private", flood(5)).public.map(turned);
+    near.policy({ espSpi: SPI + 1, priorityClass: 0 });
+    const [other] = near.send("private", flood(1)).public.map(turned);
+    const { private: received, drops } = far.send("public", [a, b, c, other, d, e]);
+    assert.equal(received.length, 3);
+    assert.deepEqual(drops, { "decapsulate.drop.sa_expired": 3 });
+  }));

@@ -245,6 +245,8 @@ export class Decapsulate implements App, EspSink {
       this.drop(frame, COUNT["drop.too_short"]);
       return;
     }
+    // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
+    if (this.count === MAX_BATCH) this.flush();
     const spi = view.getInt32(esp);
     if (spi !== this.spi || this.isOpen === 0) this.openSpi(spi);
     frames.outer[frame] = outer;
@@ -267,7 +269,6 @@ export class Decapsulate implements App, EspSink {
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
   private takeUnusual(frame: number, esp: number, length: number, first: number): void {
-    if (this.count === MAX_BATCH) this.makeRoom(this.spi);
     const { reason } = this;
     if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length, first);
     else if (reason === TOO_EARLY) this.hold(frame);
@@ -290,7 +291,6 @@ export class Decapsulate implements App, EspSink {
 
   /** Makes a packet of the open SA one of the batch. @returns its number */
   private enter(frame: number, high: number, first: number): number {
-    if (this.count === MAX_BATCH) this.makeRoom(this.spi);
     const { count } = this;
     this.frames.sa[frame] = this.sa;
     this.marks[0] |= first;
@@ -298,12 +298,6 @@ export class Decapsulate implements App, EspSink {
     this.batch[count] = frame;
     this.count = count + 1;
     return count;
-  }
-
-  /** Works off what was taken, and opens the SA again to which packets are being taken. */
-  private makeRoom(spi: number): void {
-    this.flush();
-    this.openSpi(spi);
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
@@ -378,12 +372,13 @@ export class Decapsulate implements App, EspSink {
     this.flags = flags;
     this.admitted[0] = -1;
     const state = words[slot + STATE];
+    // Whatever else is the matter: packets that were taken before it was ask what the SA has left.
+    const isSpent = (flags & LIMITED) !== 0 && !this.limits.open(offset);
     if (state === LARVAL || (this.early.count !== 0 && this.early.waitsFor(sa))) this.reason = TOO_EARLY;
     // An SA that was deleted a moment ago takes what was under way.
     else if ((state !== ACTIVE && state !== DYING) || (flags & INBOUND) === 0)
       this.reason = COUNT["drop.no_sa"];
-    else if ((flags & EXPIRED) !== 0) this.reason = COUNT["drop.sa_expired"];
-    else this.reason = (flags & LIMITED) !== 0 && !this.limits.open(offset) ? COUNT["drop.sa_expired"] : 0;
+    else this.reason = isSpent || (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
     if ((flags & IN_UDP) !== 0) this.openSource(offset);
   }
 
