@@ -167,13 +167,22 @@ class IpsecMbBatch implements AeadBatch {
     this.salt = salt;
     this.keyLength = keyLength;
     this.extended = extended;
-    this.template = (this.template + 1) | 0;
+    this.renew();
   }
 
   /** The packets that follow have sequence numbers with this high half. */
   private openHigh(high: number): void {
     this.high = high;
+    this.renew();
+  }
+
+  /** No job is filled for what follows. */
+  private renew(): void {
     this.template = (this.template + 1) | 0;
+    // The numbers begin anew. A job that was not used for so long must not pass for one of the new ones.
+    if (this.template !== NONE) return;
+    this.template = 0;
+    this.templates.fill(NONE);
   }
 
   /** Writes into job `i` what all packets of the run have in common. */
