@@ -80,8 +80,8 @@ export class Route implements App, Outlet {
     },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     readonly input: Link,
-    /** To the transmitting app, for the fragments of packets that are cut. */
-    readonly output: Link,
+    /** For fragments of packets that are cut. */
+    private readonly fragments: Link,
   ) {
     this.counters = context.counters("route", routeCounters);
     this.frames = context.frames;
@@ -227,11 +227,21 @@ export class Route implements App, Outlet {
     return 0;
   }
 
+  /** The fragments go at once, before what follows: the order of packets stays. */
+  private cut(frame: number): void {
+    const { frames, fragments, transmit } = this;
+    this.fragmenter.fragment(frame, this.mtu, fragments);
+    transmit.openHop(this.hop);
+    for (let n = fragments.readable; n > 0; n--) {
+      const piece = fragments.receive();
+      transmit.send(piece, frames.offset[piece], frames.length[piece], true);
+    }
+  }
+
   /** Cuts a packet that is too long for the link, or tells its sender. */
   private shorten(frame: number, ip: number, length: number, isIpv4: boolean): void {
     this.keep(frame, ip, length);
-    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0)
-      this.fragmenter.fragment(frame, this.mtu, this.output);
+    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame);
     else {
       this.counters[COUNT["drop.too_big"]]++;
       this.errors.tooBig(frame, this.mtu);

@@ -112,7 +112,7 @@ export class Graph {
       { fib, fragmenter, errors: toFarSenders, saDomains, transmit },
       plans,
       toRoute,
-      routed,
+      link(),
     );
     const decapsulate = new Decapsulate(context, {
       sad,

@@ -216,6 +216,17 @@ export class TestGateway {
   sendFrames(side: Side, frames: readonly Uint8Array[], refresh = true): Result {
     if (refresh) this.graph.index.refresh();
     this.#ports.get(side)!.receive(...frames);
+    return this.#settle();
+  }
+
+  /** Sends IP packets in by several sides at once: those of each side in one breath, if there are no more than it takes. */
+  sendTogether(packets: readonly { side: Side; packet: Uint8Array }[]): Result {
+    this.graph.index.refresh();
+    for (const { side, packet } of packets) this.#ports.get(side)!.receive(this.#frame(side, packet));
+    return this.#settle();
+  }
+
+  #settle(): Result {
     for (let breath = 0; this.graph.engine.breathe() > 0 || this.graph.pending; breath++)
       assert.ok(breath < 10_000, "packets go round for ever");
     this.graph.tick(0);

@@ -1,0 +1,381 @@
+// How packets are spread over breaths must make no difference: what an app finds out about one packet holds for the next
+// one, and for the next one only as long as it is right. The same random packets, both ways, go through one gateway one by
+// one and through another in batches of random sizes; between them policies, SAs, routes and neighbours change. Both must
+// let the same packets out in the same order, and drop the same ones for the same reasons.
+//
+// A third gateway is the peer of both. It encrypts what they receive, and decrypts what they send, one by one.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { App } from "../src/engine/app.js";
+import type { Encapsulate } from "../src/ipsec/encapsulate.js";
+import { policyRequest, type SaOptions, saId } from "../src/ipsec/testing/requests.js";
+import { suiteOf, suiteRequest } from "../src/ipsec/testing/suites.js";
+import { fold, sum16 } from "../src/net/checksum.js";
+import { FAR, NEAR, type Side, succeed, TestGateway } from "./esp/gateway.js";
+
+const ROUNDS = 4;
+const PACKETS = 1500;
+const MAX_BATCH = 128;
+/** SPIs of the SAs from the gateways to their peer, and back. */
+const OUT = 0xc1000000;
+const IN = 0xc2000000;
+
+/** An SA each way, by its number. */
+const sas: (Partial<SaOptions> & { ciphers: string })[] = [
+  { ciphers: "aes128gcm16" },
+  { ciphers: "aes256gcm16", extendedSequenceNumbers: false, udpEncapsulation: true },
+  { ciphers: "chacha20poly1305" },
+  { ciphers: "aes128-sha256", copyDscp: 3, tfc: 300 },
+  { ciphers: "aes256-sha512", extendedSequenceNumbers: false },
+  { ciphers: "aes128gcm16", ...limited(60) },
+  { ciphers: "aes128gcm16", ...limited(110) },
+  { ciphers: "chacha20poly1305", ...limited(40) },
+];
+const EXPIRED = "decapsulate.drop.sa_expired";
+const SELECTORS = "decapsulate.drop.selectors";
+const INNER = "decapsulate.drop.bad_inner";
+const ECN = "decapsulate.drop.ecn";
+const DELETED = 2;
+const WITH_LIMITS = 5;
+const AWAITED = 8;
+const V4 = ["10.1.0.0/16"];
+const V6 = ["2001:db8:1::/48"];
+const everything = ["0.0.0.0/0", "::/0"];
+
+function limited(packets: number): Required<Pick<SaOptions, "lifetime">> {
+  const none = { rekey: 0n, life: 0n };
+  return { lifetime: { time: none, bytes: none, packets: { rekey: 0n, life: BigInt(packets) } } };
+}
+
+function saOf(number: number, spi: number): Partial<SaOptions> & { spi: number } {
+  const { ciphers, ...options } = sas[number] ?? { ciphers: "aes128gcm16" };
+  return { replayWindow: 64, ports: [4500, 4500], ...options, spi, ...suiteRequest(suiteOf(ciphers), spi) };
+}
+
+/** A generator of numbers below `n` that a seed determines. */
+type Random = (n: number) => number;
+
+function randomFrom(seed: number): Random {
+  let state = seed;
+  return (n) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) % n;
+  };
+}
+
+const app = <T extends App>(gateway: TestGateway, name: string) =>
+  gateway.graph.apps.find((each) => each.name === name)!.app as T;
+
+const slotOf = ({ sad }: TestGateway, spi: number) =>
+  Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === spi)!;
+
+class Peer {
+  readonly gateway = new TestGateway("ipsec-mb", { tun: true, publicMtu: 1900, privateMtu: 1900 });
+
+  constructor() {
+    for (let i = 0; i <= AWAITED; i++)
+      this.gateway.sa({
+        ...saOf(i, OUT + i),
+        ...limited(0),
+        replayWindow: 4096,
+        inbound: true,
+        src: FAR,
+        dst: NEAR,
+        from: everything,
+        to: everything,
+      });
+    for (let i = 0; i < sas.length; i++)
+      this.gateway.sa({ ...saOf(i, IN + i), ...limited(0), from: everything, to: everything });
+  }
+
+  encrypt(packet: Uint8Array, number: number): Uint8Array {
+    const { gateway } = this;
+    const frame = gateway.frames.from(packet);
+    app<Encapsulate>(gateway, "encapsulate").take(frame, slotOf(gateway, IN + number), 1900);
+    const { public: sent } = gateway.sendFrames("private", [], false);
+    assert.equal(sent.length, 1);
+    return sent[0];
+  }
+
+  /** What is inside of ESP packets, and of which SA it was; other packets as they are. */
+  decrypt(packets: Uint8Array[]): { flow: string; packet: Uint8Array }[] {
+    return packets.map((packet) => {
+      const esp =
+        packet[9] === 50 ? 20 : packet[9] === 17 && (packet[22] << 8) + packet[23] === 4500 ? 28 : 0;
+      if (esp === 0) return { flow: "in the clear", packet };
+      const { private: inner, drops } = this.gateway.send("public", [packet]);
+      assert.deepEqual(drops, {}, "what is sent is sound, and has a number of its own");
+      assert.equal(inner.length, 1);
+      return { flow: `SA ${packet[esp + 3]}, outer TOS ${packet[1]}`, packet: inner[0] };
+    });
+  }
+
+  close(): void {
+    this.gateway.close();
+  }
+}
+
+/** One end of the tunnels, set up the same each time. */
+function makeGateway(): TestGateway {
+  const gateway = new TestGateway("ipsec-mb", { frames: 2048, privateMtu: 1300, linger: true });
+  sas.forEach((_, i) => {
+    // No limits on the way out: packets that come in a later breath than the one in which an SA has ended wait for another.
+    gateway.sa({ ...saOf(i, OUT + i), ...limited(0), from: everything, to: everything });
+    const to = i === 1 ? ["10.1.0.0/16[udp/1000-1001]", "10.1.0.0/16[icmp]"] : [...V4, ...V6];
+    gateway.sa({
+      ...saOf(i, IN + i),
+      inbound: true,
+      src: FAR,
+      dst: NEAR,
+      from: ["10.2.0.0/15", "2001:db8:2::/48"],
+      to,
+    });
+  });
+  const policy = (to: string, espSpi: number, type = 1) =>
+    gateway.policy({ from: to.includes(":") ? V6[0] : V4[0], to, espSpi, type });
+  policy("10.2.0.0/16", OUT);
+  policy("2001:db8:2::/48", OUT);
+  policy("10.3.0.0/16[udp/1000]", OUT + 1);
+  policy("10.3.0.0/16[udp/1001]", OUT + 2);
+  policy("10.3.0.0/16[icmp]", OUT + 3);
+  policy("10.3.0.0/24", OUT + 4);
+  policy("10.4.0.0/16", 0, 2);
+  policy("10.5.0.0/16", 0, 3);
+  policy("10.6.0.0/25", OUT + 5);
+  policy("10.6.0.128/25", OUT + 6);
+  gateway.policy({ from: V4[0], to: "10.7.0.0/16", priorityClass: 2, reqid: 9 });
+  // A neighbour that nobody knows.
+  gateway.route("private", "10.1.9.0/24", "10.1.0.253");
+  return gateway;
+}
+
+/** What changes between packets; the same for both gateways. */
+const changes: ((gateway: TestGateway) => void)[] = [
+  (gateway) => gateway.policy({ from: "10.1.0.0/16", to: "10.2.0.7/32", type: 3, priorityClass: 0 }),
+  (gateway) => gateway.link("private", 1100),
+  (gateway) => {
+    gateway.sa({ ...saOf(AWAITED, OUT + AWAITED), reqid: 9, from: everything, to: everything });
+    gateway.policy({ from: "10.1.0.0/16", to: "10.7.0.0/16", reqid: 9, espSpi: OUT + AWAITED });
+  },
+  (gateway) => gateway.graph.fib.neighbour(1, Uint8Array.of(10, 1, 0, 253), Uint8Array.of(2, 0, 0, 0, 0, 3)),
+  (gateway) =>
+    succeed(
+      gateway.kernel.deletePolicy(
+        policyRequest({ from: "10.1.0.0/16", to: "10.2.0.7/32", type: 3, priorityClass: 0 }),
+      ),
+    ),
+  (gateway) => succeed(gateway.kernel.deleteSa(saId(IN + DELETED, FAR, NEAR, [4500, 4500]))),
+  (gateway) => gateway.route("private", "10.1.3.0/24", "10.1.0.253", true),
+  (gateway) => gateway.link("public", 1400),
+];
+
+interface Flow {
+  version: 4 | 6;
+  source: number[];
+  destination: number[];
+  tos: number;
+  ttl: number;
+  protocol: number;
+  port: number;
+  options: number;
+}
+
+const oneOf = <T>(random: Random, ...values: T[]): T => values[random(values.length)];
+
+function address(isFar: boolean, random: Random): number[] {
+  if (!isFar) return [10, 1, oneOf(random, 0, 0, 0, 3, 9), oneOf(random, 5, 6, 1)];
+  const network = oneOf(random, 2, 2, 2, 3, 3, 4, 5, 6, 6, 7, 8);
+  return [10, network, oneOf(random, 0, 0, 1), oneOf(random, 7, 8, 200)];
+}
+
+function newFlow(random: Random, isOutbound: boolean): Flow {
+  return {
+    version: random(6) === 0 ? 6 : 4,
+    source: address(!isOutbound, random),
+    destination: address(isOutbound, random),
+    tos: oneOf(random, 0, 0, 0, 1, 2, 3, 0xb8, 0xba),
+    ttl: oneOf(random, 64, 64, 64, 2, 255),
+    protocol: oneOf(random, 17, 17, 6, 1),
+    port: oneOf(random, 1000, 1000, 1001, 1002),
+    options: random(12) === 0 ? 8 : 0,
+  };
+}
+
+/** The same flow with one thing changed. */
+function mutate(flow: Flow, random: Random, isOutbound: boolean): Flow {
+  const other = newFlow(random, isOutbound);
+  const fields = Object.keys(flow) as (keyof Flow)[];
+  const field = fields[random(fields.length)];
+  return { ...flow, [field]: other[field] };
+}
+
+function mendChecksum(packet: Uint8Array): void {
+  packet.set([0, 0], 10);
+  const view = new DataView(packet.buffer, packet.byteOffset);
+  const checksum = fold(sum16(view, 0, (packet[0] & 15) << 2, 0));
+  packet.set([checksum >>> 8, checksum & 0xff], 10);
+}
+
+/** A packet of the flow; its number stands in it, so that no two are alike. */
+function make(flow: Flow, number: number, random: Random): Uint8Array {
+  const { version, source, destination, tos, protocol, port, options } = flow;
+  const isSix = version === 6;
+  const header = isSix ? 40 : 20 + options;
+  const length = header + oneOf(random, 12, 12, 13, 40, 200, random(1200) + 12, 1200, 1350, 1440);
+  const ttl = random(25) === 0 ? 1 : flow.ttl;
+  const packet = new Uint8Array(length).fill(number & 0xff);
+  if (isSix) {
+    const prefix = (near: boolean) => [0x20, 1, 0xd, 0xb8, 0, near ? 1 : 2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    packet.set([0x60 | (tos >>> 4), (tos & 15) << 4, 0, 0, (length - 40) >>> 8, (length - 40) & 0xff]);
+    packet.set([protocol === 1 ? 58 : protocol, ttl], 6);
+    packet.set([...prefix(source[1] === 1), source[3]], 8);
+    packet.set([...prefix(destination[1] === 1), destination[3]], 24);
+  } else {
+    const flags = oneOf(random, 0x40, 0, 0, 0x20, 1);
+    const fragment = random(10) === 0 ? flags : flags & 0x40;
+    packet.set([0x40 | (header >>> 2), tos, length >>> 8, length & 0xff, number >>> 8, number & 0xff]);
+    packet.set([fragment, fragment === 1 ? 7 : 0, ttl, protocol, 0, 0, ...source, ...destination], 6);
+    if (options > 0) packet.set([1, 1, 1, 1, 1, 1, 1, 0], 20);
+    mendChecksum(packet);
+    if (random(40) === 0) packet[10] ^= 0x10;
+  }
+  packet.set(protocol === 1 ? [8, 0] : [port >>> 8, port & 0xff], header);
+  packet.set([port >>> 8, port & 0xff, number >>> 8, number & 0xff], header + 2);
+  if (random(60) === 0) packet[3] ^= 0x40;
+  return packet;
+}
+
+interface Step {
+  side: Side;
+  packet: Uint8Array;
+}
+
+/** An ESP packet, as it came or spoilt on the way. */
+function spoil(packet: Uint8Array, random: Random, isLimited: boolean): Uint8Array {
+  const copy = packet.slice();
+  const chance = random(30);
+  if (chance < 4) {
+    copy[1] = (copy[1] & 0xfc) | chance;
+    mendChecksum(copy);
+  } else if (chance === 4) {
+    copy[8] = 9;
+    mendChecksum(copy);
+  } else if (chance === 5) copy[10] ^= 1;
+  else if (chance === 6) {
+    copy[6] |= 0x20;
+    mendChecksum(copy);
+  } else if (chance === 7 && !isLimited) copy[copy.length - 1 - random(8)] ^= 1;
+  else if (chance === 8 && copy[9] === 50) copy[20] ^= 0x10;
+  else if (chance === 9) {
+    copy[9] = 6;
+    mendChecksum(copy);
+  }
+  return copy;
+}
+
+function makeSteps(peer: Peer, random: Random): Step[] {
+  const steps: Step[] = [];
+  const flows = { out: newFlow(random, true), in: newFlow(random, false) };
+  let direction: "out" | "in" = "out";
+  let sa = 0;
+  const received: Uint8Array[] = [];
+  for (let number = 0; number < PACKETS; number++) {
+    if (random(4) === 0) direction = direction === "out" ? "in" : "out";
+    const isOutbound = direction === "out";
+    const chance = random(10);
+    if (chance === 0) flows[direction] = newFlow(random, isOutbound);
+    else if (chance < 4) flows[direction] = mutate(flows[direction], random, isOutbound);
+    const packet = make(flows[direction], number, random);
+    if (isOutbound) steps.push({ side: "private", packet });
+    else {
+      if (random(3) === 0) sa = random(sas.length);
+      const isLimited = sa >= WITH_LIMITS;
+      const encrypted = peer.encrypt(packet, sa);
+      steps.push({ side: "public", packet: spoil(encrypted, random, isLimited) });
+      if (isLimited) continue;
+      received.push(steps[steps.length - 1].packet);
+      if (random(8) === 0)
+        steps.push({ side: "public", packet: received[Math.max(0, received.length - 1 - random(90))] });
+    }
+  }
+  return steps;
+}
+
+/** What came out, by flow, in its order, and what was dropped. */
+class Outcome {
+  readonly flows: Record<string, string[]> = {};
+  readonly drops: Record<string, number> = {};
+
+  add(flow: string, packet: Uint8Array): void {
+    const [from, to] = packet[0] >>> 4 === 4 ? [12, 20] : [8, 40];
+    const name = `${flow}: ${Buffer.from(packet.subarray(from, to)).toString("hex")} protocol ${packet[0] >>> 4 === 4 ? packet[9] : packet[6]}`;
+    this.flows[name] ??= [];
+    this.flows[name].push(Buffer.from(packet).toString("hex"));
+  }
+
+  addDrops(drops: Record<string, number>): void {
+    for (const [name, count] of Object.entries(drops)) this.drops[name] = (this.drops[name] ?? 0) + count;
+  }
+}
+
+/**
+ * Drops by reason. A packet that comes when its SA has just reached its limit, and lies outside its selectors or is malformed,
+ * has two: which of them counts depends on whether it was taken before the limit was reached.
+ */
+function reasons({ drops }: Outcome): Record<string, number> {
+  const {
+    [EXPIRED]: expired = 0,
+    [SELECTORS]: selectors = 0,
+    [INNER]: inner = 0,
+    [ECN]: ecn = 0,
+    ...rest
+  } = drops;
+  return { ...rest, "expired, or what is seen first": expired + selectors + inner + ecn };
+}
+
+/** @param batch how many of the next packets go together */
+function run(peer: Peer, steps: Step[], batch: () => number): Outcome {
+  const gateway = makeGateway();
+  const outcome = new Outcome();
+  try {
+    const between = Math.floor(steps.length / (changes.length + 1));
+    for (let i = 0; i < steps.length; ) {
+      const next = (Math.floor(i / between) + 1) * between;
+      const end = Math.min(i + batch(), next, steps.length);
+      const { drops, ...sides } = gateway.sendTogether(steps.slice(i, end));
+      i = end;
+      outcome.addDrops(drops);
+      for (const packet of sides.private) outcome.add("private", packet);
+      for (const { flow, packet } of peer.decrypt(sides.public)) outcome.add(flow, packet);
+      // As many errors as are wanted.
+      gateway.graph.tick(1000);
+      if (i === next) changes[next / between - 1]?.(gateway);
+    }
+    return outcome;
+  } finally {
+    gateway.close();
+  }
+}
+
+test("the spread of packets over breaths makes no difference", async (t) => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const seed = Number(process.env["VITA_TEST_SEED"] ?? 1000) + round;
+    await t.test(`seed ${seed}`, () => {
+      const peer = new Peer();
+      const others = [new Peer(), new Peer()];
+      try {
+        const random = randomFrom(seed);
+        const steps = makeSteps(peer, random);
+        const one = run(others[0], steps, () => 1);
+        const many = run(others[1], steps, () => 1 + random(oneOf(random, 5, 40, MAX_BATCH)));
+        assert.deepEqual(reasons(many), reasons(one));
+        assert.deepEqual(many.flows, one.flows);
+      } finally {
+        for (const each of [peer, ...others]) each.close();
+      }
+    });
+  }
+});
