@@ -112,7 +112,8 @@ class Worker {
   private readonly graph: Graph;
   private readonly monitor: NetworkMonitor;
   private readonly plans: readonly DevicePlan[];
-  private readonly pollFds = new Int32Array(2 * 1024);
+  /** Receive queues, and what else there is. */
+  private readonly pollFds = new Int32Array(2 * (1024 + 64));
   /** The supervisor writes to it when policies have changed; looked at only while packets wait for that. */
   private readonly wake: number;
   private readonly wakeBytes = new Uint8Array(PIPE);
