@@ -2,10 +2,10 @@
 // name the place as a path, the value and what was expected: `/public-interface/0/name: "" is not an interface name`.
 
 import { z } from "zod";
+import { MAX_WORKERS } from "../ipsec/sad-layout.js";
 import { count, interfaceName, LARGEST_PREFERENCE, routeTable } from "./leaves.js";
 import { checkOwned, ownedLeaves } from "./owned.js";
 
-const MAX_WORKERS = 16;
 /** 1 GiB: addresses of the frames, and of what lies behind them, are 31-bit numbers. */
 const MOST_FRAMES = 524_288;
 
