@@ -2,8 +2,7 @@
 // that is in the cache, and nothing is done.
 
 import type { Link } from "../engine/link.js";
-import { foreseeLong, foreseeOutbound, LONG_PACKET } from "../ipsec/foresight.js";
-import { MANY_RUNS } from "../ipsec/inbound-foresight.js";
+import { foreseeLong, foreseeOutbound, LONG_PACKET, RunCount } from "../ipsec/foresight.js";
 import type { Sad } from "../ipsec/sad.js";
 import type { SpdIndex } from "../ipsec/spd-index.js";
 import type { Frames } from "../memory/frames.js";
@@ -15,12 +14,11 @@ const foresee = foreseeOutbound;
 const foreseeKey = foreseeLong;
 const NO_ENTRY = NO_MATCH;
 const LONG = LONG_PACKET;
-const MANY = MANY_RUNS;
 const MAX_BATCH = 128;
 /** Bytes of a packet that this looks at. */
 const REACH = 64;
 
-export class OutboundForesight {
+export class OutboundForesight extends RunCount {
   private readonly frames: Frames;
   private readonly view: DataView;
   private readonly index: SpdIndex;
@@ -29,32 +27,15 @@ export class OutboundForesight {
   /** Of packets with unlike destinations: number of the list of candidates, then of the entry, then of its SA. */
   private readonly guesses = new Int32Array(MAX_BATCH);
   private readonly isLong = new Uint8Array(MAX_BATCH);
-  private runs = 0;
-  private runsBefore = 0;
   private seen = 0;
 
   constructor(frames: Frames, parts: { index: SpdIndex; sad: Sad; routes: SaRoutes }) {
+    super();
     this.frames = frames;
     this.view = frames.view;
     this.index = parts.index;
     this.sad = parts.sad;
     this.routes = parts.routes;
-  }
-
-  /** A run of packets that match another entry begins. */
-  countRun(): void {
-    this.runs = (this.runs + 1) | 0;
-  }
-
-  /** The breath ends. */
-  endBreath(): void {
-    this.runsBefore = this.runs;
-    this.runs = 0;
-  }
-
-  /** Were there so many entries in the last breath that looking ahead is worth while? */
-  get isWorthwhile(): boolean {
-    return this.runsBefore > MANY;
   }
 
   /**

@@ -46,3 +46,28 @@ export function foreseeLong(words: Uint32Array, slot: number): number {
   for (let i = slot + ROUND_KEYS + 3 * LINE; i < slot + HASH_KEYS; i += LINE) foreseen ^= words[i];
   return foreseen;
 }
+
+/** Runs of packets with the same SA in one breath from which on reading ahead is worth while. */
+const MANY_RUNS = 4;
+
+/** Counts the runs of a breath: with few SAs all that packets need is in the cache, and there is nothing to read ahead. */
+export class RunCount {
+  private runs = 0;
+  private runsBefore = 0;
+
+  /** A run of packets of another SA begins. */
+  countRun(): void {
+    this.runs = (this.runs + 1) | 0;
+  }
+
+  /** The breath ends. */
+  endBreath(): void {
+    this.runsBefore = this.runs;
+    this.runs = 0;
+  }
+
+  /** Were there so many SAs in the last breath that looking ahead is worth while? */
+  get isWorthwhile(): boolean {
+    return this.runsBefore > MANY_RUNS;
+  }
+}

@@ -5,7 +5,7 @@
 
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
-import { foreseeInbound, foreseeLong, LONG_PACKET } from "./foresight.js";
+import { foreseeInbound, foreseeLong, LONG_PACKET, RunCount } from "./foresight.js";
 import type { Sad } from "./sad.js";
 
 // Names of this module's own, which V8 compiles in.
@@ -15,16 +15,12 @@ const foreseeKey = foreseeLong;
 const LONG = LONG_PACKET;
 const MAX_BATCH = 128;
 
-/** Runs of packets with the same SA in one breath from which on it is worth while. */
-export const MANY_RUNS = 4;
-const MANY = MANY_RUNS;
-
 const ETHERNET_HEADER = 14;
 const UDP = 17;
 /** Bytes of a frame that a guess may look at. */
 const REACH = 96;
 
-export class InboundForesight {
+export class InboundForesight extends RunCount {
   private readonly frames: Frames;
   private readonly view: DataView;
   private readonly sad: Sad;
@@ -32,31 +28,14 @@ export class InboundForesight {
   private readonly spis = new Int32Array(MAX_BATCH);
   private readonly slots = new Int32Array(MAX_BATCH);
   private readonly isLong = new Uint8Array(MAX_BATCH);
-  private runs = 0;
-  private runsBefore = 0;
   private seen = 0;
 
   constructor(frames: Frames, sad: Sad) {
+    super();
     this.frames = frames;
     this.view = frames.view;
     this.sad = sad;
     this.words = sad.words;
-  }
-
-  /** A run of packets of another SA begins. */
-  countRun(): void {
-    this.runs = (this.runs + 1) | 0;
-  }
-
-  /** The breath ends. */
-  endBreath(): void {
-    this.runsBefore = this.runs;
-    this.runs = 0;
-  }
-
-  /** Were there so many SAs in the last breath that looking ahead is worth while? */
-  get isWorthwhile(): boolean {
-    return this.runsBefore > MANY;
   }
 
   /** Looks at the first `count` Ethernet frames on a link. */
