@@ -42,6 +42,8 @@ const expected: [string, number][] = [
   [offset("lysc_node_list", "min"), NODE.listMin],
   [offset("lysc_node_list", "max"), NODE.listMax],
   [size("lysc_node_list"), NODE.listSize],
+  [offset("lysc_node_action", "input"), NODE.actionInput],
+  [`${offset("lysc_node_action", "output")} - ${offset("lysc_node_action", "input")}`, NODE.inOutSize],
   [offset("lysc_ext_instance", "def"), EXTENSION.def],
   [size("lysc_ext_instance"), EXTENSION.instanceSize],
   [offset("lysc_ext", "name"), EXTENSION.name],
@@ -96,7 +98,7 @@ const expected: [string, number][] = [
   [offset("ly_set", "count"), SET.count],
   [offset("ly_set", "dnodes"), SET.objects],
   [size("ly_set"), SET.size],
-  ["LYSC_PATH_DATA", native.LYSC_PATH_DATA],
+  ["LYSC_PATH_LOG", native.LYSC_PATH_LOG],
   ["LYD_PATH_STD", native.LYD_PATH_STD],
   ...Object.entries({
     CONTAINER: native.LYS.container,

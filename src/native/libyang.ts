@@ -39,7 +39,7 @@ export const LYD_DUP_WITH_FLAGS = 0x08;
 export const LYD_MERGE_DESTRUCT = 0x01;
 export const LYD_DEFAULT = 0x01;
 export const LYD_PATH_STD = 0;
-export const LYSC_PATH_DATA = 1;
+export const LYSC_PATH_LOG = 0;
 
 /** Kinds of schema nodes. */
 export const LYS = {
@@ -119,6 +119,8 @@ export const NODE = {
   listMin: 128,
   listMax: 132,
   listSize: 136,
+  actionInput: 88,
+  inOutSize: 96,
 };
 /** struct lysc_ext_instance and struct lysc_ext. */
 export const EXTENSION = { def: 0, instanceSize: 72, name: 0, module: 32, size: 48 };
