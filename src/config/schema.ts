@@ -139,6 +139,16 @@ export class Schema {
     return this.#byPath.get(schemaPath);
   }
 
+  /** The configuration's node that names lead to. */
+  find(names: readonly string[]): SchemaNode | undefined {
+    let node: SchemaNode | undefined;
+    for (const name of names) {
+      node = node ? node.children.find((child) => child.name === name) : this.top.get(name);
+      if (!node) return undefined;
+    }
+    return node;
+  }
+
   /** The node that libyang has at an address. */
   nodeAt(address: Address): SchemaNode | undefined {
     return this.#byAddress.get(address);

@@ -5,8 +5,8 @@ import { type Address, ERROR, libyang, pointer, structure, textAt } from "../nat
 export interface YangError {
   message: string;
   /** A data path, `/vita-gateway:route[id='a']/net`, or a schema path; undefined where libyang tells none. */
-  path: string | undefined;
-  appTag: string | undefined;
+  path?: string | undefined;
+  appTag?: string | undefined;
 }
 
 /** Errors since the last time that this was asked; warnings are left out. */

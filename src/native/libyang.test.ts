@@ -8,8 +8,23 @@ import { join } from "node:path";
 import { test } from "node:test";
 import * as native from "./libyang.js";
 
-const { MODULE, COMPILED, NODE, EXTENSION, TYPE, RANGE, PATTERN, ENUM, MUST, WHEN, PARSED, DATA, META, ERROR, SET } =
-  native;
+const {
+  MODULE,
+  COMPILED,
+  NODE,
+  EXTENSION,
+  TYPE,
+  RANGE,
+  PATTERN,
+  ENUM,
+  MUST,
+  WHEN,
+  PARSED,
+  DATA,
+  META,
+  ERROR,
+  SET,
+} = native;
 
 const offset = (struct: string, member: string) => `offsetof(struct ${struct}, ${member})`;
 const size = (struct: string) => `sizeof(struct ${struct})`;

@@ -91,7 +91,16 @@ export const BASE_TYPES = [
 export type BaseType = (typeof BASE_TYPES)[number];
 
 /** struct lys_module. */
-export const MODULE = { name: 8, revision: 16, ns: 24, prefix: 32, dsc: 64, compiled: 88, implemented: 120, size: 128 };
+export const MODULE = {
+  name: 8,
+  revision: 16,
+  ns: 24,
+  prefix: 32,
+  dsc: 64,
+  compiled: 88,
+  implemented: 120,
+  size: 128,
+};
 /** struct lysc_module. */
 export const COMPILED = { data: 8, rpcs: 16, notifs: 24, size: 40 };
 /** struct lysc_node, what all kinds have, and behind it what some have. */
@@ -260,11 +269,13 @@ const declarations: Record<keyof Library, string> = {
   lyd_print_mem: "int lyd_print_mem(_Out_ uintptr_t *text, uintptr_t root, int format, uint32_t options)",
   lyd_new_path:
     "int lyd_new_path(uintptr_t parent, uintptr_t context, const char *path, const char *value, uint32_t options, _Out_ uintptr_t *node)",
-  lyd_find_path: "int lyd_find_path(uintptr_t node, const char *path, uint8_t output, _Out_ uintptr_t *match)",
+  lyd_find_path:
+    "int lyd_find_path(uintptr_t node, const char *path, uint8_t output, _Out_ uintptr_t *match)",
   lyd_find_xpath: "int lyd_find_xpath(uintptr_t node, const char *xpath, _Out_ uintptr_t *set)",
   ly_set_free: "void ly_set_free(uintptr_t set, void *destroy)",
   lyd_path: "HeapText lyd_path(uintptr_t node, int type, void *buffer, size_t size)",
-  lyd_dup_single: "int lyd_dup_single(uintptr_t node, uintptr_t parent, uint32_t options, _Out_ uintptr_t *copy)",
+  lyd_dup_single:
+    "int lyd_dup_single(uintptr_t node, uintptr_t parent, uint32_t options, _Out_ uintptr_t *copy)",
   lyd_dup_siblings:
     "int lyd_dup_siblings(uintptr_t node, uintptr_t parent, uint32_t options, _Out_ uintptr_t *copy)",
   lyd_merge_siblings: "int lyd_merge_siblings(_Inout_ uintptr_t *target, uintptr_t source, uint16_t options)",
