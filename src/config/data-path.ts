@@ -67,8 +67,9 @@ export function parsePath(schema: Schema, text: string): DataPath {
       prefix === undefined || prefix === MODULE_NAME || prefix === "vita"
         ? children.find((child) => child.name === name)
         : undefined;
-    const here = `${operatorPath(formatSteps([...steps]))}/${prefix ? `${prefix}:` : ""}${name}`;
-    if (!node) throw fail(here.replace(/^\/\//, "/"), "unknown-element", "there is nothing of this name");
+    const before = steps.length === 0 ? "" : operatorPath(formatSteps(steps));
+    const here = `${before}/${prefix ? `${prefix}:` : ""}${name}`;
+    if (!node) throw fail(here, "unknown-element", "there is nothing of this name");
     const wanted = node.kind === "list" ? node.keys : node.kind === "leaf-list" ? ["."] : [];
     for (const key of keys.keys())
       if (!wanted.includes(key)) throw fail(here, "unknown-element", `has no key ${JSON.stringify(key)}`);

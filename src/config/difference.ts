@@ -5,7 +5,16 @@ import { operatorPath } from "./data-path.js";
 import type { Parts } from "./parse.js";
 import { valueText } from "./problem.js";
 import type { Schema } from "./schema.js";
-import { check, childOf, freeSiblings, leafValue, pathOf, schemaOf, siblingsOf } from "./yang-data.js";
+import {
+  check,
+  childOf,
+  freeSiblings,
+  isDefault,
+  leafValue,
+  pathOf,
+  schemaOf,
+  siblingsOf,
+} from "./yang-data.js";
 
 export interface Difference {
   readonly operation: "create" | "delete" | "replace" | "move";
@@ -51,10 +60,12 @@ function walk(schema: Schema, node: Address, inherited: string, found: Differenc
   const operation = meta.get("operation") ?? inherited;
   const { kind, presence, denyAll, children } = schemaOf(schema, node);
   const isInner = kind === "container" || kind === "list";
-  if (operation === "none" || (isInner && kind === "container" && !presence)) {
+  // A container comes and goes with what is in it, and what is there by default was there before.
+  if (operation === "none" || (kind === "container" && !presence)) {
     if (isInner) for (const child of siblingsOf(childOf(node))) walk(schema, child, operation, found);
     return;
   }
+  if (isDefault(node) && !meta.has("operation")) return;
   const path = operatorPath(pathOf(node));
   if (isInner) {
     found.push({ operation: operation === "replace" ? "move" : (operation as "create" | "delete"), path });

@@ -232,7 +232,14 @@ export class Scope {
     } catch (error) {
       if (top !== 0) freeSiblings(top);
       if (!(error instanceof YangFailure)) throw error;
-      throw new ConfigurationError("", [problemOf(schema, error.errors[0] ?? { message: "" }, {})]);
+      const problem = problemOf(schema, error.errors[0] ?? { message: "" }, {});
+      // libyang leaves out the keys of the entries that it parses below.
+      const bare = parents.map(({ node }) => `/${node.name}`).join("");
+      const isBelow = problem.path === bare || problem.path.startsWith(`${bare}/`);
+      const full = parents.length === 0 ? "" : operatorPath(formatSteps(parents));
+      throw new ConfigurationError("", [
+        isBelow ? { ...problem, path: full + problem.path.slice(bare.length) } : problem,
+      ]);
     }
   }
 

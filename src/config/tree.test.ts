@@ -278,7 +278,7 @@ test("an edit of XML does what the same edit of JSON does", () => {
   assert.deepEqual(
     outcome({ operation: "replace", target: "/route[id=r]/gateway/ip", value: xml(`<ip ${ns}>x</ip>`) })
       .problems,
-    ['invalid-value /route[id="r"]/gateway/ip: is not an IP address'],
+    ['invalid-value /route[id="r"]/gateway/ip: "x" is not an IP address'],
   );
 });
 

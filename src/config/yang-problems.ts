@@ -104,6 +104,7 @@ function foundValue(
       value[0]
     );
   }
+  if (first === 0) return /value "(.*?)"/.exec(message)?.[1];
   const found = findData(schema, first, text);
   return found === 0 ? undefined : typedValue(node.type, leafValue(schema, found));
 }
