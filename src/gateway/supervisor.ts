@@ -5,6 +5,7 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/configuration.js";
+import { withoutSecrets } from "../config/secrets.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
@@ -105,8 +106,10 @@ export class Supervisor {
     const former = readFormer(this.#run.file("config.json"));
     this.#owned = new OwnedInterfaces(configuration, former, this.#log);
     this.#host = new HostSide(configuration, former, this.#log);
-    const isSame = sameJson(this.#run.file("config.json"), configuration);
-    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
+    // Whoever reads it has no use for keys.
+    const shown = withoutSecrets(configuration);
+    const isSame = sameJson(this.#run.file("config.json"), shown);
+    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(shown, null, 2)}\n`, {
       mode: 0o600,
     });
 
