@@ -16,7 +16,6 @@ import {
   libyang,
   pointerAt,
   SET,
-  structure,
   textAt,
   uint32At,
 } from "../native/libyang.js";
@@ -106,13 +105,8 @@ export function selectData(schema: Schema, first: Address, xpath: string): Addre
   const set: [Address] = [0];
   check(schema, yang.lyd_find_xpath(first, xpath, set), "lyd_find_xpath");
   try {
-    const view = structure(set[0], SET.size);
-    const count = view.getUint32(SET.count, true);
-    if (count === 0) return [];
-    const objects = new BigUint64Array(
-      structure(Number(view.getBigUint64(SET.objects, true)), 8 * count).buffer,
-    );
-    return Array.from(objects, Number);
+    const objects = pointerAt(set[0] + SET.objects);
+    return Array.from({ length: uint32At(set[0] + SET.count) }, (_, i) => pointerAt(objects + 8 * i));
   } finally {
     yang.ly_set_free(set[0], null);
   }

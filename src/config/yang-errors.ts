@@ -1,6 +1,6 @@
 // What libyang has to say about its last call: messages with the paths that they are about.
 
-import { type Address, ERROR, libyang, pointer, structure, textAt } from "../native/libyang.js";
+import { type Address, ERROR, libyang, pointerAt, textAt, uint32At } from "../native/libyang.js";
 
 export interface YangError {
   message: string;
@@ -13,16 +13,13 @@ export interface YangError {
 export function takeErrors(context: Address): YangError[] {
   const yang = libyang();
   const errors: YangError[] = [];
-  for (let item = yang.ly_err_first(context); item !== 0; ) {
-    const view = structure(item, ERROR.size);
-    if (view.getUint32(ERROR.level, true) === 0)
+  for (let item = yang.ly_err_first(context); item !== 0; item = pointerAt(item + ERROR.next))
+    if (uint32At(item + ERROR.level) === 0)
       errors.push({
-        message: textAt(pointer(view, ERROR.msg)) ?? "",
-        path: textAt(pointer(view, ERROR.path)),
-        appTag: textAt(pointer(view, ERROR.apptag)),
+        message: textAt(pointerAt(item + ERROR.msg)) ?? "",
+        path: textAt(pointerAt(item + ERROR.path)),
+        appTag: textAt(pointerAt(item + ERROR.apptag)),
       });
-    item = pointer(view, ERROR.next);
-  }
   yang.ly_err_clean(context, null);
   return errors;
 }

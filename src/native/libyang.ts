@@ -239,6 +239,7 @@ interface Library {
   /** Of a text that libyang made, and of its copy. */
   free(memory: Address): void;
   strdup(text: string): Address;
+  strstr(text: Address, needle: string): string;
 }
 
 const declarations: Record<keyof Library, string> = {
@@ -291,6 +292,7 @@ const declarations: Record<keyof Library, string> = {
   lyd_first_sibling: "uintptr_t lyd_first_sibling(uintptr_t node)",
   free: "void free(uintptr_t memory)",
   strdup: "uintptr_t strdup(const char *text)",
+  strstr: "const char *strstr(uintptr_t text, const char *needle)",
 };
 
 let library: Library | undefined;
@@ -312,7 +314,7 @@ function load(): Library {
   koffi.disposable("HeapText", "char *", libc.func("void free(void *memory)"));
   const functions = Object.entries(declarations).map(([name, text]) => [
     name,
-    (name === "free" || name === "strdup" ? libc : yang).func(text),
+    (name === "free" || name.startsWith("str") ? libc : yang).func(text),
   ]);
   return Object.fromEntries(functions) as Library;
 }
@@ -338,7 +340,8 @@ export function uint32At(address: Address): number {
 
 /** The text at an address; undefined for NULL. */
 export function textAt(address: Address): string | undefined {
-  return address === 0 ? undefined : (koffi.decode(BigInt(address), "char", -1) as string);
+  // koffi's decode() of a text leaves some bytes behind each time; its results of functions do not. This one returns `address`.
+  return address === 0 ? undefined : libyang().strstr(address, "");
 }
 
 /** Addresses of a sized array's elements, whose count stands before the first one. */
