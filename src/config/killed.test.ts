@@ -20,7 +20,7 @@ const KILLS = 200;
 const LANES = 2;
 
 /** So long that it takes a while to write the file, and few, so that it is read fast. */
-const identity = Array.from({ length: 150 }, (_, i) => `${i}-${String(i % 10).repeat(500)}`);
+const identity = Array.from({ length: 100 }, (_, i) => `${i}-${String(i % 10).repeat(500)}`);
 
 function makeFiles(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), "vita-killed-"));
@@ -69,7 +69,7 @@ async function runAndKill(args: string[]): Promise<[string, string][]> {
   return told;
 }
 
-test(`${KILLS} times`, { timeout: 120_000 }, async (t) => {
+test(`${KILLS} times`, { timeout: 300_000 }, async (t) => {
   let commits = 0;
   const lane = async () => {
     const files = makeFiles(t);
