@@ -151,9 +151,23 @@ export class Scope {
 
   /** Merges a tree, which stays the caller's. */
   merge(source: Address): void {
+    for (const node of siblingsOf(source)) this.#makeRoom(node);
     const target: [Address] = [this.first];
     check(this.#schema, libyang().lyd_merge_siblings(target, source, 0), "merging");
     this.first = libyang().lyd_first_sibling(target[0]);
+  }
+
+  /**
+   * Frees containers that are there by default where something is to be merged into them: libyang would have them stay
+   * what they are, and then neither print nor compare what has come into them.
+   */
+  #makeRoom(source: Address): void {
+    const { kind } = schemaOf(this.#schema, source);
+    if (isDefault(source) || (kind !== "container" && kind !== "list")) return;
+    const present = findData(this.#schema, this.first, pathOf(source));
+    if (present === 0) return;
+    if (isDefault(present)) this.#free(present);
+    else for (const child of siblingsOf(childOf(source))) this.#makeRoom(child);
   }
 
   #move(path: DataPath, edit: Edit): void {

@@ -178,6 +178,32 @@ test("edits of everything else", () => {
   );
 });
 
+test("what is merged into a container that is there by default is seen, whatever the way", () => {
+  const limits = { limits: { "orphan-seconds": 60 } };
+  const local = { local: { auth: "pubkey" } };
+  const cases: [Edit, string][] = [
+    [{ operation: "merge", target: "/", value: json(limits) }, "/limits/orphan-seconds"],
+    [{ operation: "merge", target: "/limits", value: json(limits) }, "/limits/orphan-seconds"],
+    [{ operation: "add", target: "/", value: json(limits) }, "/limits/orphan-seconds"],
+    [{ operation: "add", target: "/limits", value: json(limits.limits) }, "/limits/orphan-seconds"],
+    [
+      { operation: "merge", target: "/connection[id='c']/local", value: json(local) },
+      '/connection[id="c"]/local/auth',
+    ],
+  ];
+  for (const [edit, path] of cases) {
+    const { changed, problems, text } = outcome(edit);
+    assert.deepEqual([changed, problems], [[path], []], JSON.stringify(edit));
+    assert.match(text ?? "", /"orphan-seconds": 60|"auth": "pubkey"/);
+  }
+  const given = tree({ ...document, limits: { sas: 1000 } });
+  const merged = given.clone();
+  merged.apply({ operation: "merge", target: "/limits", value: json(limits) });
+  merged.validate();
+  assert.deepEqual(given.diff(merged), ["/limits/orphan-seconds"]);
+  assert.match(merged.print("/limits", whole) ?? "", /"orphan-seconds": 60,\s*"sas": 1000/);
+});
+
 test("edits that are refused", () => {
   const refused = (...edits: Edit[]) => outcome(...edits).problems.join("\n");
   assert.equal(
