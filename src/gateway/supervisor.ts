@@ -27,6 +27,8 @@ import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { RunFiles } from "./run-files.js";
 import { sameJson } from "./same-json.js";
+import { SequenceMarks, stateDirectory } from "./sequence-marks.js";
+import { StaticSecurity } from "./static-security.js";
 import { WorkerEvents } from "./worker-events.js";
 import { endWorkersOf, WorkerProcess } from "./worker-process.js";
 
@@ -57,6 +59,7 @@ export class Supervisor {
   #owned: OwnedInterfaces | undefined;
   #host: HostSide | undefined;
   #devices: MadeDevices | undefined;
+  #static: StaticSecurity | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #lifetimes: NodeJS.Timeout | undefined;
@@ -162,15 +165,18 @@ export class Supervisor {
     this.#host.forgetFormer();
     await this.#workersReady();
 
-    this.#service = CharonService.listen({
-      path: this.#run.charonSocket,
+    this.#static = new StaticSecurity({
       kernel: this.#kernel,
-      features: FEATURES,
-      bootId: this.#sad.bootId,
+      sad: this.#sad,
+      marks: new SequenceMarks(stateDirectory(configuration.node)),
+      now,
       logger: this.#log,
     });
+    await this.#static.apply(undefined, configuration);
+    if (!configuration["data-plane"]) this.#listenToCharon();
     const wakes = this.#wakes.map((_, i) => `wake-${i}`);
-    this.#files.watch(["config.json", "sad", "spd", "frames", "ports", "events", ...wakes, "charon.sock"]);
+    const socket = this.#service ? ["charon.sock"] : [];
+    this.#files.watch(["config.json", "sad", "spd", "frames", "ports", "events", ...wakes, ...socket]);
     this.#sweeper = setInterval(() => {
       this.#kernel.sweep();
       this.#checkFiles();
@@ -179,9 +185,21 @@ export class Supervisor {
       lifetimes.check();
       lingering.end();
       this.#devices?.check();
+      void this.#static?.check();
     }, LIFETIMES);
     writeFileSync(this.#run.ready, "");
-    this.#log.info(`node ${configuration.node} is up; charon's socket is ${this.#run.charonSocket}`);
+    const keys = this.#service ? `charon's socket is ${this.#run.charonSocket}` : "it has static SAs only";
+    this.#log.info(`node ${configuration.node} is up; ${keys}`);
+  }
+
+  #listenToCharon(): void {
+    this.#service = CharonService.listen({
+      path: this.#run.charonSocket,
+      kernel: this.#kernel,
+      features: FEATURES,
+      bootId: this.#sad.bootId,
+      logger: this.#log,
+    });
   }
 
   #worker(index: number): WorkerProcess {
@@ -255,6 +273,7 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+    await this.#static?.close();
     this.#watch.close();
     this.#events?.close();
     for (const pipe of this.#wakes.splice(0)) close(pipe);
