@@ -136,7 +136,8 @@ class Rig {
 
   /** Everything is gone but what is on disk. @param inOrder the run has ended as it should */
   async reboot(inOrder: boolean): Promise<void> {
-    await (inOrder ? this.security.close() : this.marks.close());
+    if (inOrder) await this.security.settle();
+    await this.marks.close();
     this.sad.close();
     this.spd.close();
     this.sad = this.#newSad();
@@ -219,7 +220,8 @@ class Rig {
   }
 
   async close(): Promise<void> {
-    await this.security.close();
+    await this.security.settle();
+    await this.marks.close();
     this.sad.close();
     this.spd.close();
     rmSync(this.directory, { recursive: true, force: true });
@@ -676,6 +678,55 @@ function* marksOf(rig: Rig): Generator<string> {
 function idOf({ inbound: isInbound, encryptionKey }: AddSaRequest): string {
   return markId(isInbound ? "in" : "out", encryptionKey);
 }
+
+test(
+  "other tables that were given up again: what they have used of a key is not used a second time",
+  withRig(async (rig) => {
+    const full = configuration();
+    await rig.security.apply(undefined, full);
+    const lives = new Lives();
+    const begun = rig.slot(2001);
+    rig.use(begun, 2 ** 20);
+
+    // A second SAD, with workers of its own, for a while.
+    const sad = Sad.create(join(rig.directory, "other-sad"), 16, NodeEngine.id);
+    const spd = Spd.create(join(rig.directory, "other-spd"), 16);
+    const kernel = new PseudoKernel({ sad, spd, engine: new NodeEngine(sad), now: () => 0 });
+    const { marks } = rig;
+    const logger = { info() {}, warn: (text: string) => rig.warnings.push(text) };
+    const other = new StaticSecurity({
+      kernel,
+      sad,
+      marks,
+      logger,
+      now: () => 0,
+      addresses: () => rig.addresses,
+    });
+    await other.apply(undefined, full);
+    const slot = kernel.sasOf(STATIC_SESSION).find((each) => !sad.isInbound(each))!;
+    const word = sad.offset(slot) >>> 2;
+    const first = Number(lastSequence(sad.atomics, word)) + 1;
+    reserveSequence(sad.atomics, word, 2 ** 20);
+    lives.add(first, Number(lastSequence(sad.atomics, word)));
+
+    // The first one goes on, up to what was set aside for it, and then behind the other.
+    lives.add(1, rig.last(begun) + rig.use(begun, Number.MAX_SAFE_INTEGER));
+    await rig.security.check();
+    const next = rig.slot(2001);
+    assert.notEqual(next, begun);
+    const from = rig.last(next) + 1;
+    rig.use(next, 2 ** 22);
+    lives.add(from, rig.last(next));
+    // What it leaves at its end must not give the other's numbers away, either way round.
+    await rig.security.settle();
+    await other.settle();
+    await rig.reboot(false);
+    await rig.security.apply(undefined, full);
+    lives.add(rig.last(rig.slot(2001)) + 1, rig.last(rig.slot(2001)) + 2);
+    sad.close();
+    spd.close();
+  }),
+);
 
 test(
   "a disk that fails: no ceiling is raised, and it is told once",

@@ -18,6 +18,7 @@ import { publicAddresses } from "./public-addresses.js";
 import type { SequenceMarks } from "./sequence-marks.js";
 import { type Plan, planChanges, policyKey, saKey, type WantedSa } from "./static-plan.js";
 import { problem } from "./static-problem.js";
+import { saPath } from "./static-sa.js";
 import { StaticSequence } from "./static-sequence.js";
 import { staticUnits, type Unit } from "./static-units.js";
 
@@ -27,6 +28,7 @@ export const STATIC_SESSION = 0n;
 export interface StaticSecurityParts {
   kernel: PseudoKernel;
   sad: Sad;
+  /** One for all that the node has: other tables draw from the same marks. */
   marks: SequenceMarks;
   logger: Logger;
   /** Seconds, counted up. */
@@ -40,7 +42,6 @@ type Undo = () => void | Promise<void>;
 export class StaticSecurity {
   readonly #kernel: PseudoKernel;
   readonly #sad: Sad;
-  readonly #marks: SequenceMarks;
   readonly #log: Logger;
   readonly #sequence: StaticSequence;
   readonly #addresses: (configuration: Configuration) => IpAddress[];
@@ -55,7 +56,6 @@ export class StaticSecurity {
   constructor(parts: StaticSecurityParts) {
     this.#kernel = parts.kernel;
     this.#sad = parts.sad;
-    this.#marks = parts.marks;
     this.#log = parts.logger;
     this.#sequence = new StaticSequence(parts);
     this.#addresses =
@@ -74,17 +74,36 @@ export class StaticSecurity {
   async check(): Promise<void> {
     if (this.#isChecking) return;
     this.#isChecking = true;
-    await this.#inTurn(() => this.#sequence.check()).finally(() => {
+    await this.#inTurn(() => this.#check()).finally(() => {
       this.#isChecking = false;
     });
   }
 
-  /** The workers have ended: notes which sequence numbers they have used. The SAs are left to the SAD. */
-  close(): Promise<void> {
-    return this.#inTurn(async () => {
-      await this.#sequence.settle();
-      await this.#marks.close();
-    });
+  async #check(): Promise<void> {
+    for (const key of await this.#sequence.check()) {
+      const request = this.#installed?.sas.get(key);
+      if (!request) continue;
+      const path = saPath(request.inbound, request.id.spi);
+      try {
+        const [start] = await this.#sequence.begin([request]);
+        this.#add(path, request, start);
+      } catch (error) {
+        this.#log.warn(messageOf(error));
+      }
+    }
+  }
+
+  /** Other tables are about to take the place of these: notes what there is to be known about inbound SAs. */
+  note(): Promise<void> {
+    return this.#inTurn(() => this.#sequence.note());
+  }
+
+  /**
+   * The workers have ended, for good: notes which sequence numbers they have used. The SAs are left to the SAD, which no
+   * worker must use any more.
+   */
+  settle(): Promise<void> {
+    return this.#inTurn(() => this.#sequence.settle());
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -132,7 +151,7 @@ export class StaticSecurity {
     try {
       return await work();
     } catch (error) {
-      throw problem(`/${inbound ? "inbound" : "outbound"}-sa[spi="${id.spi}"]`, messageOf(error));
+      throw problem(saPath(inbound, id.spi), messageOf(error));
     }
   }
 

@@ -124,26 +124,33 @@ export class StaticSequence {
   async adopt(): Promise<void> {
     const raised = new Map<MarkId, number>();
     for (const { slot, id } of this.#outbound.values()) {
-      const reach = Math.max(this.#last(slot), this.#ceiling(slot) * CEILING_STEP) + CEILING_SLACK;
-      if (this.#ceiling(slot) !== NO_CEILING) raised.set(id, reach);
-      else raised.set(id, NUMBERS_32);
+      raised.set(id, this.#reach(slot));
     }
     await this.#marks.raise(raised);
   }
 
-  /** Sets further numbers aside for SAs that will need them soon. To be called several times a second; never rejects. */
-  async check(): Promise<void> {
-    await this.#try(() => this.#raise());
+  /**
+   * Sets further numbers aside for SAs that will need them soon. To be called several times a second; never rejects.
+   * @returns SAs that cannot go on where they are, because another slot has had numbers of their keys meanwhile (a change to
+   * other tables that was taken back): they need a new slot
+   */
+  async check(): Promise<string[]> {
+    const stranded: string[] = [];
+    await this.#try(() => this.#raise(stranded));
+    return stranded;
   }
 
-  async #raise(): Promise<void> {
+  async #raise(stranded: string[]): Promise<void> {
     const raised = new Map<MarkId, number>();
     const ceilings: [number, number][] = [];
-    for (const outbound of this.#outbound.values()) {
-      const { slot, id, extended, begun } = outbound;
+    for (const [key, { slot, id, extended, begun }] of this.#outbound) {
       const last = this.#last(slot);
       const wanted = last === begun ? FIRST_BLOCK : BLOCK;
       if (this.#ceiling(slot) * CEILING_STEP - last >= wanted / 2) continue;
+      if (this.#marks.get(id) > this.#reach(slot)) {
+        stranded.push(key);
+        continue;
+      }
       const { ceiling, mark } = blockBehind(last, wanted, extended);
       raised.set(id, mark);
       ceilings.push([slot, ceiling]);
@@ -175,10 +182,17 @@ export class StaticSequence {
     return false;
   }
 
-  /** Notes what was really used: no worker lives any more. */
+  /** Notes what inbound SAs have seen. */
+  async note(): Promise<void> {
+    const tops = this.#tops();
+    if (tops.size > 0) await this.#try(() => this.#marks.raise(tops));
+  }
+
+  /** Notes what was really used: no worker lives any more, and none will ever use these slots. */
   async settle(): Promise<void> {
     const marks = this.#tops();
-    for (const { slot, id } of this.#outbound.values()) marks.set(id, this.#last(slot));
+    for (const { slot, id } of this.#outbound.values())
+      if (this.#marks.get(id) <= this.#reach(slot)) marks.set(id, this.#last(slot));
     if (marks.size > 0) await this.#try(() => this.#marks.settle(marks));
   }
 
@@ -201,6 +215,12 @@ export class StaticSequence {
 
   #ceiling(slot: number): number {
     return ceilingOf(this.#sad.words, slotWord(this.#sad, slot));
+  }
+
+  /** The mark up to which numbers were set aside for this slot. */
+  #reach(slot: number): number {
+    const ceiling = this.#ceiling(slot);
+    return ceiling === NO_CEILING ? NUMBERS_32 : ceiling * CEILING_STEP + CEILING_SLACK;
   }
 
   #top(slot: number): number {

@@ -59,6 +59,7 @@ export class Supervisor {
   #owned: OwnedInterfaces | undefined;
   #host: HostSide | undefined;
   #devices: MadeDevices | undefined;
+  readonly #marks: SequenceMarks;
   #static: StaticSecurity | undefined;
   #service: CharonService | undefined;
   #sweeper: NodeJS.Timeout | undefined;
@@ -75,6 +76,7 @@ export class Supervisor {
     this.#lock = lock;
     this.#files = new RunFiles(run, lock);
     this.#log = log;
+    this.#marks = new SequenceMarks(stateDirectory(configuration.node));
   }
 
   /**
@@ -168,7 +170,7 @@ export class Supervisor {
     this.#static = new StaticSecurity({
       kernel: this.#kernel,
       sad: this.#sad,
-      marks: new SequenceMarks(stateDirectory(configuration.node)),
+      marks: this.#marks,
       now,
       logger: this.#log,
     });
@@ -273,7 +275,8 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     await this.#service?.stop();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
-    await this.#static?.close();
+    await this.#static?.settle();
+    await this.#marks.close();
     this.#watch.close();
     this.#events?.close();
     for (const pipe of this.#wakes.splice(0)) close(pipe);
