@@ -18,6 +18,19 @@ export function readFormer(path: string): Configuration | undefined {
   }
 }
 
+/** What of a configuration the workers see: the rest can change while they go on. */
+export function forWorkers(configuration: Configuration): Partial<Configuration> {
+  const {
+    route: _route,
+    "inbound-sa": _inbound,
+    "outbound-sa": _outbound,
+    "security-policy": _policy,
+    "data-plane": _dataPlane,
+    ...rest
+  } = configuration;
+  return rest;
+}
+
 export type PrivateTun = Configuration["private-interface"][number];
 
 /** The private interface that is the gateway's own host, if it is one. */

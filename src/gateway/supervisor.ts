@@ -3,6 +3,7 @@
 
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
 import type { AeadEngine } from "../ipsec/aead.js";
@@ -17,7 +18,7 @@ import { close, tryLock, write } from "../native/libc.js";
 import { MonotonicClock } from "./clock.js";
 import { chooseEngine, makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
-import { hostInterface, readFormer } from "./former-run.js";
+import { forWorkers, hostInterface, readFormer } from "./former-run.js";
 import { HostSide } from "./host-side.js";
 import { type Logger, messageOf } from "./log.js";
 import { MadeDevices } from "./made-devices.js";
@@ -26,7 +27,6 @@ import { makePacketMemory } from "./packet-memory.js";
 import { PidWatch } from "./pid-watch.js";
 import { RunDirectory } from "./run-directory.js";
 import { RunFiles } from "./run-files.js";
-import { sameJson } from "./same-json.js";
 import { SequenceMarks, stateDirectory } from "./sequence-marks.js";
 import { StaticSecurity } from "./static-security.js";
 import { WorkerEvents } from "./worker-events.js";
@@ -40,6 +40,11 @@ const SWEEP = 1000;
 const LIFETIMES = 200;
 
 const FEATURES = KernelFeature.espV3Tfc | KernelFeature.policySpi | KernelFeature.saUseTime;
+
+/** As it is read from a file: without leaves that are undefined. */
+function copy(configuration: Configuration): Configuration {
+  return JSON.parse(JSON.stringify(configuration)) as Configuration;
+}
 
 export class Supervisor {
   readonly #log: Logger;
@@ -110,7 +115,8 @@ export class Supervisor {
     const former = readFormer(this.#run.file("config.json"));
     this.#owned = new OwnedInterfaces(configuration, former, this.#log);
     this.#host = new HostSide(configuration, former, this.#log);
-    const isSame = sameJson(this.#run.file("config.json"), configuration);
+    const isSame =
+      former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(copy(configuration)));
     writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
       mode: 0o600,
     });
