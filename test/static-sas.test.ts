@@ -2,7 +2,8 @@
 // loss, ends of every kind without a sequence number that is used twice, and what is not protected.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { RunDirectory } from "../src/gateway/run-directory.js";
 import { Capture } from "../src/lab/capture.js";
@@ -160,6 +161,8 @@ test("traffic without charon, and keys that are changed without a loss", async (
     const at = (side: Side, out: number, into: number[]) => tunnels(network, side, out, into);
     await Promise.all([nodes.start("a", at("a", 1, [1])), nodes.start("b", at("b", 1, [1]))]);
     assert.ok(!existsSync(nodes.of("a").charonSocket), "charon could connect");
+    const told = readFileSync(join(Vita.runDirectory(nodes.lab), "gw-a", "config.json"), "utf8");
+    assert.ok(told.includes('"outbound-sa"') && !told.includes(sa("a", 4096 + 256, "four").key));
     const capture = await captureEsp(nodes);
     const pings = (["a", "b"] as const).flatMap((from) =>
       ([4, 6] as const).map((family) =>

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { CharonService } from "../charon/service.js";
 import type { Configuration } from "../config/datastore.js";
+import { withoutSecrets } from "../config/secrets.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
@@ -40,11 +41,6 @@ const SWEEP = 1000;
 const LIFETIMES = 200;
 
 const FEATURES = KernelFeature.espV3Tfc | KernelFeature.policySpi | KernelFeature.saUseTime;
-
-/** As it is read from a file: without leaves that are undefined. */
-function copy(configuration: Configuration): Configuration {
-  return JSON.parse(JSON.stringify(configuration)) as Configuration;
-}
 
 export class Supervisor {
   readonly #log: Logger;
@@ -115,9 +111,9 @@ export class Supervisor {
     const former = readFormer(this.#run.file("config.json"));
     this.#owned = new OwnedInterfaces(configuration, former, this.#log);
     this.#host = new HostSide(configuration, former, this.#log);
-    const isSame =
-      former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(copy(configuration)));
-    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(configuration, null, 2)}\n`, {
+    const told = withoutSecrets(configuration);
+    const isSame = former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(told));
+    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(told, null, 2)}\n`, {
       mode: 0o600,
     });
 
