@@ -1,14 +1,29 @@
-// A configuration without what nobody but the supervisor needs to know: for the run directory, where workers and those who look
-// at the node's state read it.
+// A configuration without what nobody needs to know who only looks at it: it is written to the run directory for workers and
+// for `vita state`.
 
-import type { Configuration } from "./configuration.js";
+import type { Configuration, Connection, InboundSa, Secret, StaticSa } from "./configuration.js";
 
-/** Leaves that are secrets, whatever they stand in (`nacm:default-deny-all` in the model). */
-const SECRETS = new Set(["key", "salt", "integrity-key", "pre-shared-key", "data"]);
+type Key = "key" | "salt" | "integrity-key";
 
-/** A copy in which secrets are empty text. */
-export function withoutSecrets(configuration: Configuration): Configuration {
-  return JSON.parse(JSON.stringify(configuration), (name, value) =>
-    SECRETS.has(name) && typeof value === "string" ? "" : value,
-  ) as Configuration;
+/** The nodes that the model has nacm:default-deny-all on are not there; a test compares. */
+export type PublicConfiguration = Omit<
+  Configuration,
+  "inbound-sa" | "outbound-sa" | "connection" | "secret"
+> & {
+  "inbound-sa": Omit<InboundSa, Key>[];
+  "outbound-sa": Omit<StaticSa, Key>[];
+  connection: Omit<Connection, "pre-shared-key">[];
+  secret: Omit<Secret, "data">[];
+};
+
+export function withoutSecrets(configuration: Configuration): PublicConfiguration {
+  const withoutKeys = <Sa extends StaticSa>({ key, salt, "integrity-key": integrityKey, ...rest }: Sa) =>
+    rest;
+  return {
+    ...configuration,
+    "inbound-sa": configuration["inbound-sa"].map(withoutKeys),
+    "outbound-sa": configuration["outbound-sa"].map(withoutKeys),
+    connection: configuration.connection.map(({ "pre-shared-key": secret, ...rest }) => rest),
+    secret: configuration.secret.map(({ data, ...rest }) => rest),
+  };
 }

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import { ownedSettings } from "../config/owned-settings.js";
+import type { PublicConfiguration } from "../config/secrets.js";
 
 /** The configuration of an earlier run; undefined when there was none. */
 export function readFormer(path: string): Configuration | undefined {
@@ -19,7 +20,7 @@ export function readFormer(path: string): Configuration | undefined {
 }
 
 /** What of a configuration the workers see: the rest can change while they go on. */
-export function forWorkers(configuration: Configuration): Partial<Configuration> {
+export function forWorkers(configuration: Configuration | PublicConfiguration): object {
   const {
     route: _route,
     "inbound-sa": _inbound,

@@ -111,9 +111,10 @@ export class Supervisor {
     const former = readFormer(this.#run.file("config.json"));
     this.#owned = new OwnedInterfaces(configuration, former, this.#log);
     this.#host = new HostSide(configuration, former, this.#log);
-    const told = withoutSecrets(configuration);
-    const isSame = former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(told));
-    writeFileSync(this.#run.file("config.json"), `${JSON.stringify(told, null, 2)}\n`, {
+    const told = JSON.stringify(withoutSecrets(configuration), null, 2);
+    const isSame =
+      former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(JSON.parse(told)));
+    writeFileSync(this.#run.file("config.json"), `${told}\n`, {
       mode: 0o600,
     });
 

@@ -16,9 +16,7 @@ export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** A configuration as an operator writes it: what is left out has its default. */
 export type VitaConfiguration = z.input<typeof configurationModel> &
-  Partial<
-    Pick<Configuration, "data-plane" | "mtu" | "route" | "inbound-sa" | "outbound-sa" | "security-policy">
-  >;
+  Partial<Omit<Configuration, "limits" | "public-interface" | "private-interface">>;
 
 export class Vita {
   readonly process: Child;
