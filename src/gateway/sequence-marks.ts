@@ -72,11 +72,12 @@ export class SequenceMarks {
   /**
    * Raises marks; those that are as high already stay. They are on the disk when this resolves. If it rejects, the marks are
    * as before, as far as anybody can rely on.
+   * @param wanted says what the marks shall be, given what they are: nobody else changes them in between
    */
-  raise(marks: ReadonlyMap<MarkId, number>): Promise<void> {
+  raise(wanted: (mark: (id: MarkId) => number) => ReadonlyMap<MarkId, number>): Promise<void> {
     return this.#change((known) => {
       let changed = false;
-      for (const [id, mark] of marks) {
+      for (const [id, mark] of wanted((each) => known.get(each) ?? 0)) {
         if (!Number.isSafeInteger(mark) || mark < 0) throw new Error(`${mark} is not a mark`);
         if (mark <= (known.get(id) ?? 0)) continue;
         known.set(id, mark);

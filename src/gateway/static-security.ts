@@ -6,6 +6,7 @@
 // sweep touches; the next supervisor finds them, keeps what is still wanted, and changes the rest under the traffic.
 
 import type { Configuration } from "../config/configuration.js";
+import { ConfigurationError } from "../config/datastore.js";
 import type { AddSaRequest, Answer, PolicyRequest, SequenceStart } from "../ipsec/kernel.js";
 import { Status } from "../ipsec/kernel.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
@@ -74,23 +75,17 @@ export class StaticSecurity {
   async check(): Promise<void> {
     if (this.#isChecking) return;
     this.#isChecking = true;
-    await this.#inTurn(() => this.#check()).finally(() => {
+    await this.#inTurn(() => this.#sequence.check((key) => this.#renew(key))).finally(() => {
       this.#isChecking = false;
     });
   }
 
-  async #check(): Promise<void> {
-    for (const key of await this.#sequence.check()) {
-      const request = this.#installed?.sas.get(key);
-      if (!request) continue;
-      const path = saPath(request.inbound, request.id.spi);
-      try {
-        const [start] = await this.#sequence.begin([request]);
-        this.#add(path, request, start);
-      } catch (error) {
-        this.#log.warn(messageOf(error));
-      }
-    }
+  /** Gives an SA a new slot, which begins behind all that was set aside. */
+  async #renew(key: string): Promise<void> {
+    const request = this.#installed?.sas.get(key);
+    if (!request) return;
+    const [start] = await this.#sequence.begin([request]);
+    this.#add(saPath(request.inbound, request.id.spi), request, start);
   }
 
   /** Other tables are about to take the place of these: notes what there is to be known about inbound SAs. */
@@ -145,6 +140,7 @@ export class StaticSecurity {
     try {
       return await work();
     } catch (error) {
+      if (error instanceof ConfigurationError) throw error;
       throw problem(saPath(inbound, id.spi), messageOf(error));
     }
   }

@@ -55,7 +55,7 @@ export class StaticSequence {
   readonly #outbound = new Map<string, Outbound>();
   readonly #inbound = new Map<string, Inbound>();
   /** What inbound SAs have seen that are gone, and that is not on disk yet. */
-  readonly #left = new Map<MarkId, number>();
+  readonly #gone = new Map<MarkId, number>();
   /** When the marks of inbound SAs were all up to date. */
   #inboundNoted: number;
   #complained = Number.NEGATIVE_INFINITY;
@@ -80,16 +80,19 @@ export class StaticSequence {
    * @throws Error when the marks cannot be read or written
    */
   async begin(requests: readonly AddSaRequest[]): Promise<(SequenceStart | undefined)[]> {
-    const raised = new Map<MarkId, number>();
-    const starts = requests.map((request) => {
-      const id = idOf(request);
-      const last = raised.get(id) ?? this.#mark(id);
-      if (request.inbound) return last === 0 ? undefined : { last, ceiling: 0 };
-      const { ceiling, mark } = blockBehind(last, FIRST_BLOCK, request.extendedSequenceNumbers);
-      raised.set(id, Math.max(mark, last));
-      return { last, ceiling };
+    let starts: (SequenceStart | undefined)[] = [];
+    await this.#marks.raise((mark) => {
+      const raised = new Map<MarkId, number>();
+      starts = requests.map((request) => {
+        const id = idOf(request);
+        const last = Math.max(raised.get(id) ?? mark(id), this.#gone.get(id) ?? 0);
+        if (request.inbound) return last === 0 ? undefined : { last, ceiling: 0 };
+        const block = blockBehind(last, FIRST_BLOCK, request.extendedSequenceNumbers);
+        raised.set(id, Math.max(block.mark, last));
+        return { last, ceiling: block.ceiling };
+      });
+      return raised;
     });
-    await this.#marks.raise(raised);
     return starts;
   }
 
@@ -109,11 +112,7 @@ export class StaticSequence {
     this.#inbound.delete(key);
     this.#outbound.delete(key);
     if (inbound)
-      this.#left.set(inbound.id, Math.max(this.#top(inbound.slot), this.#left.get(inbound.id) ?? 0));
-  }
-
-  #mark(id: MarkId): number {
-    return Math.max(this.#marks.get(id), this.#left.get(id) ?? 0);
+      this.#gone.set(inbound.id, Math.max(this.#top(inbound.slot), this.#gone.get(inbound.id) ?? 0));
   }
 
   /**
@@ -122,58 +121,70 @@ export class StaticSequence {
    * @throws Error when the marks cannot be read or written
    */
   async adopt(): Promise<void> {
-    const raised = new Map<MarkId, number>();
-    for (const { slot, id } of this.#outbound.values()) {
-      raised.set(id, this.#reach(slot));
-    }
-    await this.#marks.raise(raised);
+    const outbound = [...this.#outbound.values()];
+    await this.#marks.raise(() => new Map(outbound.map(({ slot, id }) => [id, this.#reach(slot)])));
   }
 
   /**
    * Sets further numbers aside for SAs that will need them soon. To be called several times a second; never rejects.
-   * @returns SAs that cannot go on where they are, because another slot has had numbers of their keys meanwhile (a change to
-   * other tables that was taken back): they need a new slot
+   * @param renew gives an SA a new slot. It cannot go on where it is, because another slot has had numbers of its key meanwhile
+   * (a change to other tables that was taken back)
    */
-  async check(): Promise<string[]> {
+  async check(renew: (key: string) => Promise<void>): Promise<void> {
+    await this.#try(async () => {
+      for (const key of await this.#raise()) await renew(key);
+    });
+  }
+
+  /** @returns SAs that need a new slot */
+  async #raise(): Promise<string[]> {
+    const due = [...this.#outbound].filter(
+      ([, outbound]) => this.#left(outbound) < this.#wanted(outbound) / 2,
+    );
+    if (due.length === 0 && !this.#isInboundDue()) return [];
+    const now = this.#now();
+    const ceilings: [number, number][] = [];
     const stranded: string[] = [];
-    await this.#try(() => this.#raise(stranded));
+    await this.#marks.raise((mark) => {
+      const raised = this.#tops();
+      for (const [key, outbound] of due) {
+        const { slot, id, extended } = outbound;
+        if (mark(id) > this.#reach(slot)) {
+          stranded.push(key);
+          continue;
+        }
+        const block = blockBehind(this.#last(slot), this.#wanted(outbound), extended);
+        raised.set(id, block.mark);
+        ceilings.push([slot, block.ceiling]);
+      }
+      return raised;
+    });
+    this.#inboundNoted = now;
+    this.#gone.clear();
+    for (const [slot, ceiling] of ceilings) setCeiling(this.#sad.atomics, slotWord(this.#sad, slot), ceiling);
     return stranded;
   }
 
-  async #raise(stranded: string[]): Promise<void> {
-    const raised = new Map<MarkId, number>();
-    const ceilings: [number, number][] = [];
-    for (const [key, { slot, id, extended, begun }] of this.#outbound) {
-      const last = this.#last(slot);
-      const wanted = last === begun ? FIRST_BLOCK : BLOCK;
-      if (this.#ceiling(slot) * CEILING_STEP - last >= wanted / 2) continue;
-      if (this.#marks.get(id) > this.#reach(slot)) {
-        stranded.push(key);
-        continue;
-      }
-      const { ceiling, mark } = blockBehind(last, wanted, extended);
-      raised.set(id, mark);
-      ceilings.push([slot, ceiling]);
-    }
-    if (raised.size === 0 && !this.#isInboundDue()) return;
-    for (const [id, top] of this.#tops()) raised.set(id, top);
-    const now = this.#now();
-    await this.#marks.raise(raised);
-    this.#inboundNoted = now;
-    this.#left.clear();
-    for (const [slot, ceiling] of ceilings) setCeiling(this.#sad.atomics, slotWord(this.#sad, slot), ceiling);
+  /** Numbers that an SA has still. */
+  #left({ slot }: Outbound): number {
+    return this.#ceiling(slot) * CEILING_STEP - this.#last(slot);
+  }
+
+  /** Numbers that it shall have. */
+  #wanted({ slot, begun }: Outbound): number {
+    return this.#last(slot) === begun ? FIRST_BLOCK : BLOCK;
   }
 
   /** What has been seen of each inbound key. */
   #tops(): Map<MarkId, number> {
-    const tops = new Map(this.#left);
+    const tops = new Map(this.#gone);
     for (const { slot, id } of this.#inbound.values())
       tops.set(id, Math.max(this.#top(slot), tops.get(id) ?? 0));
     return tops;
   }
 
   #isInboundDue(): boolean {
-    if (this.#left.size > 0) return true;
+    if (this.#gone.size > 0) return true;
     const isLate = this.#now() - this.#inboundNoted >= INBOUND_SECONDS;
     for (const { slot, id } of this.#inbound.values()) {
       const ahead = this.#top(slot) - this.#marks.get(id);
@@ -185,7 +196,7 @@ export class StaticSequence {
   /** Notes what inbound SAs have seen. */
   async note(): Promise<void> {
     const tops = this.#tops();
-    if (tops.size > 0) await this.#try(() => this.#marks.raise(tops));
+    if (tops.size > 0) await this.#try(() => this.#marks.raise(() => tops));
   }
 
   /** Notes what was really used: no worker lives any more, and none will ever use these slots. */
