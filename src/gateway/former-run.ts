@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
 import { ownedSettings } from "../config/owned-settings.js";
+import type { PublicConfiguration } from "../config/secrets.js";
 
 /** The configuration of an earlier run; undefined when there was none. */
 export function readFormer(path: string): Configuration | undefined {
@@ -16,6 +17,19 @@ export function readFormer(path: string): Configuration | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What of a configuration the workers see: the rest can change while they go on. */
+export function forWorkers(configuration: Configuration | PublicConfiguration): object {
+  const {
+    route: _route,
+    "inbound-sa": _inbound,
+    "outbound-sa": _outbound,
+    "security-policy": _policy,
+    "data-plane": _dataPlane,
+    ...rest
+  } = configuration;
+  return rest;
 }
 
 export type PrivateTun = Configuration["private-interface"][number];
