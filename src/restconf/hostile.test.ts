@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { statSync } from "node:fs";
 import { connect } from "node:net";
 import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Rig, startRig } from "./testing/rig.js";
 
 const data = "/restconf/data";
@@ -179,6 +180,37 @@ describe("RESTCONF: hostile requests", () => {
       ),
       /^HTTP\/1.1 400 /,
     );
+  });
+
+  it("clients that never end what they begin are cut off", async () => {
+    const limits = {
+      headersTimeout: 200,
+      requestTimeout: 400,
+      keepAliveTimeout: 200,
+      connectionsCheckingInterval: 50,
+    };
+    const slow = await startRig({ limits });
+    const begun = [
+      "GET /restconf HTTP/1.1\r\nHost: x\r\n",
+      `POST ${data} HTTP/1.1\r\nHost: x\r\nContent-Type: application/yang-data+json\r\nContent-Length: 9\r\n\r\n{`,
+      "GET /.well-known/host-meta HTTP/1.1\r\nHost: x\r\n\r\n",
+      "",
+    ];
+    const ended = begun.map(async (text) => {
+      const socket = connect(slow.socket);
+      if (text !== "") socket.write(text);
+      let answer = "";
+      for await (const part of socket) answer += part;
+      return answer.split("\r\n")[0];
+    });
+    const answers = await Promise.race([Promise.all(ended), sleep(5_000, "still open")]);
+    assert.deepEqual(answers, [
+      "HTTP/1.1 408 Request Timeout",
+      "HTTP/1.1 408 Request Timeout",
+      "HTTP/1.1 200 OK",
+      "HTTP/1.1 408 Request Timeout",
+    ]);
+    await slow.close();
   });
 
   it("hundreds of requests at once", async () => {

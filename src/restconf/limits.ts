@@ -10,3 +10,5 @@ export const httpLimits = {
   keepAliveTimeout: 30_000,
   connectionsCheckingInterval: 5_000,
 } satisfies ServerOptions;
+
+export type HttpLimits = typeof httpLimits;
