@@ -2,7 +2,7 @@
 
 import type { ServerOptions } from "node:http";
 
-export const httpLimits = {
+const httpLimits = {
   maxHeaderSize: 16 * 1024,
   /** Milliseconds, as all of them: until the headers are there, until the whole request is, between two requests. */
   headersTimeout: 10_000,
@@ -11,4 +11,7 @@ export const httpLimits = {
   connectionsCheckingInterval: 5_000,
 } satisfies ServerOptions;
 
-export type HttpLimits = typeof httpLimits;
+/** Beside those that Node.js keeps. `answerTimeout`: milliseconds in which a client takes nothing of its answer. */
+export type HttpLimits = typeof httpLimits & { answerTimeout: number };
+
+export const defaultHttpLimits: HttpLimits = { ...httpLimits, answerTimeout: 60_000 };

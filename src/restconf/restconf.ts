@@ -7,7 +7,7 @@ import type { RestconfTcp } from "../config/configuration.js";
 import type { Datastore } from "../config/datastore.js";
 import { unixAccess } from "./access.js";
 import { makeFront } from "./front.js";
-import { type HttpLimits, httpLimits } from "./limits.js";
+import { defaultHttpLimits, type HttpLimits } from "./limits.js";
 import type { Logger, Operation, Service } from "./service.js";
 import { defaultLimits, type StreamLimits, Streams } from "./streams.js";
 import { TcpListener } from "./tcp.js";
@@ -43,7 +43,7 @@ export interface Restconf {
 export async function startRestconf(options: RestconfOptions): Promise<Restconf> {
   const service: Service = options;
   const streams = new Streams(service, { ...defaultLimits, ...options.streams });
-  const limits = { ...httpLimits, ...options.limits };
+  const limits = { ...defaultHttpLimits, ...options.limits };
   const tcp = new TcpListener(service, streams, limits);
   let unix: Server | undefined;
   const close = async () => {
@@ -55,6 +55,7 @@ export async function startRestconf(options: RestconfOptions): Promise<Restconf>
       service,
       streams,
       authenticate: unixAccess(),
+      answerTimeout: limits.answerTimeout,
       makeServer: (handler) => createServer(limits, handler),
     });
     await listenUnix(unix, options.unixSocket);

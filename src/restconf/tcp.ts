@@ -114,7 +114,8 @@ export class TcpListener {
     await makeFront({
       service: this.#service,
       streams: this.#streams,
-      authenticate: tcpAccess(() => listener.tokens),
+      authenticate: tcpAccess(() => listener.tokens, this.#service.logger),
+      answerTimeout: this.#limits.answerTimeout,
       makeServer,
     });
     return Object.assign(listener, { server });
