@@ -4,12 +4,13 @@
 import { readFileSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
 import { ownedSettings } from "../config/owned-settings.js";
-import type { PublicConfiguration } from "../config/secrets.js";
+import type { ConfigurationFile } from "./run-configuration.js";
+import type { RunDirectory } from "./run-directory.js";
 
-/** The configuration of an earlier run; undefined when there was none. */
-export function readFormer(path: string): Configuration | undefined {
+/** A configuration of an earlier run; undefined when there was none. */
+export function readFormer(run: RunDirectory, name: ConfigurationFile): Configuration | undefined {
   try {
-    const former = JSON.parse(readFileSync(path, "utf8")) as Configuration;
+    const former = JSON.parse(readFileSync(run.file(name), "utf8")) as Configuration;
     // One of another version may have another form, and then what it made is unknown.
     return Array.isArray(former["public-interface"]) && Array.isArray(former["private-interface"])
       ? former
@@ -17,19 +18,6 @@ export function readFormer(path: string): Configuration | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** What of a configuration the workers see: the rest can change while they go on. */
-export function forWorkers(configuration: Configuration | PublicConfiguration): object {
-  const {
-    route: _route,
-    "inbound-sa": _inbound,
-    "outbound-sa": _outbound,
-    "security-policy": _policy,
-    "data-plane": _dataPlane,
-    ...rest
-  } = configuration;
-  return rest;
 }
 
 export type PrivateTun = Configuration["private-interface"][number];

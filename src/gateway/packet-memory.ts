@@ -30,13 +30,21 @@ function isThere(run: RunDirectory, workers: number, frames: number): boolean {
   }
 }
 
-/** Maps it, and changes nothing. @param annex bytes of this worker's own behind the frames */
+/**
+ * Maps it, and changes nothing.
+ * @param annex bytes of this worker's own behind the frames
+ * @throws Error when it is that of another configuration
+ */
 export function openPacketMemory(
   run: RunDirectory,
   { workers, limits }: Configuration,
   worker: number,
   annex: number,
 ): { frames: Frames; pool: PacketPool } {
+  if (!isThere(run, workers, workers * limits.frames))
+    throw new Error(
+      "the packet memory is not of the size that the configuration has: it is just being changed",
+    );
   const region = openSharedRegion(run.shared("frames"), "write", 0, annex);
   const frames = new Frames(workers * limits.frames, { region, workers });
   return { frames, pool: PacketPool.open(run.shared("ports"), frames, worker) };
