@@ -382,7 +382,7 @@ test(
         "inbound-sa": [inbound(1002), inbound(1003, { key: digits(0x77, 16) }), inbound(1005)],
         "outbound-sa": [sa(2001, { key: digits(0x78, 16) })],
       }),
-      /^configuration: \/inbound-sa\[spi="1005"\]: inbound SPI 000003ed is in use$/,
+      /^\/inbound-sa\[spi="1005"\]: inbound SPI 000003ed is in use$/,
     );
     // Nor does it matter whose SPI is free again later.
     rig.kernel.flushSas(CHARON);
@@ -803,7 +803,7 @@ test(
     await rig.security.apply(short, none);
     await rig.refuses(
       short,
-      /^configuration: \/outbound-sa\[spi="2001"\]\/key: has used all of its 2\^32 sequence numbers/,
+      /^\/outbound-sa\[spi="2001"\]\/key: has used all of its 2\^32 sequence numbers/,
     );
     await rig.reboot(false);
     await rig.security.apply(undefined, short);
