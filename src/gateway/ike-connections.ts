@@ -241,6 +241,10 @@ export class IkeConnections {
         .catch((error) => this.#log.warn(`${former.uri} keeps what it was given: ${messageOf(error)}`));
     }
     former?.vici.close();
+    this.#remember(entries);
+  }
+
+  #remember(entries: IkeEntries): void {
     this.#charon?.loader.remember(entries);
   }
 
