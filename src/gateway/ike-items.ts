@@ -155,10 +155,31 @@ export interface IkePlan {
   readonly childrenGone: readonly (readonly [connection: string, child: string])[];
 }
 
-function itemsByKey(entries: Iterable<IkeEntry>): Map<string, IkeItem> {
-  const items = new Map<string, IkeItem>();
-  for (const entry of entries) for (const item of entry.items) items.set(itemKey(item), item);
-  return items;
+/** Only these can belong to several entries. */
+const sharedKinds: readonly ItemKind[] = ["key", "certificate"];
+
+/** The shared items of entries, by their keys. It is only made where one is looked for: most configurations have none. */
+function sharedItems(entries: IkeEntries): () => ReadonlyMap<string, IkeItem> {
+  let items: Map<string, IkeItem> | undefined;
+  return () => {
+    items ??= byKey([...entries.values()].flatMap((entry) => entry.items.filter(isShared)));
+    return items;
+  };
+}
+
+const isShared = ({ kind }: IkeItem) => sharedKinds.includes(kind);
+
+function byKey(items: readonly IkeItem[]): Map<string, IkeItem> {
+  return new Map(items.map((item) => [itemKey(item), item]));
+}
+
+/** Looks items of an entry up in other entries: there they are in the entry of the same key, or anywhere when shared. */
+function finder(entries: IkeEntries): (entryKey: string, item: IkeItem) => IkeItem | undefined {
+  const shared = sharedItems(entries);
+  return (entryKey, item) =>
+    isShared(item)
+      ? shared().get(itemKey(item))
+      : entries.get(entryKey)?.items.find(({ kind }) => kind === item.kind);
 }
 
 const rank = ({ kind }: IkeItem) => itemKinds.indexOf(kind);
@@ -167,19 +188,26 @@ function childrenOf(entry: IkeEntry): string[] {
   return (JSON.parse(entry.source) as Connection).child.map(({ id }) => id);
 }
 
+/** The first of those that are about the same item. */
+function once<T>(steps: readonly T[], itemOf: (step: T) => IkeItem): T[] {
+  const seen = new Set<string>();
+  return steps.filter((step) => {
+    const key = itemKey(itemOf(step));
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
 export function planOf(from: IkeEntries, to: IkeEntries): IkePlan {
-  const isSame = (a: IkeEntry, key: string, b: IkeEntries) => b.get(key) === a;
-  const gone = [...from].filter(([key, entry]) => !isSame(entry, key, to));
-  const come = [...to].filter(([key, entry]) => !isSame(entry, key, from));
-  const before = itemsByKey(from.values());
-  const wanted = itemsByKey(to.values());
-  const load = [...itemsByKey(come.map(([, entry]) => entry)).values()]
-    .map((item) => ({ item, former: before.get(itemKey(item)) }))
-    .filter(({ item, former }) => !former?.message.equals(item.message))
-    .sort((a, b) => rank(a.item) - rank(b.item));
-  const unload = [...itemsByKey(gone.map(([, entry]) => entry)).values()]
-    .filter((item) => !wanted.has(itemKey(item)))
-    .sort((a, b) => rank(b) - rank(a));
+  const gone = [...from].filter(([key, entry]) => to.get(key) !== entry);
+  const come = [...to].filter(([key, entry]) => from.get(key) !== entry);
+  const before = finder(from);
+  const after = finder(to);
+  const load = come
+    .flatMap(([key, { items }]) => items.map((item) => ({ item, former: before(key, item) })))
+    .filter(({ item, former }) => !former?.message.equals(item.message));
+  const unload = gone.flatMap(([key, { items }]) => items.filter((item) => !after(key, item)));
   const childrenGone = gone.flatMap(([key, entry]) => {
     const now = to.get(key);
     if (entry.list !== "connection" || !now) return [];
@@ -188,5 +216,9 @@ export function planOf(from: IkeEntries, to: IkeEntries): IkePlan {
       .filter((child) => !left.has(child))
       .map((child) => [entry.id, child] as const);
   });
-  return { load, unload, childrenGone };
+  return {
+    load: once(load, ({ item }) => item).sort((a, b) => rank(a.item) - rank(b.item)),
+    unload: once(unload, (item) => item).sort((a, b) => rank(b) - rank(a)),
+    childrenGone,
+  };
 }
