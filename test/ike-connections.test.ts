@@ -8,7 +8,7 @@ import { ViciConnection } from "../src/charon/vici-connection.js";
 import type { Child, Configuration, Connection } from "../src/config/configuration.js";
 import { IkeConnections } from "../src/gateway/ike-connections.js";
 import type { IkeState } from "../src/gateway/ike-state.js";
-import { until } from "../src/lab/command.js";
+import { run, sleep, until } from "../src/lab/command.js";
 import type { Lab } from "../src/lab/lab.js";
 import { withLab } from "../src/lab/lab.js";
 import {
@@ -33,7 +33,7 @@ const options: SitesOptions = {
   systems: { a: "vita", b: "vita" },
   preSharedKey: "",
   unconfigured: true,
-  plugins: ["pem", "pubkey", "eap-mschapv2"],
+  plugins: ["pem", "pkcs1", "pubkey", "eap-mschapv2"],
 };
 
 /** One side: its charon, and what is done to it. */
@@ -340,6 +340,39 @@ test("connections of the model live in charon", async (t) => {
       },
     );
 
+    await t.test("what swanctl --load-all takes away is given to charon again", async () => {
+      assert(!ends.a.log.some((line) => line.includes('took connection "site"')));
+      writeFileSync(lab.path("empty.conf"), "");
+      await ends.a.gateway.charon.swanctl("--load-all", ["--noprompt", "--file", lab.path("empty.conf")]);
+      assert.deepEqual((await ends.a.loaded()).connections, []);
+      await until("it is back", async () => (await ends.a.loaded()).connections.length === 1, 12_000);
+      await until(
+        "the line",
+        () => ends.a.log.some((line) => line.startsWith('somebody took secret "vita/connection/site" away')),
+        1000,
+      );
+      await isUp();
+      const lines = ends.a.log.length;
+      await sleep(1700);
+      assert.equal(ends.a.log.length, lines, "and once is enough");
+    });
+
+    await t.test("a tunnel goes with its connection, whether or not the peer answers", async () => {
+      await run("ip", ["-n", network.wan, "link", "set", "to-b", "down"]);
+      const began = performance.now();
+      await ends.a.apply({});
+      assert(performance.now() - began < 3000);
+      const vici = await ViciConnection.open(ends.a.uri);
+      const left: string[] = [];
+      await vici.stream("list-sas", {}, "list-sa", (event) => left.push(...event.sections.keys()));
+      vici.close();
+      assert.deepEqual(left, []);
+      // The other side has not heard of it, and is not answered either.
+      await ends.b.ike.down("site", undefined, 1);
+      assert.deepEqual((await ends.b.state())["ike-sa"], []);
+      await run("ip", ["-n", network.wan, "link", "set", "to-b", "up"]);
+    });
+
     const signer = await authority;
     const names = { a: "gw-a.example", b: "gw-b.example" };
     const credentials = { a: await signer.sign(names.a), b: await signer.sign(names.b) };
@@ -372,6 +405,42 @@ test("connections of the model live in charon", async (t) => {
       await isUp();
       assert.equal(await world.pings(), 3);
       assert.deepEqual(await ends.a.loaded(), { connections: ["site"], secrets: [], pools: [], keys: 1 });
+    });
+
+    await t.test("a certificate that is renewed in its file is taken when it is read again", async () => {
+      const renewed = await signer.sign(names.a);
+      assert.equal(renewed.certificate, credentials.a.certificate);
+      await ends.a.ike.reload();
+      await isUp();
+      assert.equal((await ends.a.loaded()).keys, 1);
+    });
+
+    await t.test("raw public keys do without an authority", async () => {
+      const keys = { a: await signer.publicKey(credentials.a), b: await signer.publicKey(credentials.b) };
+      const raw = (side: Side): Connection => {
+        const { local, remote, ...rest } = certified(side);
+        const other = otherSide[side];
+        return {
+          ...rest,
+          local: { ...local, id: `raw-${side}`, certificate: [], "public-key": [keys[side]] },
+          remote: {
+            ...authentication("pubkey", { id: `raw-${other}`, "public-key": [keys[other]] }),
+            "ca-certificate": [],
+          },
+        };
+      };
+      await world.applyBoth((side) => ({ connection: [raw(side)] }));
+      await until(
+        "the other identity",
+        async () =>
+          (await ends.a.state())["ike-sa"].some(
+            (sa) => sa["remote-id"] === "raw-b" && sa.state === "ESTABLISHED",
+          ),
+        8000,
+      );
+      await isUp();
+      await world.applyBoth((side) => ({ connection: [certified(side)], ...trusting(side) }));
+      await isUp();
     });
 
     await t.test("files of certificates and keys are looked at", async () => {

@@ -41,23 +41,27 @@ function failure(target: ActionTarget, words: string, lines: readonly string[]):
   return new IkeError(pathOf(target), `${words}${said}`);
 }
 
-/** Sends a command that streams its log lines. */
+/**
+ * Sends a command that streams its log lines.
+ * @param isFine tells of refusals that are none
+ */
 async function logged(
   connection: ViciConnection,
   target: ActionTarget,
   command: string,
   fields: ViciFields,
-): Promise<ViciSection> {
+  isFine: (answer: ViciSection) => boolean = () => false,
+): Promise<void> {
   const lines: string[] = [];
   const timeout = String(target.seconds * 1000);
   try {
-    return await connection.stream(command, { ...fields, timeout }, "control-log", (event) => {
+    await connection.stream(command, { ...fields, timeout }, "control-log", (event) => {
       lines.push(event.text("msg") ?? "");
       if (lines.length > LINES) lines.shift();
     });
   } catch (error) {
     if (!(error instanceof ViciRefusal)) throw error;
-    throw failure(target, error.message, lines);
+    if (!isFine(error.answer)) throw failure(target, error.message, lines);
   }
 }
 
@@ -124,12 +128,10 @@ export function bringUp(target: ActionTarget): Promise<void> {
 export function takeDownNow(target: ActionTarget): Promise<void> {
   return withConnection(target, async (connection) => {
     const { connection: ike, child } = target;
-    await logged(
-      connection,
-      target,
-      "terminate",
-      child === undefined ? { ike, force: "yes" } : { ike, child },
-    );
+    // After a time-out charon says that it failed, though it has removed the IKE_SA by force.
+    const isGone = (answer: ViciSection) => child === undefined && (answer.number("matches") ?? 0) > 0;
+    const fields = child === undefined ? { ike, force: "yes" } : { ike, child };
+    await logged(connection, target, "terminate", fields, isGone);
   });
 }
 

@@ -2,19 +2,17 @@
 // it by another supervisor, is taken away from it, and nothing else is. Names only, no contents.
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { OWN_SECRET } from "./ike-messages.js";
 
-/** Kinds that charon lists by name: `get-conns` and so on. Certificates cannot be taken away, and secrets are known by their names. */
-export const rememberedKinds = ["connection", "pool", "authority", "key"] as const;
+/** Kinds that can be taken away again, in that order. */
+export const rememberedKinds = ["connection", "pool", "secret", "key", "authority"] as const;
 export type RememberedKind = (typeof rememberedKinds)[number];
-
-export const isOwnSecret = (name: string) => name.startsWith(OWN_SECRET);
 
 export class IkeMemory {
   readonly #file: string | undefined;
   readonly #names: Record<RememberedKind, Set<string>> = {
     connection: new Set(),
     pool: new Set(),
+    secret: new Set(),
     authority: new Set(),
     key: new Set(),
   };

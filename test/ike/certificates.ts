@@ -64,4 +64,11 @@ export class Authority {
     ]);
     return { certificate: file("pem"), key: file("key") };
   }
+
+  /** The public key alone. */
+  async publicKey({ key }: Credentials): Promise<string> {
+    const file = `${key}.pub`;
+    await run("openssl", ["pkey", "-in", key, "-pubout", "-out", file]);
+    return file;
+  }
 }
