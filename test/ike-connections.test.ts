@@ -517,6 +517,53 @@ test("connections of the model live in charon", async (t) => {
       await ends.a.apply({});
     });
 
+    await t.test(
+      "another charon takes everything over, and one that refuses leaves it where it was",
+      async () => {
+        const warn: string[] = [];
+        const mover = new IkeConnections({ logger: { info: () => {}, warn: (line) => warn.push(line) } });
+        mover.start();
+        const held = async () => [(await ends.a.loaded()).connections, (await ends.b.loaded()).connections];
+        const at = (side: Side, ...connections: Connection[]) =>
+          configuration(ends[side].uri, { connection: connections });
+        await mover.apply(undefined, at("a", second("a")));
+        assert.deepEqual(await held(), [["second"], []]);
+        const wrong = { ...second("a"), id: "wrong", proposal: ["none-such"] };
+        await assert.rejects(mover.apply(undefined, at("b", second("a"), wrong)), {
+          path: '/connection[id="wrong"]/proposal',
+        });
+        assert.deepEqual(await held(), [["second"], []]);
+        await mover.apply(undefined, at("b", second("a")));
+        assert.deepEqual(await held(), [[], ["second"]]);
+        await mover.apply(undefined, at("b"));
+        assert.deepEqual(await held(), [[], []]);
+        assert.deepEqual(warn, []);
+        await mover.close();
+      },
+    );
+
+    await t.test("a charon that does not answer is given everything when it does", async () => {
+      const { pid } = ends.a.gateway.charon.process;
+      const log: string[] = [];
+      const line = (text: string) => log.push(text);
+      const patient = new IkeConnections({ logger: { info: line, warn: line }, patience: 500 });
+      patient.start();
+      await patient.apply(undefined, configuration(ends.a.uri, { connection: [site("a")] }));
+      process.kill(pid, "SIGSTOP");
+      try {
+        await patient.apply(undefined, configuration(ends.a.uri, { connection: [second("a")] }));
+        assert.match(
+          log.join(),
+          /no answer to "[a-z-]+" within 500 ms; it is given its connections when it comes back/,
+        );
+      } finally {
+        process.kill(pid, "SIGCONT");
+      }
+      await until("the change", async () => (await ends.a.loaded()).connections.join() === "second", 5000);
+      await patient.apply(undefined, configuration(ends.a.uri, {}));
+      await patient.close();
+    });
+
     for (const side of SIDES) {
       const said = `${ends[side].log.join("\n")}\n${readFileSync(lab.path(`ike-${side}.json`), "utf8")}`;
       assert(!said.includes(SECRET) && !said.includes("70617373"), "no secret is written down");
