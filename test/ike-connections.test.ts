@@ -305,7 +305,8 @@ test("connections of the model live in charon", async (t) => {
         }
         await until("that it is missed", () => !ends.a.ike.status().connected, 5000);
         assert.deepEqual(await ends.a.state(), { connected: false, "ike-sa": [] });
-        await ends.a.apply({ connection: [site("a"), second("a")] });
+        const wrong = world.site("a", "wrong", [child("x", {})], { proposal: ["none-such"] });
+        await ends.a.apply({ connection: [site("a"), wrong, second("a")] });
         assert(ends.a.log.some((line) => line.includes("is given its connections when it comes")));
         // The one who waits first: the other one's charon tries once.
         for (const side of ["b", "a"] as const) {
@@ -315,6 +316,12 @@ test("connections of the model live in charon", async (t) => {
         }
         await isUp();
         assert.deepEqual((await ends.a.loaded()).connections, ["second", "site"]);
+        // Nobody waits for an answer any more when charon refuses something now.
+        assert.deepEqual(ends.a.ike.status().problems, [
+          '/connection[id="wrong"]/proposal: charon refuses it: invalid value for: proposals, config discarded',
+        ]);
+        await ends.a.apply({ connection: [site("a"), second("a")] });
+        assert.deepEqual(ends.a.ike.status().problems, []);
         assert.equal(await world.pings(), 3);
       },
     );
@@ -359,18 +366,26 @@ test("connections of the model live in charon", async (t) => {
 
     await t.test("a tunnel goes with its connection, whether or not the peer answers", async () => {
       await run("ip", ["-n", network.wan, "link", "set", "to-b", "down"]);
-      const began = performance.now();
-      await ends.a.apply({});
-      assert(performance.now() - began < 3000);
-      const vici = await ViciConnection.open(ends.a.uri);
-      const left: string[] = [];
-      await vici.stream("list-sas", {}, "list-sa", (event) => left.push(...event.sections.keys()));
-      vici.close();
-      assert.deepEqual(left, []);
-      // The other side has not heard of it, and is not answered either.
-      await ends.b.ike.down("site", undefined, 1);
-      assert.deepEqual((await ends.b.state())["ike-sa"], []);
-      await run("ip", ["-n", network.wan, "link", "set", "to-b", "up"]);
+      try {
+        const began = performance.now();
+        await ends.a.apply({});
+        assert(performance.now() - began < 3000);
+        const vici = await ViciConnection.open(ends.a.uri);
+        const left: string[] = [];
+        await vici.stream("list-sas", {}, "list-sa", (event) => left.push(...event.sections.keys()));
+        vici.close();
+        assert.deepEqual(left, []);
+        // The other side has not heard of it, and is not answered either.
+        await ends.b.ike.down("site", undefined, 1);
+        assert.deepEqual((await ends.b.state())["ike-sa"], []);
+      } finally {
+        await run("ip", ["-n", network.wan, "link", "set", "to-b", "up"]);
+      }
+      await until(
+        "the way to the other side",
+        async () => (await ping(network.gateways.a, network.sides.b.wan, 1, 0.1)).received === 1,
+        5000,
+      );
     });
 
     const signer = await authority;

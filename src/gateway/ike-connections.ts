@@ -50,6 +50,9 @@ export interface IkeStatus {
 /** Milliseconds between looks whether charon still has everything: soon after it was given it, and then at leisure. */
 const LOOKS = [500, 1000, 2000, 5000, 10_000];
 
+/** The key of the entry that a path leads into: `connection hq`. */
+const entryOf = (path: string) => path.replace(/^\/([a-z]+)\[id="([^"]+)"\].*$/, "$1 $2");
+
 const nothing: IkeEntries = new Map();
 const isEmpty = ({ load, unload, childrenGone }: IkePlan) =>
   load.length + unload.length + childrenGone.length === 0;
@@ -72,7 +75,7 @@ export class IkeConnections {
   #configuration: Configuration | undefined;
   #entries: IkeEntries = nothing;
   #charon: Charon | undefined;
-  #problems: string[] = [];
+  #problems: IkeError[] = [];
   #look: NodeJS.Timeout | undefined;
   /** One change at a time. */
   #tail: Promise<void> = Promise.resolve();
@@ -115,7 +118,7 @@ export class IkeConnections {
       concerned: concernsCharon(this.#configuration),
       connected: connection !== undefined,
       loaded: connection !== undefined && this.#charon?.loaded === connection,
-      problems: this.#problems,
+      problems: this.#problems.map(({ message }) => message),
     };
   }
 
@@ -197,8 +200,14 @@ export class IkeConnections {
   }
 
   #adopt(to: Configuration, entries: IkeEntries): void {
+    const former = this.#entries;
     this.#configuration = to;
     this.#entries = entries;
+    // What stood in the way of an entry that is another one now, or gone, does so no longer.
+    this.#problems = this.#problems.filter(({ path }) => {
+      const key = entryOf(path);
+      return entries.has(key) && entries.get(key) === former.get(key);
+    });
   }
 
   /** Carries a plan out in a charon that is there. One that is not, or goes away meanwhile, is given everything when it comes. */
@@ -339,16 +348,16 @@ export class IkeConnections {
 
   /** Gives charon all entries, their files read anew. What cannot be read now is as it was when it could be. */
   async #loadAll(charon: Charon, connection: ViciConnection): Promise<void> {
-    const problems: string[] = [];
-    const note = (error: Error) => {
-      problems.push(error.message);
+    const problems: IkeError[] = [];
+    const note = (error: IkeError) => {
+      problems.push(error);
       this.#log.warn(error.message);
     };
     if (charon.loaded) {
       const read = entriesOf(this.#configuration, new MachineFiles(), nothing, note);
       this.#entries = new Map([...this.#entries].map(([key, entry]) => [key, read.get(key) ?? entry]));
     }
-    await charon.loader.loadAll(connection, this.#entries, (error: IkeError) => note(error));
+    await charon.loader.loadAll(connection, this.#entries, note);
     this.#problems = problems;
   }
 }
