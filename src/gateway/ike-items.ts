@@ -17,6 +17,7 @@ import {
   secretFields,
   secretName,
 } from "./ike-messages.js";
+import { sameData } from "./same-data.js";
 
 /** In the order of loading: what others need comes before them. */
 export const itemKinds = ["authority", "certificate", "key", "secret", "pool", "connection"] as const;
@@ -49,8 +50,8 @@ const entryLists = ["authority", "secret", "pool", "connection"] as const satisf
 export interface IkeEntry {
   readonly list: EntryList;
   readonly id: string;
-  /** The entry as JSON: two that have the same are the same. */
-  readonly source: string;
+  /** As the configuration has it. */
+  readonly source: Entries[EntryList][number];
   readonly items: readonly IkeItem[];
 }
 
@@ -128,14 +129,13 @@ export function entriesOf(
   for (const list of entryLists) {
     for (const value of configuration[list]) {
       const key = `${list} ${value.id}`;
-      const source = JSON.stringify(value);
       const known = former.get(key);
-      if (known?.source === source) {
+      if (known && sameData(known.source, value)) {
         entries.set(key, known);
         continue;
       }
       try {
-        entries.set(key, { list, id: value.id, source, items: itemsOf(list, value, files) });
+        entries.set(key, { list, id: value.id, source: value, items: itemsOf(list, value, files) });
       } catch (error) {
         if (!(error instanceof IkeError) || !broken) throw error;
         broken(error, key);
@@ -185,7 +185,7 @@ function finder(entries: IkeEntries): (entryKey: string, item: IkeItem) => IkeIt
 const rank = ({ kind }: IkeItem) => itemKinds.indexOf(kind);
 
 function childrenOf(entry: IkeEntry): string[] {
-  return (JSON.parse(entry.source) as Connection).child.map(({ id }) => id);
+  return (entry.source as Connection).child.map(({ id }) => id);
 }
 
 /** The first of those that are about the same item. */

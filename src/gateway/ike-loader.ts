@@ -3,6 +3,7 @@
 
 import { type ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
 import type { ViciFields } from "../charon/vici-message.js";
+import type { Connection } from "../config/configuration.js";
 import { IkeError } from "./ike-error.js";
 import { type IkeEntries, type IkeItem, type IkePlan, type ItemKind, itemKey, planOf } from "./ike-items.js";
 import { type IkeMemory, type RememberedKind, rememberedKinds } from "./ike-memory.js";
@@ -231,7 +232,8 @@ export class IkeLoader {
       }
     } catch (error) {
       if (!(error instanceof ViciRefusal)) throw error;
-      throw refusalOf(item, entries.get(`connection ${item.name}`)?.source, error.message);
+      const source = entries.get(`connection ${item.name}`)?.source as Connection | undefined;
+      throw refusalOf(item, source, error.message);
     }
   }
 

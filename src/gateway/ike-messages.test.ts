@@ -335,15 +335,13 @@ test("finds the leaf that charon means", () => {
   });
   const [entry] = entriesOf(configuration({ connection: [all] }), files).values();
   const item = entry.items[0];
+  const source = entry.source as Connection;
   const path = (option: string) =>
-    refusalOf(item, entry.source, `invalid value for: ${option}, config discarded`).path;
+    refusalOf(item, source, `invalid value for: ${option}, config discarded`).path;
   assert.equal(path("proposals"), '/connection[id="hq"]/proposal');
   assert.equal(path("esp_proposals"), '/connection[id="hq"]/child[id="net"]/esp-proposal');
   assert.equal(path("local_ts"), '/connection[id="hq"]/child[id="voice"]/local-ts');
   assert.equal(path("mark_in"), '/connection[id="hq"]/child[id="voice"]/mark-in');
   assert.equal(path("auth"), '/connection[id="hq"]');
-  assert.equal(
-    refusalOf(item, entry.source, "what?").message,
-    '/connection[id="hq"]: charon refuses it: what?',
-  );
+  assert.equal(refusalOf(item, source, "what?").message, '/connection[id="hq"]: charon refuses it: what?');
 });

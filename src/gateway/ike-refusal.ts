@@ -58,11 +58,10 @@ function leafPath(connection: Connection, option: string): string {
 }
 
 /** An item that charon refused, as an error about the leaf, with charon's words. */
-export function refusalOf(item: IkeItem, source: string | undefined, words: string): IkeError {
+export function refusalOf(item: IkeItem, source: Connection | undefined, words: string): IkeError {
   const [, option] = /^invalid value for: ([a-z_]+),/.exec(words) ?? [];
   if (item.kind !== "connection" || option === undefined || source === undefined) {
     return new IkeError(item.path, `charon refuses it: ${words}`);
   }
-  const connection = JSON.parse(source) as Connection;
-  return new IkeError(leafPath(connection, option), `charon refuses it: ${words}`);
+  return new IkeError(leafPath(source, option), `charon refuses it: ${words}`);
 }
