@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Configuration, InboundSa, StaticRoute, StaticSa } from "../config/configuration.js";
-import { ConfigurationError } from "../config/datastore.js";
+import { ConfigurationError } from "../config/problem.js";
 import { NodeEngine } from "../ipsec/aead-node.js";
 import type { AddSaRequest } from "../ipsec/kernel.js";
 import { Lingering } from "../ipsec/lingering.js";

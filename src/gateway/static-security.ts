@@ -6,7 +6,7 @@
 // sweep touches; the next supervisor finds them, keeps what is still wanted, and changes the rest under the traffic.
 
 import type { Configuration } from "../config/configuration.js";
-import { ConfigurationError } from "../config/datastore.js";
+import { ConfigurationError } from "../config/problem.js";
 import type { AddSaRequest, Answer, PolicyRequest, SequenceStart } from "../ipsec/kernel.js";
 import { Status } from "../ipsec/kernel.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";

@@ -5,7 +5,7 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { CharonService } from "../charon/service.js";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { withoutSecrets } from "../config/secrets.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { KernelFeature } from "../ipsec/kernel.js";
@@ -111,6 +111,7 @@ export class Supervisor {
     const former = readFormer(this.#run.file("config.json"));
     this.#owned = new OwnedInterfaces(configuration, former, this.#log);
     this.#host = new HostSide(configuration, former, this.#log);
+    // Whoever reads it has no use for keys.
     const told = JSON.stringify(withoutSecrets(configuration), null, 2);
     const isSame =
       former !== undefined && isDeepStrictEqual(forWorkers(former), forWorkers(JSON.parse(told)));
