@@ -2,7 +2,7 @@
 
 import { Command } from "commander";
 import { loadConfiguration } from "../config/datastore.js";
-import { makeLogger } from "../gateway/log.js";
+import { makeLogger, messageOf } from "../gateway/log.js";
 import { Supervisor } from "../gateway/supervisor.js";
 
 export function runCommand(): Command {
@@ -11,8 +11,11 @@ export function runCommand(): Command {
     .requiredOption("-c, --config <file>", "configuration, JSON")
     .option("--busy-poll", "workers never sleep, whatever the configuration says: a core each, for latency")
     .action(async ({ config, busyPoll }: { config: string; busyPoll?: boolean }) => {
-      const written = loadConfiguration(config);
-      const configuration = busyPoll ? { ...written, "busy-poll": true } : written;
+      const load = () => {
+        const written = loadConfiguration(config);
+        return busyPoll ? { ...written, "busy-poll": true } : written;
+      };
+      const configuration = load();
       if (process.getuid?.() !== 0)
         throw new Error(
           "vita run needs root: it opens raw sockets, TUN devices and XDP programs (try: sudo vita run …)",
@@ -26,6 +29,15 @@ export function runCommand(): Command {
       process.once("SIGTERM", stop);
       process.once("SIGINT", stop);
       const supervisor = await Supervisor.start(configuration, log);
+      process.on("SIGHUP", () => {
+        log.info(`reading ${config} again`);
+        Promise.resolve()
+          .then(() => supervisor.reconfigure(load()))
+          .then(
+            () => log.info("the configuration is in force"),
+            (error) => log.warn(`the configuration stays as it was: ${messageOf(error)}`),
+          );
+      });
       const isOver = await Promise.race([ended.then(() => false), supervisor.over.then(() => true)]);
       log.info("stopping");
       await supervisor.stop();

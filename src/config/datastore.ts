@@ -3,9 +3,26 @@
 
 import { readFileSync } from "node:fs";
 import type { z } from "zod";
-import { type Configuration, configurationModel } from "./model.js";
+import type { Configuration } from "./configuration.js";
+import { configurationModel } from "./model.js";
 
-export type { Configuration, PrivateInterface, PublicInterface } from "./model.js";
+export type { Configuration, PrivateInterface, PublicInterface } from "./configuration.js";
+
+/** Leaves that are passed on as they are. */
+const later = {
+  "worker-cpu": [],
+  "data-plane": false,
+  route: [],
+  "inbound-sa": [],
+  "outbound-sa": [],
+  "security-policy": [],
+  charon: { vici: "" },
+  connection: [],
+  pool: [],
+  secret: [],
+  authority: [],
+  restconf: {},
+} satisfies Partial<Configuration>;
 
 /** The configuration is not what it must be. `problems` has one line each. */
 export class ConfigurationError extends Error {
@@ -43,8 +60,15 @@ export function parseConfiguration(text: string, source: string): Configuration 
   } catch (error) {
     throw new ConfigurationError(source, [`is not JSON: ${(error as Error).message}`]);
   }
+  const known: Record<string, unknown> = {};
+  const others: Record<string, unknown> = {};
+  if (typeof document === "object" && document && !Array.isArray(document)) {
+    for (const [name, value] of Object.entries(document))
+      (name in later || name === "mtu" ? others : known)[name] = value;
+    document = known;
+  }
   const result = configurationModel.safeParse(document, { reportInput: true });
-  if (result.success) return result.data;
+  if (result.success) return { ...later, ...others, ...result.data } as Configuration;
   throw new ConfigurationError(source, result.error.issues.flatMap(describeIssue));
 }
 

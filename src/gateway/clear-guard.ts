@@ -111,6 +111,11 @@ export class ClearGuard {
     }
   }
 
+  /** Leaves the table as it is. */
+  release(): void {
+    clearImmediate(this.#pending);
+  }
+
   /** Removes the table. */
   close(): void {
     this.#policies = [];

@@ -4,11 +4,13 @@
 import { readFileSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import { ownedSettings } from "../config/owned-settings.js";
+import type { ConfigurationFile } from "./run-configuration.js";
+import type { RunDirectory } from "./run-directory.js";
 
-/** The configuration of an earlier run; undefined when there was none. */
-export function readFormer(path: string): Configuration | undefined {
+/** A configuration of an earlier run; undefined when there was none. */
+export function readFormer(run: RunDirectory, name: ConfigurationFile): Configuration | undefined {
   try {
-    const former = JSON.parse(readFileSync(path, "utf8")) as Configuration;
+    const former = JSON.parse(readFileSync(run.file(name), "utf8")) as Configuration;
     // One of another version may have another form, and then what it made is unknown.
     return Array.isArray(former["public-interface"]) && Array.isArray(former["private-interface"])
       ? former

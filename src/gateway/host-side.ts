@@ -13,15 +13,15 @@ import { TunRoutes } from "./tun-routes.js";
 
 export class HostSide {
   readonly #configuration: Configuration;
-  readonly #former: Configuration | undefined;
+  readonly #formers: readonly Configuration[];
   readonly #log: Logger;
   #guard: ClearGuard | undefined;
   #routes: TunRoutes | undefined;
 
-  /** @param former what an earlier run had, if there was one */
-  constructor(configuration: Configuration, former: Configuration | undefined, log: Logger) {
+  /** @param formers what was set up before */
+  constructor(configuration: Configuration, formers: readonly Configuration[], log: Logger) {
     this.#configuration = configuration;
-    this.#former = former;
+    this.#formers = formers;
     this.#log = log;
   }
 
@@ -33,7 +33,7 @@ export class HostSide {
     const configuration = this.#configuration;
     const tun = hostInterface(configuration);
     if (!tun) return;
-    if (!this.#former || !madeDevices(this.#former).has(tun.name)) refuseUsedTun(tun.name);
+    if (!this.#formers.some((former) => madeDevices(former).has(tun.name))) refuseUsedTun(tun.name);
     this.#guard = new ClearGuard(configuration.node, tun.name, keep, this.#log);
     this.#routes = new TunRoutes({
       device: tun.name,
@@ -60,29 +60,39 @@ export class HostSide {
     this.#routes?.change(request, present);
   }
 
-  /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */
+  /** Removes what was set up before and is of no use now. The workers of then must have let go of it. */
   forgetFormer(): void {
     this.#forget(usedTables(this.#configuration), madeDevices(this.#configuration));
-    if (hostInterface(this.#former) && !this.#guard) this.#forgetGuard();
+    if (!this.#guard) this.#forgetGuard();
   }
 
   #forget(tables: ReadonlySet<number>, devices: ReadonlySet<string>): void {
-    const tun = hostInterface(this.#former);
-    if (!tun || !this.#former) return;
-    const { "route-table": table, "transport-route-table": transportTable } = this.#former;
-    TunRoutes.clear({ table, transportTable }, tables);
-    if (!devices.has(tun.name)) TunRoutes.removeDevice(tun.name, this.#log);
+    for (const former of this.#formers) {
+      const tun = hostInterface(former);
+      if (!tun) continue;
+      const { "route-table": table, "transport-route-table": transportTable } = former;
+      TunRoutes.clear({ table, transportTable }, tables);
+      if (!devices.has(tun.name)) TunRoutes.removeDevice(tun.name, this.#log);
+    }
   }
 
   #forgetGuard(): void {
-    ClearGuard.remove(this.#configuration.node);
+    if (this.#formers.some(hostInterface)) ClearGuard.remove(this.#configuration.node);
   }
 
-  /** Removes everything, what an earlier run left included. The workers must have let go of the device. */
+  /** Does nothing any more, and leaves everything as it is, to another one. */
+  release(): void {
+    this.#routes?.release();
+    this.#guard?.release();
+    this.#routes = undefined;
+    this.#guard = undefined;
+  }
+
+  /** Removes everything, what was set up before included. The workers must have let go of the device. */
   close(): void {
     this.#routes?.close();
     this.#guard?.close();
     this.#forget(new Set(), new Set());
-    if (hostInterface(this.#former)) this.#forgetGuard();
+    this.#forgetGuard();
   }
 }

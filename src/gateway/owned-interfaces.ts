@@ -23,8 +23,8 @@ function ownedOf(configuration: Configuration): Owned[] {
 }
 
 /** Public interfaces whose packets the kernel gets as well. */
-function copiedOf(configuration: Configuration | undefined): Configuration["public-interface"] {
-  return configuration?.["public-interface"].filter(({ driver }) => driver === "packet") ?? [];
+function copiedOf(configuration: Configuration): Configuration["public-interface"] {
+  return configuration["public-interface"].filter(({ driver }) => driver === "packet");
 }
 
 export class OwnedInterfaces {
@@ -37,14 +37,14 @@ export class OwnedInterfaces {
   readonly #open: { close(): void }[] = [];
   readonly #devices: PuntDevice[] = [];
 
-  /** @param former what an earlier run had, if there was one */
-  constructor(configuration: Configuration, former: Configuration | undefined, log: Logger) {
+  /** @param formers what was set up before */
+  constructor(configuration: Configuration, formers: readonly Configuration[], log: Logger) {
     this.#log = log;
     this.#configuration = configuration;
     this.#owned = ownedOf(configuration);
-    this.#former = former ? ownedOf(former) : [];
-    this.#formerlyCopied = copiedOf(former);
-    this.#formerDevices = former ? madeDevices(former) : new Set();
+    this.#former = formers.flatMap(ownedOf);
+    this.#formerlyCopied = formers.flatMap(copiedOf);
+    this.#formerDevices = new Set(formers.flatMap((former) => [...madeDevices(former)]));
   }
 
   /** Takes the interfaces from the kernel. @throws Error with what is in the way; `close` then undoes the rest */
@@ -75,7 +75,7 @@ export class OwnedInterfaces {
     return this.#devices;
   }
 
-  /** Removes what an earlier run left and this one does not use. That run's workers must have let go of it. */
+  /** Removes what was set up before and is of no use now. The workers of then must have let go of it. */
   forgetFormer(): void {
     const devices = madeDevices(this.#configuration);
     const tables = usedTables(this.#configuration);
@@ -88,7 +88,13 @@ export class OwnedInterfaces {
     }
   }
 
-  /** Gives the interfaces back, those of an earlier run too. The workers must have let go of the devices. */
+  /** Does nothing any more, and leaves everything as it is, to another one. */
+  release(): void {
+    this.#open.length = 0;
+    this.#devices.length = 0;
+  }
+
+  /** Gives the interfaces back, those of before too. The workers must have let go of the devices. */
   close(): void {
     for (const each of this.#open.splice(0)) each.close();
     for (const { name } of this.#formerlyCopied) KernelDeafness.remove(name);

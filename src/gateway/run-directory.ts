@@ -4,16 +4,18 @@
 // shared files live in a directory below /dev/shm, and the run directory has symbolic links to them.
 
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, readlinkSync, rmSync, statfsSync, symlinkSync } from "node:fs";
+import { lstatSync, mkdirSync, readlinkSync, renameSync, rmSync, statfsSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
+/** Ends the name of a file that was set aside. */
+const ASIDE = ".aside";
 
 export const DEFAULT_RUN_DIRECTORY = "/run/vita";
 
 /** Names of the files that processes share. */
-type SharedName = "sad" | "spd" | "frames" | "ports" | `counters-${number}`;
+export type SharedName = "sad" | "spd" | "frames" | "ports" | `counters-${number}`;
 
 export class RunDirectory {
   readonly node: string;
@@ -69,6 +71,29 @@ export class RunDirectory {
   removeShared(name: SharedName): void {
     rmSync(this.shared(name), { force: true });
     rmSync(this.file(name), { force: true });
+  }
+
+  /** Puts a shared file by, to make another one in its place; those who have it mapped notice nothing. */
+  setAside(name: SharedName): void {
+    const path = this.shared(name);
+    renameSync(path, `${path}${ASIDE}`);
+  }
+
+  /** Puts a file that was set aside back in its place. @returns false when there is none */
+  takeBack(name: SharedName): boolean {
+    const path = this.shared(name);
+    try {
+      renameSync(`${path}${ASIDE}`, path);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw error;
+    }
+  }
+
+  /** Removes a file that was set aside, if there is one. */
+  forgetAside(name: SharedName): void {
+    rmSync(`${this.shared(name)}${ASIDE}`, { force: true });
   }
 
   get charonSocket(): string {

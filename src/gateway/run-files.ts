@@ -17,8 +17,9 @@ export class RunFiles {
     this.#lock = lock;
   }
 
-  /** Begins to look after these files, which are there now. */
+  /** Begins to look after these files, which are there now, and no others. */
   watch(names: readonly string[]): void {
+    this.#inodes.clear();
     for (const name of names) this.#inodes.set(name, this.#inode(name));
   }
 

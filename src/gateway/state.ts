@@ -1,8 +1,7 @@
 // What a node is doing, read from its shared files. Anybody with the right to read them can ask, whether the supervisor
 // runs or not. Keys are not part of it.
 
-import { readFileSync } from "node:fs";
-import { type Configuration, parseConfiguration } from "../config/datastore.js";
+import type { Configuration } from "../config/datastore.js";
 import { CounterFile } from "../engine/counters.js";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import type { Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
@@ -10,13 +9,14 @@ import { readEndPoints } from "../ipsec/outer-header.js";
 import { saIdentity } from "../ipsec/sa-identity.js";
 import { saTotals } from "../ipsec/sa-usage.js";
 import { Sad } from "../ipsec/sad.js";
-import { SaFlag, SaState, SELECTOR_SIZE, saSlot } from "../ipsec/sad-layout.js";
+import { MAX_WORKERS, SaFlag, SaState, SELECTOR_SIZE, saSlot } from "../ipsec/sad-layout.js";
 import { readSelector } from "../ipsec/selectors.js";
 import { lastSequence } from "../ipsec/sequence.js";
 import { Spd } from "../ipsec/spd.js";
 import { proposalName } from "../ipsec/transforms.js";
 import { formatAddress, formatPrefix, rangeToPrefixes } from "../net/address.js";
 import { MonotonicClock } from "./clock.js";
+import { readConfiguration } from "./run-configuration.js";
 import { RunDirectory } from "./run-directory.js";
 import { isWorker } from "./worker-process.js";
 
@@ -90,8 +90,7 @@ export function readState(node: string, base?: string): NodeState {
   const run = new RunDirectory(node, base);
   let configuration: Configuration;
   try {
-    const path = run.file("config.json");
-    configuration = parseConfiguration(readFileSync(path, "utf8"), path);
+    configuration = readConfiguration(run);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT")
@@ -107,7 +106,7 @@ export function readState(node: string, base?: string): NodeState {
         const pid = sad.workerPid(index);
         return { index, pid, alive: pid !== 0 && isWorker(pid, node, index) };
       }),
-      counters: readCounters(run, configuration.workers),
+      counters: readCounters(run),
       sas: readSas(sad),
       policies: readPolicies(spd),
     };
@@ -117,14 +116,15 @@ export function readState(node: string, base?: string): NodeState {
   }
 }
 
-function readCounters(run: RunDirectory, workers: number): Record<string, number> {
+/** Those of workers that the node has no more count as well: what they have counted has happened. */
+function readCounters(run: RunDirectory): Record<string, number> {
   const sums: Record<string, number> = {};
-  for (let i = 0; i < workers; i++) {
+  for (let i = 0; i < MAX_WORKERS; i++) {
     let file: CounterFile;
     try {
       file = CounterFile.open(run.shared(`counters-${i}`), "read");
     } catch {
-      continue; // The worker has not been started yet.
+      continue; // There has never been such a worker.
     }
     for (const [name, value] of file.read()) sums[name] = (sums[name] ?? 0) + value;
     file.close();

@@ -262,6 +262,11 @@ export class TunRoutes {
     }
   }
 
+  /** Leaves everything as it is. */
+  release(): void {
+    this.#socket.close();
+  }
+
   /** Removes rules, routes and device. */
   close(): void {
     this.#socket.close();

@@ -4,8 +4,10 @@
 import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import type { Sad } from "../ipsec/sad.js";
+import { tieTo, usableCores } from "../native/affinity.js";
 import { type Logger, messageOf } from "./log.js";
 import type { PidWatch } from "./pid-watch.js";
+import type { ConfigurationFile } from "./run-configuration.js";
 import type { RunDirectory } from "./run-directory.js";
 import { Spare, spawnWorker, WORKER_PROGRAM, workerLog } from "./worker-spawn.js";
 
@@ -20,8 +22,19 @@ const READY_LOOK = 50;
 /** Milliseconds for a worker to end when it was told to. */
 const END_LIMIT = 1000;
 
+/** What the workers of a node have in common. */
+export interface WorkerParts {
+  readonly sad: Sad;
+  readonly run: RunDirectory;
+  /** Tells of the end of workers that are not our children. */
+  readonly watch: PidWatch;
+  readonly log: Logger;
+}
+
 export class WorkerProcess {
   readonly index: number;
+  /** The configuration that it works by, and those that follow it. */
+  file: ConfigurationFile = "config.json";
   readonly #sad: Sad;
   readonly #run: RunDirectory;
   readonly #log: Logger;
@@ -35,14 +48,15 @@ export class WorkerProcess {
   #spareTimer: NodeJS.Timeout | undefined;
   #unwatch: (() => void) | undefined;
   #deaths = 0;
+  /** The processor that it is bound to. */
+  #cpu: number | undefined;
 
-  /** @param watch tells of the end of workers that are not our children */
-  constructor(index: number, sad: Sad, run: RunDirectory, watch: PidWatch, log: Logger) {
+  constructor(index: number, { sad, run, watch, log }: WorkerParts) {
     this.index = index;
     this.#sad = sad;
     this.#run = run;
     this.#watch = watch;
-    this.#spare = new Spare(run, index);
+    this.#spare = new Spare(run, index, () => this.file);
     this.#log = log;
   }
 
@@ -75,22 +89,53 @@ export class WorkerProcess {
     return true;
   }
 
+  /**
+   * Has everything ready but for the ports, so that `start` takes little time.
+   * @throws Error with what is in the way
+   */
+  async prepare(): Promise<void> {
+    if (!(await this.#spare.prepare()))
+      throw new Error(`worker ${this.index} cannot start${this.lastWords()} (see ${this.logFile})`);
+  }
+
+  /** Binds it to a processor, or to none. */
+  bind(cpu: number | undefined): void {
+    const wasBound = this.#cpu !== undefined;
+    this.#cpu = cpu;
+    if (this.#pid !== 0 && (wasBound || cpu !== undefined)) this.#tie();
+  }
+
+  /** Binds the thread that moves packets. */
+  #tie(): void {
+    try {
+      tieTo(this.#pid, this.#cpu === undefined ? usableCores() : [this.#cpu]);
+    } catch (error) {
+      this.#log.warn(`worker ${this.index} runs on any processor: ${messageOf(error)}`);
+    }
+  }
+
   start(): void {
     if (this.#stopping) return;
     this.#sad.announceWorker(this.index, 0);
     this.#startedAt = Date.now();
     let child: ChildProcess;
     try {
-      child = this.#spare.take() ?? spawnWorker(this.#run, this.index, false);
+      child = this.#spare.take() ?? spawnWorker(this.#run, this.index, false, this.file);
     } catch (error) {
       // Its files or descriptors are missing; it is tried again, as if it had died young.
       setImmediate(() => this.#died(`cannot be started: ${messageOf(error)}`));
       return;
     }
     this.#pid = child.pid ?? 0;
-    child.once("error", (error) => this.#died(`cannot be started: ${error.message}`));
+    if (this.#pid !== 0 && this.#cpu !== undefined) this.#tie();
+    const { pid } = this;
+    // Another one may have been started by the time that a child's end is told.
+    const ended = (how: string) => {
+      if (this.#pid === pid) this.#died(how);
+    };
+    child.once("error", (error) => ended(`cannot be started: ${error.message}`));
     child.once("exit", (code, signal) =>
-      this.#died(signal ? `was killed (${signal})` : `ended with status ${code}`),
+      ended(signal ? `was killed (${signal})` : `ended with status ${code}`),
     );
     this.#startSpare();
   }
@@ -137,14 +182,20 @@ export class WorkerProcess {
     }
   }
 
-  /** Ends the worker and waits until it is gone. */
+  /** Ends the worker for good, and waits until it is gone. */
   async stop(): Promise<void> {
+    this.#spare.stop();
+    await this.rest();
+  }
+
+  /** Ends the worker, and waits until it is gone; the spare stays, for `resume`. */
+  async rest(): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
     clearInterval(this.#spareTimer);
     this.#unwatch?.();
-    this.#spare.stop();
-    const pid = this.#pid || this.#sad.workerPid(this.index);
+    const pid = this.#pid;
+    this.#pid = 0;
     if (pid === 0 || !isWorker(pid, this.#run.node, this.index)) return;
     for (const signal of ["SIGTERM", "SIGKILL"] as const) {
       if (!(await this.#end(pid, signal))) continue;
@@ -152,6 +203,27 @@ export class WorkerProcess {
       this.#sad.leave(this.index);
       return;
     }
+  }
+
+  /** Ends the worker that an earlier supervisor started, if there is one. */
+  async stopFormer(): Promise<void> {
+    this.#pid = this.#sad.workerPid(this.index);
+    await this.stop();
+  }
+
+  /** Starts again after `rest`. */
+  resume(): void {
+    this.#stopping = false;
+    this.#deaths = 0;
+    this.start();
+  }
+
+  /** Ends what waits to take its place: for one that has been stopped, or was never started. */
+  dismiss(): void {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#spareTimer);
+    this.#spare.stop();
   }
 
   /**

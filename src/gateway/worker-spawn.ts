@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CounterFile } from "../engine/counters.js";
+import type { ConfigurationFile } from "./run-configuration.js";
 import type { RunDirectory } from "./run-directory.js";
 import { V8_FLAGS } from "./v8-flags.js";
 
@@ -14,7 +15,13 @@ export function workerLog(run: RunDirectory, index: number): string {
   return run.file(`worker-${index}.log`);
 }
 
-export function spawnWorker(run: RunDirectory, index: number, isSpare: boolean): ChildProcess {
+/** @param file the configuration that it works by */
+export function spawnWorker(
+  run: RunDirectory,
+  index: number,
+  isSpare: boolean,
+  file: ConfigurationFile,
+): ChildProcess {
   const counters = run.shared(`counters-${index}`);
   try {
     CounterFile.open(counters, "read").close();
@@ -23,11 +30,13 @@ export function spawnWorker(run: RunDirectory, index: number, isSpare: boolean):
   }
   const log = openSync(workerLog(run, index), "a", 0o600);
   try {
-    const words = [run.node, String(index), ...(isSpare ? ["spare"] : [])];
+    const words = [run.node, String(index)];
+    if (isSpare) words.push("spare");
+    if (file === "next.json") words.push("next");
     const child = spawn(process.execPath, [...V8_FLAGS, WORKER_PROGRAM, ...words], {
       // A process group of its own: it does not die with the terminal of the supervisor.
       detached: true,
-      stdio: [isSpare ? "pipe" : "ignore", "ignore", log],
+      stdio: isSpare ? ["pipe", "pipe", log] : ["ignore", "ignore", log],
       env: { ...process.env, VITA_RUN_DIR: run.base },
     });
     child.unref();
@@ -49,13 +58,19 @@ const INFANCY = 5000;
 export class Spare {
   readonly #run: RunDirectory;
   readonly #index: number;
+  readonly #file: () => ConfigurationFile;
   #child: ChildProcess | undefined;
   #pause = SHORTEST_PAUSE;
   #timer: NodeJS.Timeout | undefined;
+  /** Called when the spare has everything that it waits with, or has ended. */
+  #told: ((isReady: boolean) => void) | undefined;
+  #isReady = false;
 
-  constructor(run: RunDirectory, index: number) {
+  /** @param file the configuration that a spare which is started now is to work by */
+  constructor(run: RunDirectory, index: number, file: () => ConfigurationFile) {
     this.#run = run;
     this.#index = index;
+    this.#file = file;
   }
 
   /** Process id of the spare that waits, or 0. */
@@ -72,16 +87,18 @@ export class Spare {
       const isYoung = Date.now() - begun < INFANCY;
       this.#pause = isYoung ? Math.min(2 * this.#pause, LONGEST_PAUSE) : SHORTEST_PAUSE;
       this.#timer = setTimeout(() => this.start(), this.#pause);
+      this.#told?.(false);
     };
     let child: ChildProcess;
     try {
-      child = spawnWorker(this.#run, this.#index, true);
+      child = spawnWorker(this.#run, this.#index, true, this.#file());
     } catch {
       // Somebody has removed the node's files: it ends in a moment, or goes on without a spare until they are back.
       again();
       return;
     }
     this.#child = child;
+    this.#isReady = false;
     const gone = () => {
       if (this.#child !== child) return;
       this.#child = undefined;
@@ -89,8 +106,26 @@ export class Spare {
     };
     child.once("error", gone);
     child.once("exit", gone);
+    child.stdout?.once("data", () => {
+      child.stdout?.destroy();
+      if (this.#child !== child) return;
+      this.#isReady = true;
+      this.#told?.(true);
+    });
     // A word to one that has just died is lost with it; its end is told all the same.
-    child.stdin?.on("error", () => {});
+    for (const pipe of [child.stdin, child.stdout]) pipe?.on("error", () => {});
+  }
+
+  /** Starts it, and waits until all that is left to do is to open the ports. @returns false when it has ended before */
+  prepare(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#told = (isReady) => {
+        this.#told = undefined;
+        resolve(isReady);
+      };
+      this.start();
+      if (this.#child && this.#isReady) this.#told(true);
+    });
   }
 
   /** Has the spare begin as a worker, when there is one, and hands it over. */
@@ -110,5 +145,6 @@ export class Spare {
     const child = this.#child;
     this.#child = undefined;
     child?.kill("SIGKILL");
+    this.#told?.(false);
   }
 }

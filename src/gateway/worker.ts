@@ -10,7 +10,7 @@
 // another worker of the node has it too (AF_XDP sockets and programs, see ports/xdp-device.ts). SIGTERM therefore is left
 // to the kernel's default action.
 
-import { readFileSync, readSync } from "node:fs";
+import { readSync, writeSync } from "node:fs";
 import type { Configuration } from "../config/datastore.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
@@ -30,6 +30,7 @@ import { type Logger, makeLogger, messageOf } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
 import { openPacketMemory } from "./packet-memory.js";
 import { annexBytes, type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
+import { type ConfigurationFile, readConfiguration } from "./run-configuration.js";
 import { RunDirectory } from "./run-directory.js";
 import { isWorker } from "./worker-process.js";
 
@@ -47,6 +48,7 @@ const DOZE = 100;
 /** Bytes that a pipe holds. */
 const PIPE = 65_536;
 const STDIN = 0;
+const STDOUT = 1;
 /** Breaths that find nothing before the worker goes to sleep. */
 const PATIENCE = 2;
 
@@ -64,9 +66,8 @@ interface Prepared {
   readonly wake: number;
 }
 
-function prepare(run: RunDirectory, index: number): Prepared {
-  // The supervisor has checked what it wrote; checking it again would cost a restart a third of its time.
-  const configuration = JSON.parse(readFileSync(run.file("config.json"), "utf8")) as Configuration;
+function prepare(run: RunDirectory, index: number, file: ConfigurationFile): Prepared {
+  const configuration = readConfiguration(run, file);
   const sad = Sad.open(run.shared("sad"), "write");
   const { frames, pool } = openPacketMemory(run, configuration, index, annexBytes(configuration));
   return {
@@ -231,17 +232,22 @@ class Worker {
   }
 }
 
-/** Waits for the supervisor's word. @returns false when the supervisor has gone without it */
+/** Says that all is ready, and waits for the supervisor's word. @returns false when the supervisor has gone without it */
 function waitForWord(): boolean {
+  writeSync(STDOUT, ".");
   return readSync(STDIN, new Uint8Array(1)) === 1;
 }
 
-/** Entry point of the worker process: `worker-main NODE INDEX`, and `spare` behind it for one that waits. */
-export function runWorker(node: string, index: number, isSpare: boolean): void {
+/**
+ * Entry point of the worker process.
+ * @param isSpare it waits
+ * @param file the configuration that it works by
+ */
+export function runWorker(node: string, index: number, isSpare: boolean, file: ConfigurationFile): void {
   const log = makeLogger(`worker ${index}`);
   try {
     const run = new RunDirectory(node);
-    const prepared = prepare(run, index);
+    const prepared = prepare(run, index, file);
     if (isSpare) {
       const ready = rehearse(prepared);
       if (!waitForWord()) process.exit(0);

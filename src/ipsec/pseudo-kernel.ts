@@ -54,20 +54,24 @@ function failed(reason: string): Answer {
   return { status: Status.failed, reason };
 }
 
-export interface PseudoKernelParts {
+/** What may change while it is at work. */
+export interface PseudoKernelSettings {
+  /** Seconds for which the state of a key manager that went away is kept. */
+  orphanSeconds?: number;
+  /** Does the traffic of this host itself come to Vita, so that there can be transport mode? Default: no. */
+  hasHost?: boolean;
+  /** Names of the public interfaces, to which policies may be bound. */
+  interfaces?: readonly string[];
+}
+
+export interface PseudoKernelParts extends PseudoKernelSettings {
   sad: Sad;
   spd: Spd;
   engine: AeadEngine;
   /** CLOCK_MONOTONIC in whole seconds. */
   now(): number;
-  /** Seconds for which the state of a key manager that went away is kept. */
-  orphanSeconds?: number;
   /** A number from 0 to `limit` - 1; tests hand in their own. */
   random?(limit: number): number;
-  /** Does the traffic of this host itself come to Vita, so that there can be transport mode? Default: no. */
-  hasHost?: boolean;
-  /** Names of the public interfaces, to which policies may be bound. */
-  interfaces?: readonly string[];
   /** Takes inbound SAs that are deleted; without it they end at once. */
   lingering?: Lingering;
   /** Told about every policy entry that comes (those found at the start included) or goes. */
@@ -81,12 +85,12 @@ export class PseudoKernel implements Kernel {
   readonly #spd: Spd;
   readonly #engine: AeadEngine;
   readonly #now: () => number;
-  readonly #orphanSeconds: number;
+  #orphanSeconds = ORPHAN_SECONDS;
   readonly #random: (limit: number) => number;
-  readonly #hasHost: boolean;
+  #hasHost = false;
   readonly #saChanged: ((slot: number, present: boolean) => void) | undefined;
   readonly #lingering: Lingering | undefined;
-  readonly #interfaces: readonly string[];
+  #interfaces: readonly string[] = [];
   #order = 0;
   readonly #sas: SaDirectory;
   readonly #policies: PolicyTable;
@@ -108,13 +112,18 @@ export class PseudoKernel implements Kernel {
       now: parts.now,
       policyChanged: parts.policyChanged?.bind(parts),
     });
-    this.#orphanSeconds = parts.orphanSeconds ?? ORPHAN_SECONDS;
+    this.set(parts);
     this.#random = parts.random ?? ((limit) => randomInt(limit));
-    this.#hasHost = parts.hasHost ?? false;
     this.#saChanged = parts.saChanged?.bind(parts);
-    this.#interfaces = parts.interfaces ?? [];
     this.#lingering = parts.lingering;
     this.#adopt();
+  }
+
+  /** Changes what is asked of calls from now on. What they have installed stays. */
+  set({ orphanSeconds, hasHost, interfaces }: PseudoKernelSettings): void {
+    this.#orphanSeconds = orphanSeconds ?? ORPHAN_SECONDS;
+    this.#hasHost = hasHost ?? false;
+    this.#interfaces = interfaces ?? [];
   }
 
   /** Takes over what an earlier supervisor left, whatever it was doing when it ended. */
@@ -378,6 +387,11 @@ export class PseudoKernel implements Kernel {
     if (entry === undefined) return { status: Status.notFound };
     this.#policies.remove(entry);
     return success;
+  }
+
+  /** All policy entries that there are, in no order. */
+  policies(): PolicyRequest[] {
+    return this.#policies.ofSession().map((entry) => this.#spd.read(entry));
   }
 
   flushPolicies(session?: bigint): Answer {

@@ -21,7 +21,16 @@ export function usableCores(): number[] {
 
 /** Ties this thread, and those that it starts from now on, to one processor. */
 export function pinToCore(core: number): void {
+  tieTo(0, [core]);
+}
+
+/**
+ * Ties a thread to some processors.
+ * @param thread its number; that of a process is its first thread's; 0 is this thread
+ * @throws SystemError ESRCH when there is none, EINVAL when there is none of these processors
+ */
+export function tieTo(thread: number, cores: readonly number[]): void {
   const mask = new Uint8Array(MASK_BYTES);
-  mask[core >>> 3] = 1 << (core & 7);
-  check(setAffinity(0, MASK_BYTES, mask), `running on processor ${core} alone`);
+  for (const core of cores) mask[core >>> 3] |= 1 << (core & 7);
+  check(setAffinity(thread, MASK_BYTES, mask), `running on processor ${cores.join(", ")} alone`);
 }

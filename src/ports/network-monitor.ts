@@ -58,6 +58,12 @@ const everything: readonly Dump[] = [
   ),
 ];
 
+/** The multicast group that tells of changes. */
+function groupOf(table: Table, family: number): number {
+  if (table === "link" || table === "neighbour") return groups[table];
+  return groups[`${table}${family === AF_INET ? 4 : 6}`];
+}
+
 /** Something that the listener knows of, and the last reading of its table that had it. */
 interface Known {
   reading: number;
@@ -92,13 +98,17 @@ export class NetworkMonitor {
   /** Routes of one table, destination and metric over different interfaces: their keys, the one in use first. */
   readonly #alternatives = new Map<string, string[]>();
   readonly #allTables: boolean;
+  /** What is watched. */
+  readonly #everything: readonly Dump[];
 
   /**
    * Tells the listener everything there is before it returns.
    * @param allTables with the routes of all tables; else those of main and local
+   * @param only these kinds of things; all, if left out
    * @throws SystemError
    */
-  constructor(listener: NetworkListener, allTables = false) {
+  constructor(listener: NetworkListener, allTables = false, only?: readonly Table[]) {
+    this.#everything = everything.filter(({ table }) => only?.includes(table) ?? true);
     this.#listener = listener;
     this.#allTables = allTables;
     this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE, "route netlink socket");
@@ -114,12 +124,12 @@ export class NetworkMonitor {
       view.setUint16(0, AF_NETLINK, true);
       view.setUint32(
         8,
-        Object.values(groups).reduce((all, group) => all | group, 0),
+        this.#everything.reduce((all, { table, family }) => all | groupOf(table, family), 0),
         true,
       );
       bind(this.fd, address, "route netlink socket");
       listener.reset();
-      this.#readAgain(everything);
+      this.#readAgain(this.#everything);
       while (this.#dumps.length > 0) {
         if (!this.poll()) throw new Error("the kernel did not answer with its network tables");
       }
@@ -144,7 +154,7 @@ export class NetworkMonitor {
         if (code === "EAGAIN") break;
         if (code === "EINTR") continue;
         if (code !== "ENOBUFS") throw new SystemError("reading from the route netlink socket", errno());
-        this.#readAgain(everything);
+        this.#readAgain(this.#everything);
         continue;
       }
       for (const message of parseNetlink(this.#buffer.subarray(0, length), this.#allTables))
@@ -181,7 +191,7 @@ export class NetworkMonitor {
   }
 
   #routesAgain(): void {
-    this.#readAgain(everything.filter(({ table }) => table === "route"));
+    this.#readAgain(this.#everything.filter(({ table }) => table === "route"));
   }
 
   #nextDump(): void {
@@ -240,7 +250,7 @@ export class NetworkMonitor {
         if (this.#reading && message.sequence === this.#sequence) this.#failDump(message.errno);
         break;
       case "overrun":
-        this.#readAgain(everything);
+        this.#readAgain(this.#everything);
         break;
     }
   }
