@@ -16,9 +16,9 @@ interface Owned {
 }
 
 function ownedOf(configuration: Configuration): Owned[] {
-  return configuration["public-interface"].flatMap((leaves, i) => {
+  return configuration["public-interface"].flatMap((leaves) => {
     const settings = ownedSettings(leaves);
-    return settings ? [{ settings, at: `/public-interface/${i}` }] : [];
+    return settings ? [{ settings, at: `/public-interface[name="${leaves.name}"]` }] : [];
   });
 }
 

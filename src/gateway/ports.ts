@@ -6,7 +6,6 @@ import type { Configuration, PrivateInterface, PublicInterface } from "../config
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
 import { type Binding, Domains } from "../ipsec/binding.js";
-import { interfaceIndex } from "../native/libc.js";
 import type { IpAddress } from "../net/address.js";
 import { setMtu } from "../ports/device.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
@@ -21,6 +20,7 @@ import { rehearseXdp } from "../ports/xdp-device.js";
 import type { PortPlan } from "./graph.js";
 import type { Logger } from "./log.js";
 import type { Ownership } from "./owned-link.js";
+import { requireDevice } from "./require-device.js";
 
 /** A plan whose port sits on a network device, once it is open; undefined for TUN. */
 export interface DevicePlan extends PortPlan {
@@ -187,14 +187,4 @@ function planDevice(
     },
   };
   return made;
-}
-
-function requireDevice(name: string, side: string): void {
-  try {
-    interfaceIndex(name);
-  } catch {
-    throw new Error(
-      `/${side}-interface: there is no network device "${name}" in this network namespace (see ip link)`,
-    );
-  }
 }

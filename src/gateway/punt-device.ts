@@ -201,8 +201,7 @@ function refuseAddresses(device: string, at: string): number {
   } catch {
     // Told below.
   }
-  if (!report)
-    throw new Error(`${at}/name: there is no network device "${device}" in this network namespace`);
+  if (!report) throw new Error(`${at}: there is no network device "${device}" in this network namespace`);
   const found = (report.addr_info ?? [])
     .filter(({ scope }) => scope !== "link")
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`);

@@ -16,11 +16,11 @@
 import type { Configuration } from "../config/datastore.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { usableCores } from "../native/affinity.js";
-import { interfaceIndex } from "../native/libc.js";
 import { type Change, changeOf } from "./change.js";
 import { Databases, kernelSettings } from "./databases.js";
 import { chooseEngine } from "./engines.js";
 import { makePacketMemory } from "./packet-memory.js";
+import { requireDevices } from "./require-device.js";
 import { nextIsGivenUp, nextIsReached, writeConfiguration } from "./run-configuration.js";
 import type { SharedName } from "./run-directory.js";
 import type { ConfigurationPart, RunningNode } from "./running-node.js";
@@ -92,7 +92,7 @@ export class Reconfiguration {
     const absent = change.cpus ? to["worker-cpu"].find((cpu) => !cores.includes(cpu)) : undefined;
     if (absent !== undefined)
       throw new Error(`/worker-cpu: ${absent} is no processor that this node may use: ${cores.join(", ")}`);
-    if (change.workers !== "go on") refuseMissing(to);
+    if (change.workers !== "go on") requireDevices(to);
     if (change.system) SystemSide.refuse(to, from);
   }
 
@@ -228,19 +228,4 @@ export class Reconfiguration {
     this.#steps.orElse(() => node.charon.close());
     node.charon.open(node.databases);
   }
-}
-
-/** @throws Error that names the interface for which there is no device */
-function refuseMissing(configuration: Configuration): void {
-  for (const side of ["public-interface", "private-interface"] as const)
-    for (const { name, driver } of configuration[side]) {
-      if (driver === "tun") continue;
-      try {
-        interfaceIndex(name);
-      } catch {
-        throw new Error(
-          `/${side}[name="${name}"]: there is no network device "${name}" in this network namespace (see ip link)`,
-        );
-      }
-    }
 }

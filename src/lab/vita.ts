@@ -1,6 +1,6 @@
 // Vita on a gateway of a lab: its configuration file, `vita run` in the gateway's namespace, and a look at its state.
 
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
@@ -20,16 +20,19 @@ export class Vita {
   readonly process: Child;
   readonly node: string;
   readonly charonSocket: string;
-  readonly configuration: VitaConfiguration;
+  /** The one that is in force. */
+  configuration: VitaConfiguration;
   readonly #runDirectory: string;
+  readonly #file: string;
 
-  private constructor(process: Child, configuration: VitaConfiguration, runDirectory: string) {
+  private constructor(process: Child, configuration: VitaConfiguration, runDirectory: string, file: string) {
     const { node } = configuration;
     this.process = process;
     this.configuration = configuration;
     this.node = node;
     this.charonSocket = join(runDirectory, node, "charon.sock");
     this.#runDirectory = runDirectory;
+    this.#file = file;
   }
 
   /** Where the Vitas of a lab keep their run files. */
@@ -68,7 +71,7 @@ export class Vita {
         env,
       },
     );
-    const vita = new Vita(child, configuration, runDirectory);
+    const vita = new Vita(child, configuration, runDirectory, file);
     await until(
       `${node}: Vita's workers`,
       () => {
@@ -78,6 +81,28 @@ export class Vita {
       20_000,
     );
     return vita;
+  }
+
+  /**
+   * Changes the configuration while the node runs, as an operator does who edits the file.
+   * @throws Error with the words of a refusal
+   */
+  async change(configuration: VitaConfiguration): Promise<void> {
+    const before = readFileSync(this.process.log, "utf8").length;
+    writeFileSync(this.#file, `${JSON.stringify(configuration, null, 2)}\n`);
+    this.process.signal("SIGHUP");
+    const outcome = await until(
+      `${this.node}: the change`,
+      () => {
+        this.process.assertRunning();
+        const said = readFileSync(this.process.log, "utf8").slice(before);
+        return /vita: the configuration (is in force|stays as it was: .*)$/m.exec(said)?.[1];
+      },
+      30_000,
+      5,
+    );
+    if (outcome !== "is in force") throw new Error(outcome);
+    this.configuration = configuration;
   }
 
   /** Read from the node's shared files, like `vita state` does. */
