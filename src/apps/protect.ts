@@ -89,6 +89,7 @@ export class Protect implements App, IpSink {
   private readonly queue: HoldQueue;
   private readonly foresight: OutboundForesight;
   private readonly encapsulate: Encapsulate;
+  private readonly largest: number;
   private readonly input: Link;
   private readonly fragments: Link;
   private readonly bypass: Link;
@@ -105,6 +106,8 @@ export class Protect implements App, IpSink {
   private type = 0;
   private sa = NOWHERE;
   private mtu = NOWHERE;
+  /** How long a packet the way carries, where the configuration wants shorter ones. */
+  private room = NOWHERE;
   /** In transport mode packets are not cut before they are protected. */
   private isWhole = false;
 
@@ -128,6 +131,8 @@ export class Protect implements App, IpSink {
       bindings: Bindings;
       queue: HoldQueue;
       encapsulate: Encapsulate;
+      /** Bytes of the largest IP packet that is put into a tunnel, if ways could carry larger ones. */
+      largest?: number | undefined;
     },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     links: {
@@ -151,6 +156,7 @@ export class Protect implements App, IpSink {
     this.domainOf = parts.fib.domains.ofPort;
     this.isHost = Uint8Array.from(ports, ({ kind, side }) => (kind === "ip" && side === "private" ? 1 : 0));
     this.isPublic = Uint8Array.from(ports, ({ side }) => (side === "public" ? 1 : 0));
+    this.largest = parts.largest ?? Number.MAX_SAFE_INTEGER;
     this.bindings = parts.bindings;
     this.queue = parts.queue;
     this.foresight = new OutboundForesight(context.frames, parts);
@@ -324,6 +330,8 @@ export class Protect implements App, IpSink {
     if (this.index.isBound(entry) && !this.bindings.allows(entry, port)) this.mtu = ASTRAY;
     else this.mtu = innerMtu(this.fib.mtu[port], words, slot);
     this.isWhole = (flags & TRANSPORT_MODE) !== 0;
+    this.room = this.mtu;
+    if (!this.isWhole && this.mtu > this.largest) this.mtu = this.largest;
   }
 
   private withoutPolicy(frame: number, ip: number, isIpv4: boolean, domain: number): number {
@@ -333,8 +341,11 @@ export class Protect implements App, IpSink {
     return this.drop(frame, COUNT["drop.no_policy"]);
   }
 
-  /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns ENDED: it does not go on as it is */
+  /** Cuts a packet that is too long for its tunnel, or tells its sender. @returns whether it goes on as it is, or has ended here */
   private shorten(frame: number, ip: number, mtu: number, isIpv4: boolean): number {
+    // IPv6 has no smaller MTU than this (RFC 8200 §5), whatever is configured.
+    const { room } = this;
+    if (!isIpv4 && this.frames.length[frame] <= (room < MIN_IPV6_MTU ? room : MIN_IPV6_MTU)) return GOES_ON;
     if (isIpv4 && !this.isWhole && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame, mtu);
     else {
       this.counters[COUNT["drop.too_big"]]++;

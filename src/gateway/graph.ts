@@ -55,6 +55,8 @@ export interface GraphParts {
   readonly clock: Clock & Milliseconds;
   /** Who hears of packets that want an SA, and of peers that moved; nobody when left out. */
   readonly notifier?: Notifier;
+  /** Bytes of the largest IP packet that is put into a tunnel; what the ways carry when left out. */
+  readonly largest?: number | undefined;
   /** Number of this worker: its lane in the SAD's counters. */
   readonly worker: number;
 }
@@ -83,7 +85,7 @@ export class Graph {
 
   /** @throws what opening a port throws; the ports opened before are closed then */
   constructor(parts: GraphParts, plans: readonly PortPlan[]) {
-    const { context, sad, spd, aead, clock, worker, notifier = silentNotifier } = parts;
+    const { context, sad, spd, aead, clock, worker, largest, notifier = silentNotifier } = parts;
     const link = () => {
       const made = new Link(context.frames);
       this.#links.push(made);
@@ -132,7 +134,7 @@ export class Graph {
     const bindings = new Bindings(spd, plans);
     const protect = new Protect(
       context,
-      { index, sad, routes, fib, fragmenter, errors: toSenders, bindings, queue, encapsulate },
+      { index, sad, routes, fib, fragmenter, errors: toSenders, bindings, queue, encapsulate, largest },
       plans,
       { input: toProtect, fragments: link(), bypass: routed },
     );

@@ -141,7 +141,7 @@ class Worker {
       makeLogger(`worker ${index}, ${name}`),
     );
     this.graph = new Graph(
-      { context, sad, spd, aead, clock: this.clock, worker: index, notifier },
+      { context, sad, spd, aead, clock: this.clock, worker: index, largest: configuration.mtu, notifier },
       this.plans,
     );
     pool.end();

@@ -2,7 +2,7 @@
 
 import type { AddSaRequest, Limit } from "./kernel.js";
 import { writeEndPoints } from "./outer-header.js";
-import { replayMask } from "./replay.js";
+import { beginReplay, replayMask } from "./replay.js";
 import type { Sad } from "./sad.js";
 import {
   INLINE_RING_BITS,
@@ -18,6 +18,7 @@ import {
   saSlot,
 } from "./sad-layout.js";
 import { hasTransport, writeSelector } from "./selectors.js";
+import { beginSequence } from "./sequence.js";
 import { ENCR_AES_CBC, ENCR_CHACHA20_POLY1305, refuseTransforms, SALT_BYTES } from "./transforms.js";
 
 const at = saSlot.at;
@@ -124,22 +125,7 @@ export function fillSlot(
   const keyLength = encryptionKey.length - (isCbc ? 0 : SALT_BYTES);
   set(at.spi, id.spi);
   set(at.extension, extension + 1);
-  set(
-    at.flags,
-    (request.inbound ? SaFlag.inbound : 0) |
-      (request.mode === MODE_TRANSPORT ? SaFlag.transport : 0) |
-      (!request.inbound || id.mark.mask !== 0 ? SaFlag.markKnown : 0) |
-      (request.extendedSequenceNumbers ? SaFlag.extendedSequenceNumbers : 0) |
-      (isCbc ? SaFlag.cbc : 0) |
-      (request.encryption === ENCR_CHACHA20_POLY1305 ? SaFlag.chacha20 : 0) |
-      (request.copyDf ? SaFlag.copyDf : 0) |
-      (request.copyEcn ? SaFlag.copyEcn : 0) |
-      (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
-      (request.copyDscp === 1 || request.copyDscp === 2 ? SaFlag.copyDscpIn : 0) |
-      (selectors.some(hasTransport) ? SaFlag.transportSelectors : 0) |
-      (lifetime.time.life !== 0n ? SaFlag.timeLimit : 0) |
-      (lifetime.bytes.life !== 0n || lifetime.packets.life !== 0n ? SaFlag.volumeLimit : 0),
-  );
+  set(at.flags, saFlags(request));
   writeEndPoints(sad, slot, id.src, id.dst, request.udpEncapsulation);
   bytes.set(encryptionKey.subarray(0, keyLength), base + at.key);
   bytes.set(request.integrityKey, base + at.integrityKey);
@@ -177,4 +163,31 @@ export function fillSlot(
   selectors.forEach((selector, i) => {
     writeSelector(sad.region, selectorsAt + i * SELECTOR_SIZE, selector);
   });
+  const { sequence } = request;
+  if (sequence && request.inbound) beginReplay(words, base >>> 2, sequence.last);
+  else if (sequence) {
+    beginSequence(words, base >>> 2, sequence.last);
+    set(at.ceiling, sequence.ceiling);
+  }
+}
+
+/** What a request says of the SA's flags; those of its end points come with them. */
+export function saFlags(request: AddSaRequest): number {
+  const { id, lifetime } = request;
+  const { time, bytes, packets } = lifetime;
+  return (
+    (request.inbound ? SaFlag.inbound : 0) |
+    (request.mode === MODE_TRANSPORT ? SaFlag.transport : 0) |
+    (!request.inbound || id.mark.mask !== 0 || request.hasKnownMark ? SaFlag.markKnown : 0) |
+    (request.extendedSequenceNumbers ? SaFlag.extendedSequenceNumbers : 0) |
+    (request.encryption === ENCR_AES_CBC ? SaFlag.cbc : 0) |
+    (request.encryption === ENCR_CHACHA20_POLY1305 ? SaFlag.chacha20 : 0) |
+    (request.copyDf ? SaFlag.copyDf : 0) |
+    (request.copyEcn ? SaFlag.copyEcn : 0) |
+    (request.copyDscp === 0 || request.copyDscp === 2 ? SaFlag.copyDscpOut : 0) |
+    (request.copyDscp === 1 || request.copyDscp === 2 ? SaFlag.copyDscpIn : 0) |
+    ([...request.srcSelectors, ...request.dstSelectors].some(hasTransport) ? SaFlag.transportSelectors : 0) |
+    (time.life !== 0n || (request.sequence?.ceiling ?? 0) !== 0 ? SaFlag.timeLimit : 0) |
+    (bytes.life !== 0n || packets.life !== 0n ? SaFlag.volumeLimit : 0)
+  );
 }

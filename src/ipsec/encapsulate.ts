@@ -22,7 +22,7 @@ import { OTHER_CIPHERS, OtherEncryption } from "./other-ciphers.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
-import { reserveSequence, sequenceHigh } from "./sequence.js";
+import { atCeiling, reserveSequence, sequenceHigh } from "./sequence.js";
 import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
 
 export const encapsulateCounters = {
@@ -31,6 +31,8 @@ export const encapsulateCounters = {
   "drop.no_sa": "the SA was deleted while the packet waited",
   "drop.sa_expired": "the SA has passed its hard limit",
   "drop.sequence_exhausted": "all 2^32 sequence numbers of an SA without ESN are used up (RFC 4303 §3.3.3)",
+  "drop.sequence_ceiling":
+    "the supervisor has not set aside further sequence numbers for the static SA: it is not running, or cannot write to its disk",
   "drop.no_room": "the frame has no room for headers, padding and ICV",
   "drop.fragment": "a fragment, which transport mode does not protect (RFC 4303 §3.3.4)",
   "drop.address": "not from and to the end points of its SA in transport mode",
@@ -48,6 +50,7 @@ const FRAME = FRAME_SIZE;
 const NOWHERE = NONE;
 const reserve = reserveSequence;
 const highHalf = sequenceHigh;
+const isAtCeiling = atCeiling;
 const checksumOf = headerChecksum;
 const sum = sum16;
 const foldSum = fold;
@@ -314,7 +317,10 @@ export class Encapsulate implements App {
     if (state !== ACTIVE && state !== DYING) return COUNT["drop.no_sa"];
     const flags = words[slot + FLAGS] | 0;
     if ((flags & EXPIRED) !== 0) return COUNT["drop.sa_expired"];
-    if ((flags & LIMITED) !== 0 && !this.openLimits(offset, flags)) return COUNT["drop.sa_expired"];
+    if ((flags & LIMITED) !== 0) {
+      const reason = this.openLimits(offset, flags);
+      if (reason !== 0) return reason;
+    }
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;
@@ -357,13 +363,16 @@ export class Encapsulate implements App {
   /**
    * Looks whether the SA may carry something still. One with a limit of bytes or packets is locked from here on, if it may,
    * until what the run carries is counted: two workers together would carry too much.
+   * @returns 0, or the counter of the reason why the SA cannot be used
    */
-  private openLimits(offset: number, flags: number): boolean {
-    if ((flags & VOLUME) === 0) return this.limits.open(offset);
+  private openLimits(offset: number, flags: number): number {
+    if (isAtCeiling(this.atomics, offset >>> 2)) return COUNT["drop.sequence_ceiling"];
+    const expired = COUNT["drop.sa_expired"];
+    if ((flags & VOLUME) === 0) return this.limits.open(offset) ? 0 : expired;
     this.lock.take(offset >>> 2);
-    if (this.limits.open(offset)) return true;
+    if (this.limits.open(offset)) return 0;
     this.lock.release(offset >>> 2);
-    return false;
+    return expired;
   }
 
   /**

@@ -98,6 +98,17 @@ export interface AddSaRequest {
   interface: string;
   /** The SA carries an SELinux label (which nobody but the real kernel can honour). */
   labelled: boolean;
+  /** An inbound SA's packets have the mark in `id`, also if that is none: the SA's policies have no say in it. */
+  hasKnownMark?: boolean;
+  /** Where its sequence numbers go on, if its key was used before. Key managers make new keys, and leave it out. */
+  sequence?: SequenceStart;
+}
+
+export interface SequenceStart {
+  /** Outbound the last number that may have been used; inbound the highest one that has been seen. Below 2^53. */
+  last: number;
+  /** Outbound only: see `ceiling` in sad-layout.ts. */
+  ceiling: number;
 }
 
 export interface UpdateSaRequest {

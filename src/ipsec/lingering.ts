@@ -18,6 +18,16 @@ export class Lingering {
     this.#latest.push(slot);
   }
 
+  /** Ends one before its time. @returns whether it was there */
+  endNow(slot: number): boolean {
+    const isThere = (list: number[]) => list.includes(slot);
+    if (!isThere(this.#latest) && !isThere(this.#earlier)) return false;
+    this.#latest = this.#latest.filter((other) => other !== slot);
+    this.#earlier = this.#earlier.filter((other) => other !== slot);
+    this.#sad.release(slot);
+    return true;
+  }
+
   /** Ends those for good that have been there at the last call already. To be called several times a second. */
   end(): void {
     const ended = this.#earlier;

@@ -20,7 +20,7 @@ import {
   type UpdateSaRequest,
 } from "./kernel.js";
 import type { Lingering } from "./lingering.js";
-import { moveEndPoints } from "./outer-header.js";
+import { moveEndPoints, readEndPoints } from "./outer-header.js";
 import { PolicyTable } from "./policy-table.js";
 import { SaDirectory } from "./sa-directory.js";
 import { reqidOf, saIdentity, sessionOf, setPolicyMark } from "./sa-identity.js";
@@ -130,7 +130,7 @@ export class PseudoKernel implements Kernel {
   #adopt(): void {
     const sad = this.#sad;
     const spd = this.#spd;
-    const cutOff = sad.adopt();
+    const cutOff = new Set(sad.adopt());
     spd.adopt();
     for (let slot = 0; slot < sad.used; slot++) {
       const state = sad.state(slot);
@@ -141,15 +141,38 @@ export class PseudoKernel implements Kernel {
         this.#larval.add(slot);
         continue;
       }
-      this.#sas.add(slot);
-      if (!this.#isInbound(slot)) this.#policies.sawOutbound(reqidOf(sad, slot));
+      const replaced = this.#adoptSa(slot);
+      if (replaced !== undefined) cutOff.add(replaced);
     }
-    // Nobody knows to where these were being moved.
+    // Nobody knows to where these were being moved, or they have been replaced.
     for (const slot of cutOff) this.#release(slot);
     for (const entry of this.#policies.adopt()) {
       this.#order = Math.max(this.#order, spd.order(entry));
       this.sessionClosed(spd.session(entry));
     }
+  }
+
+  /** @returns of two SAs of which one was just taking the place of the other, the other one */
+  #adoptSa(slot: number): number | undefined {
+    const sad = this.#sad;
+    if (!this.#isInbound(slot)) {
+      const other = this.#sas.findOutbound(this.#outboundId(slot));
+      this.#policies.sawOutbound(reqidOf(sad, slot));
+      if (other !== undefined) {
+        this.#sas.add(slot);
+        return sad.order(other) < sad.order(slot) ? other : slot;
+      }
+    }
+    this.#sas.add(slot);
+    return undefined;
+  }
+
+  #outboundId(slot: number) {
+    return {
+      spi: this.#sad.spi(slot),
+      dst: readEndPoints(this.#sad, slot).dst,
+      ...saIdentity(this.#sad, slot),
+    };
   }
 
   // ---- SAs ---------------------------------------------------------------------------------------------------------
@@ -193,6 +216,8 @@ export class PseudoKernel implements Kernel {
   #addInbound(request: AddSaRequest, session: bigint): Answer {
     const { spi } = request.id;
     let slot = this.#sad.lookup(spi);
+    // One that lingers has had its time when its SPI is to be used again.
+    if (slot >= 0 && this.#lingering?.endNow(slot)) slot = -1;
     if (slot >= 0 && (this.#sad.state(slot) !== SaState.larval || !this.#owns(session, slot)))
       return failed(`inbound SPI ${hex(spi)} is in use`);
     const isNew = slot < 0;
@@ -218,6 +243,24 @@ export class PseudoKernel implements Kernel {
     const slot = this.#sad.allocate();
     this.#install(slot, request, session);
     this.#policies.pointEntries(request.id.spi);
+    return success;
+  }
+
+  /**
+   * Adds an SA in the place of the session's own one with its id, if there is one: no packet finds neither. Two keys cannot
+   * both be right for one inbound SPI: what the peer has sent with the old one is lost.
+   */
+  replaceSa(request: AddSaRequest, session: bigint): Answer {
+    const { id, inbound } = request;
+    const old = this.slotOf(request, session);
+    if (old < 0) return this.addSa(request, session);
+    const refusal = refuseSa(request, this.#hasHost) ?? refuseInterface(request.interface, this.#interfaces);
+    if (refusal) return failed(refusal);
+    if (!this.#sad.hasRoom(needsExtension(request) ? 2 : 1)) return failed(this.#sadFull());
+    const slot = this.#sad.allocate();
+    this.#install(slot, request, session);
+    if (inbound) this.#sad.indexReplace(id.spi, slot);
+    this.#end(old);
     return success;
   }
 
@@ -301,21 +344,49 @@ export class PseudoKernel implements Kernel {
   }
 
   #release(slot: number): void {
-    const inbound = this.#isInbound(slot);
     const wasActive = this.#sad.state(slot) === SaState.active;
-    this.#saChanged?.(slot, false);
     this.#larval.delete(slot);
-    this.#sas.delete(slot);
-    if (inbound && wasActive && this.#lingering) {
-      this.#lingering.add(slot);
+    if (!this.#isInbound(slot) || !wasActive || !this.#lingering) {
+      this.#end(slot);
       return;
     }
-    if (!inbound) {
+    this.#saChanged?.(slot, false);
+    this.#sas.delete(slot);
+    this.#lingering.add(slot);
+  }
+
+  /** Takes an SA out of use at once. */
+  #end(slot: number): void {
+    this.#saChanged?.(slot, false);
+    this.#sas.delete(slot);
+    if (!this.#isInbound(slot)) {
       this.#policies.pointEntries(this.#sad.spi(slot));
       this.#policies.pointTraps(reqidOf(this.#sad, slot));
     }
     this.#sad.release(slot);
     this.#sad.reclaim();
+  }
+
+  /** Slots of a session's SAs that can be used. */
+  sasOf(session: bigint): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < this.#sad.used; slot++)
+      if (this.#sad.state(slot) === SaState.active && this.#owns(session, slot)) slots.push(slot);
+    return slots;
+  }
+
+  /** Slot of a session's SA of one direction, or -1. Inbound the SPI names it, whatever its end points are. */
+  slotOf({ id, inbound }: { id: SaId; inbound: boolean }, session: bigint): number {
+    const slot = inbound ? this.#sad.lookup(id.spi) : (this.#sas.findOutbound(id) ?? -1);
+    return slot >= 0 && this.#sad.state(slot) === SaState.active && this.#owns(session, slot) ? slot : -1;
+  }
+
+  /** Deletes a session's SA, found as by `slotOf`. */
+  removeSa(request: { id: SaId; inbound: boolean }, session: bigint): Answer {
+    const slot = this.slotOf(request, session);
+    if (slot < 0) return { status: Status.notFound };
+    this.#release(slot);
+    return success;
   }
 
   flushSas(session?: bigint): Answer {
@@ -389,9 +460,9 @@ export class PseudoKernel implements Kernel {
     return success;
   }
 
-  /** All policy entries that there are, in no order. */
-  policies(): PolicyRequest[] {
-    return this.#policies.ofSession().map((entry) => this.#spd.read(entry));
+  /** A session's policy entries, or all, in no order. */
+  policiesOf(session?: bigint): PolicyRequest[] {
+    return this.#policies.ofSession(session).map((entry) => this.#spd.read(entry));
   }
 
   flushPolicies(session?: bigint): Answer {

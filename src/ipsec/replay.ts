@@ -20,6 +20,23 @@ export function replayMask(size: number): number {
   return ringWords - 1;
 }
 
+/** Has the window of an SA that no worker uses yet stand as if every number up to `top` had been seen. */
+export function beginReplay(words: Uint32Array, slot: number, top: number): void {
+  const low = top % 0x1_0000_0000;
+  const ring = words[slot + RING_AT];
+  const mask = words[slot + MASK];
+  words[slot + TOP_LOW] = low;
+  words[slot + TOP_HIGH] = Math.floor(top / 0x1_0000_0000);
+  words.fill(0xffff_ffff, ring, ring + mask + 1);
+  // Those behind it in its word are to come.
+  words[ring + ((low >>> 5) & mask)] = 0xffff_ffff >>> (31 - (low & 31));
+}
+
+/** The highest number that was accepted. A snapshot. */
+export function topSequence(words: Uint32Array, slot: number): number {
+  return words[slot + TOP_HIGH] * 0x1_0000_0000 + words[slot + TOP_LOW];
+}
+
 /**
  * High half of a received number of which the packet carries only the low half (RFC 4303 Appendix A2.2).
  * @returns the high half; -1 for a number before the first

@@ -44,7 +44,12 @@ export class SaDirectory {
   }
 
   /** Slot of the outbound SA that the id names: its SPI is unique with destination, mark and interface id. */
-  findOutbound({ spi, dst, mark, interfaceId }: SaId): number | undefined {
+  findOutbound({
+    spi,
+    dst,
+    mark,
+    interfaceId,
+  }: Pick<SaId, "spi" | "dst" | "mark" | "interfaceId">): number | undefined {
     for (const slot of this.#outbound.get(outboundKey(spi, dst.address))) {
       const mine = saIdentity(this.#sad, slot);
       if (mine.interfaceId === interfaceId && sameMark(mine.mark, mark)) return slot;

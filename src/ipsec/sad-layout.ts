@@ -9,7 +9,7 @@
 import { bytes, describeStruct, f64, i32, struct, u16, u32, u64 } from "../memory/layout.js";
 
 export const SAD_MAGIC = 0x41544956; // "VITA"
-export const SAD_VERSION = 4;
+export const SAD_VERSION = 5;
 
 /** Worker processes that can use one SAD at a time. */
 export const MAX_WORKERS = 16;
@@ -34,8 +34,8 @@ export const cbcSchedule = { encrypt: 0, decrypt: 240, inner: 480, outer: 544 } 
 
 /** Workers whose traffic is counted near the beginning of a slot. */
 const NEAR_WORKERS = 4;
-/** Bytes of a slot that are not used yet: an extension has to fit into a slot. */
-const SPARE = 4;
+/** Numbers in a step of `ceiling`, as a power of two. */
+export const CEILING_SHIFT = 20;
 
 export const SaState = { free: 0, larval: 1, active: 2, dying: 3, extension: 4 } as const;
 
@@ -57,7 +57,10 @@ export const SaFlag = {
   softTold: 1 << 11,
   /** The hard limit was passed, and the key manager was told. */
   hardTold: 1 << 12,
-  /** The SA has a hard limit of time, or of bytes or packets: the data path must look whether it is reached. */
+  /**
+   * The SA has a hard limit of time (or a ceiling of its sequence numbers), or of bytes or packets: the data path must look
+   * whether it is reached.
+   */
   timeLimit: 1 << 13,
   volumeLimit: 1 << 14,
   /** `mark…` says which mark the SA's packets have; not so while an inbound SA waits for its `in` policy. */
@@ -184,7 +187,10 @@ of the slot, so that two outer headers of one slot never have the same version",
     integrity: u32(
       "IKEv2 transform number, with AES-CBC: 2 HMAC-SHA-1-96, 12 HMAC-SHA-256-128, 13 HMAC-SHA-384-192, 14 HMAC-SHA-512-256",
     ),
-    spare: bytes(SPARE, "zero"),
+    ceiling: u32(
+      `outbound, with the flag \`timeLimit\`: while the last sequence number that was reserved, divided by 2^${CEILING_SHIFT}, \
+is not less, no further one is; 0 for none`,
+    ),
   },
   64,
 );

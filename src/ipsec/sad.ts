@@ -202,6 +202,17 @@ export class Sad {
     Atomics.store(this.atomics, base + 2 * i + 1, slot + 1);
   }
 
+  /** Has an SPI that is entered lead to another slot, without a moment in which it leads to none. */
+  indexReplace(spi: number, slot: number): void {
+    const base = this.indexOffset >>> 2;
+    for (let i = hash(spi, this.indexMask), n = 0; n <= this.indexMask; i = (i + 1) & this.indexMask, n++) {
+      const known = this.words[base + 2 * i + 1];
+      if (known === 0 || known === DELETED || this.words[base + 2 * i] !== spi) continue;
+      Atomics.store(this.atomics, base + 2 * i + 1, slot + 1);
+      return;
+    }
+  }
+
   private indexRemove(spi: number): void {
     const base = this.indexOffset >>> 2;
     let i = spiHash(spi, this.indexMask);
@@ -222,10 +233,14 @@ export class Sad {
 
   /** Takes a slot out of use. Its keys are still there until `reclaim` finds that nobody can be using them. */
   release(slot: number): void {
-    const base = this.offset(slot) >>> 2;
-    if (this.words[base + (s.flags >>> 2)] & SaFlag.inbound) this.indexRemove(this.spi(slot));
+    // Another SA may have its SPI by now.
+    if (this.isInbound(slot) && this.lookup(this.spi(slot)) === slot) this.indexRemove(this.spi(slot));
     this.publish(slot, SaState.dying);
     this.retire(slot);
+  }
+
+  isInbound(slot: number): boolean {
+    return (this.flags(slot) & SaFlag.inbound) !== 0;
   }
 
   /** An inbound SA is deleted: what the peer has sent already still passes, until `release`. */
@@ -284,6 +299,7 @@ export class Sad {
    */
   adopt(): number[] {
     const cutOff: number[] = [];
+    const doubles: number[] = [];
     const extensions = new Set<number>();
     for (let slot = 0; slot < this.used; slot++) {
       const base = this.offset(slot) >>> 2;
@@ -293,22 +309,44 @@ export class Sad {
         extensions.add(this.words[base + (s.extension >>> 2)] - 1);
       if (state === SaState.dying) {
         // It may have been lingering.
-        if (this.flags(slot) & SaFlag.inbound && this.lookup(this.spi(slot)) === slot)
-          this.indexRemove(this.spi(slot));
+        if (this.isInbound(slot) && this.lookup(this.spi(slot)) === slot) this.indexRemove(this.spi(slot));
         this.retire(slot);
       }
       // Filled, but not published: it may hold a key.
       if (state === SaState.free && this.spi(slot) !== 0) this.empty(slot);
       if (state !== SaState.larval && state !== SaState.active) continue;
-      const isInbound = (this.flags(slot) & SaFlag.inbound) !== 0;
-      if (isInbound && this.lookup(this.spi(slot)) !== slot) this.indexInsert(this.spi(slot), slot);
+      if (this.isInbound(slot) && this.lookup(this.spi(slot)) !== slot) {
+        if (this.isReplaced(slot)) doubles.push(slot);
+        else this.indexInsert(this.spi(slot), slot);
+      }
       if ((Atomics.load(this.atomics, base + (s.version >>> 2)) & 1) === 0) continue;
       Atomics.add(this.atomics, base + (s.version >>> 2), 1);
       cutOff.push(slot);
     }
     for (let slot = 0; slot < this.used; slot++)
       if (this.state(slot) === SaState.extension && !extensions.has(slot)) this.clear(slot);
+    for (const slot of doubles) this.adoptDouble(slot);
     return cutOff;
+  }
+
+  /** Does the SPI of an inbound SA lead to another one that can be used? */
+  private isReplaced(slot: number): boolean {
+    const other = this.lookup(this.spi(slot));
+    return other >= 0 && this.state(other) === SaState.active;
+  }
+
+  /** One inbound SA was just taking the place of another one with its SPI: completes that. */
+  private adoptDouble(slot: number): void {
+    const spi = this.spi(slot);
+    const other = this.lookup(spi);
+    const isNewer = this.order(slot) > this.order(other);
+    if (isNewer) this.indexReplace(spi, slot);
+    this.release(isNewer ? other : slot);
+  }
+
+  /** Counts installations: of two slots the newer one has the higher. */
+  order(slot: number): number {
+    return this.view.getFloat64(this.offset(slot) + s.order, true);
   }
 
   private passed(epoch: number): boolean {

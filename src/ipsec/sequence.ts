@@ -8,11 +8,27 @@
 // needed to break it: a worker stopped between `reserveSequence` and `sequenceHigh`, both in one batch, while others
 // send 2^31 packets on the same SA, and then continued.)
 
-import { saSlot } from "./sad-layout.js";
+//
+// A static SA's key is used again by later runs, which must know what was used of its numbers. So they may be reserved only
+// up to a ceiling, beyond which the supervisor has noted on disk that they may be used (gateway/sequence-marks.ts).
+
+import { CEILING_SHIFT, saSlot } from "./sad-layout.js";
 
 const LOW = saSlot.at.sequenceLow >>> 2;
 const A = saSlot.at.sequenceHighA >>> 2;
 const B = saSlot.at.sequenceHighB >>> 2;
+const CEILING = saSlot.at.ceiling >>> 2;
+const STEP_SHIFT = CEILING_SHIFT;
+const STEPS_IN_LOW = 2 ** (32 - CEILING_SHIFT);
+
+/** Numbers in a step of the ceiling. */
+export const CEILING_STEP = 2 ** CEILING_SHIFT;
+
+/**
+ * What workers can reserve beyond the ceiling at most: each asks before it reserves what a batch needs (128 numbers), and
+ * between the two others may reserve as well. There is more room than all workers of several runs together could need.
+ */
+export const CEILING_SLACK = 2 ** 16;
 
 /**
  * Reserves `count` (1 to 2^24) consecutive numbers.
@@ -34,6 +50,33 @@ export function reserveSequence(words: Int32Array, slot: number, count: number):
 /** High half of the number with this low half, which the caller has just reserved. */
 export function sequenceHigh(words: Int32Array, slot: number, low: number): number {
   return words[slot + (low < 0x80000000 ? A : B)] >>> 0;
+}
+
+/** Must no further number be reserved? Asked once a run of packets, before `reserveSequence`. */
+export function atCeiling(words: Int32Array, slot: number): boolean {
+  const ceiling = words[slot + CEILING] >>> 0;
+  if (ceiling === 0) return false;
+  const low = Atomics.load(words, slot + LOW);
+  return sequenceHigh(words, slot, low >>> 0) * STEPS_IN_LOW + (low >>> STEP_SHIFT) >= ceiling;
+}
+
+/** Has numbers go on behind `last`, in a slot that no worker uses yet. @param last a whole number below 2^53 */
+export function beginSequence(words: Int32Array | Uint32Array, slot: number, last: number): void {
+  const high = Math.floor(last / 0x1_0000_0000);
+  const low = last % 0x1_0000_0000;
+  words[slot + LOW] = low;
+  words[slot + A] = low < 0x8000_0000 ? high : high + 1;
+  words[slot + B] = high;
+}
+
+/** Numbers in whose steps `ceiling` counts; 0 for none. */
+export function ceilingOf(words: Int32Array | Uint32Array, slot: number): number {
+  return words[slot + CEILING] >>> 0;
+}
+
+/** Raises the ceiling of an SA in use. */
+export function setCeiling(words: Int32Array, slot: number, ceiling: number): void {
+  Atomics.store(words, slot + CEILING, ceiling | 0);
 }
 
 /** The last number given out. A snapshot for state output and tests. */

@@ -54,6 +54,8 @@ export interface GatewayOptions {
   frames?: number;
   publicMtu?: number;
   privateMtu?: number;
+  /** Bytes of the largest packet that is put into a tunnel. */
+  largest?: number;
   /** The private side is a TUN device; an Ethernet port otherwise. */
   tun?: boolean;
   /** What the ports of the customers are bound to; none without. */
@@ -119,7 +121,16 @@ export class TestGateway {
       this.#events.push(decodeWorkerEvent(record.slice())!);
     });
     this.graph = new Graph(
-      { context, sad: this.sad, spd: this.spd, aead: this.#engine, clock: this.clock, worker: 0, notifier },
+      {
+        context,
+        sad: this.sad,
+        spd: this.spd,
+        aead: this.#engine,
+        clock: this.clock,
+        worker: 0,
+        notifier,
+        largest: options.largest,
+      },
       [
         this.#plan("private", options.tun ? "ip" : "ethernet"),
         this.#plan("public", "ethernet"),

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { saTotals } from "../../src/ipsec/sa-usage.js";
 import { saSlot } from "../../src/ipsec/sad-layout.js";
+import { CEILING_STEP } from "../../src/ipsec/sequence.js";
 import type { TestGateway } from "./gateway.js";
 import type { Scapy, ScapySa } from "./scapy.js";
 import { forwarded, IN, makeTunnel, OUT, type Suite, udp } from "./suite.js";
@@ -184,4 +185,20 @@ export function replay({ test, scapy }: Suite): void {
     );
     assert.deepEqual(gateway.send("private", [packet]).drops, { "encapsulate.drop.sequence_exhausted": 1 });
   });
+
+  for (const ciphers of ["aes256gcm16", "chacha20poly1305", "aes128-sha256"])
+    test(`${ciphers}: a key that was used before goes on behind its numbers, up to the ceiling`, async (gateway) => {
+      const edge = 0x3_8000_0000;
+      const sequence = { last: edge - 3, ceiling: edge / CEILING_STEP };
+      const { fromVita } = makeTunnel(gateway, { ciphers, sequence });
+      const packet = await scapy.packet(udp(4, 10));
+      const { public: sent, drops } = gateway.send("private", Array(4).fill(packet));
+      assert.deepEqual(drops, {});
+      const decrypted = await scapy.decrypt(fromVita, sent, [3, 3, 3, 3]);
+      decrypted.forEach(({ inner, seq }, i) => {
+        assert.equal(seq, (edge - 2 + i) % 2 ** 32);
+        assert.deepEqual(inner, forwarded(packet));
+      });
+      assert.deepEqual(gateway.send("private", [packet]).drops, { "encapsulate.drop.sequence_ceiling": 1 });
+    });
 }

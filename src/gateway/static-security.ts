@@ -1,0 +1,280 @@
+// `/route`, `/inbound-sa`, `/outbound-sa` and `/security-policy`, carried out: what the configuration asks for is compared with
+// what is there, and the pseudo-kernel is called for what differs, as a key manager would call it. SAs that come in are
+// there before those that go out, and those before the policies that lead to them; they go the other way round.
+//
+// A change that is refused half way is taken back. SAs and policies belong to the configuration's own session, which no
+// sweep touches; the next supervisor finds them, keeps what is still wanted, and changes the rest under the traffic.
+
+import type { Configuration } from "../config/configuration.js";
+import type { AddSaRequest, Answer, PolicyRequest, SequenceStart } from "../ipsec/kernel.js";
+import { Status } from "../ipsec/kernel.js";
+import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
+import { readSa } from "../ipsec/read-sa.js";
+import { topSequence } from "../ipsec/replay.js";
+import type { Sad } from "../ipsec/sad.js";
+import type { IpAddress } from "../net/address.js";
+import { type Logger, messageOf } from "./log.js";
+import { publicAddresses } from "./public-addresses.js";
+import type { SequenceMarks } from "./sequence-marks.js";
+import { type Plan, planChanges, policyKey, saKey, type WantedSa } from "./static-plan.js";
+import { problem } from "./static-problem.js";
+import { saPath } from "./static-sa.js";
+import { StaticSequence } from "./static-sequence.js";
+import { staticUnits, type Unit } from "./static-units.js";
+
+/** Whose SAs and policies those of the configuration are (sad-layout.ts, spd-layout.ts). */
+export const STATIC_SESSION = 0n;
+
+export interface StaticSecurityParts {
+  kernel: PseudoKernel;
+  sad: Sad;
+  /** One for all that the node has: other tables draw from the same marks. */
+  marks: SequenceMarks;
+  logger: Logger;
+  /** Seconds, counted up. */
+  now(): number;
+  /** Addresses that tunnels can begin at; those of the public interfaces when left out. */
+  addresses?(configuration: Configuration): IpAddress[];
+}
+
+type Undo = () => void | Promise<void>;
+
+export class StaticSecurity {
+  readonly #kernel: PseudoKernel;
+  readonly #sad: Sad;
+  readonly #log: Logger;
+  readonly #sequence: StaticSequence;
+  readonly #addresses: (configuration: Configuration) => IpAddress[];
+  /** What is there; the requests are the units' own. Undefined until it was looked up. */
+  #installed: { sas: Map<string, AddSaRequest>; policies: Map<string, PolicyRequest> } | undefined;
+  #units: ReadonlyMap<string, Unit> = new Map();
+  #reqids: Map<string, number> = new Map();
+  /** One change, or one check, after the other. */
+  #turn: Promise<void> = Promise.resolve();
+  #isChecking = false;
+
+  constructor(parts: StaticSecurityParts) {
+    this.#kernel = parts.kernel;
+    this.#sad = parts.sad;
+    this.#log = parts.logger;
+    this.#sequence = new StaticSequence(parts);
+    this.#addresses =
+      parts.addresses ?? ((configuration) => publicAddresses(configuration["public-interface"]));
+  }
+
+  /**
+   * Brings what `to` asks for into force. What is there counts, not what `from` says; without `from` the node is starting.
+   * @throws ConfigurationError that names the leaf; everything is as before then
+   */
+  apply(from: Configuration | undefined, to: Configuration): Promise<void> {
+    return this.#inTurn(() => this.#apply(to, from === undefined));
+  }
+
+  /** To be called several times a second: sees to it that SAs do not run out of sequence numbers. */
+  async check(): Promise<void> {
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    await this.#inTurn(() => this.#check()).finally(() => {
+      this.#isChecking = false;
+    });
+  }
+
+  async #check(): Promise<void> {
+    for (const key of await this.#sequence.check()) {
+      const request = this.#installed?.sas.get(key);
+      if (!request) continue;
+      const path = saPath(request.inbound, request.id.spi);
+      try {
+        const [start] = await this.#sequence.begin([request]);
+        this.#add(path, request, start);
+      } catch (error) {
+        this.#log.warn(messageOf(error));
+      }
+    }
+  }
+
+  /** Other tables are about to take the place of these: notes what there is to be known about inbound SAs. */
+  note(): Promise<void> {
+    return this.#inTurn(() => this.#sequence.note());
+  }
+
+  /**
+   * The workers have ended, for good: notes which sequence numbers they have used. The SAs are left to the SAD, which no
+   * worker must use any more.
+   */
+  settle(): Promise<void> {
+    return this.#inTurn(() => this.#sequence.settle());
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #apply(to: Configuration, isStart: boolean): Promise<void> {
+    const reqids = new Map(this.#reqids);
+    const units = staticUnits(to, { addresses: () => this.#addresses(to), reqids }, this.#units);
+    refuseSharedKeys(units.values());
+    const installed = await this.#look();
+    const plan = planChanges(installed, units.values());
+    const added = [...plan.newSas, ...plan.changedSas.map(({ wanted }) => wanted)];
+    if (added.length > 0) await this.#setOut(added, plan, isStart);
+    else this.#changePolicies(plan, []);
+    this.#remove(plan);
+    this.#units = units;
+    this.#reqids = reqids;
+    // The next comparison is quick where these are the very requests that are wanted.
+    for (const { sas } of units.values())
+      for (const { request } of sas) installed.sas.set(saKey(request.id, request.inbound), request);
+  }
+
+  /** What this or an earlier supervisor has installed. */
+  async #look() {
+    if (this.#installed) return this.#installed;
+    const sas = new Map<string, AddSaRequest>();
+    for (const slot of this.#kernel.sasOf(STATIC_SESSION)) {
+      const request = readSa(this.#sad, slot);
+      const key = saKey(request.id, request.inbound);
+      sas.set(key, request);
+      this.#sequence.watch(key, slot, request);
+    }
+    if (sas.size > 0) await this.#ofMarks([...sas.values()][0], () => this.#sequence.adopt());
+    const requests = this.#kernel.policiesOf(STATIC_SESSION);
+    const policies = new Map(requests.map((request) => [policyKey(request), request]));
+    this.#installed = { sas, policies };
+    return this.#installed;
+  }
+
+  /** Errors of the marks, told of an SA that needs them. */
+  async #ofMarks<Result>({ id, inbound }: AddSaRequest, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw problem(saPath(inbound, id.spi), messageOf(error));
+    }
+  }
+
+  /** Does all of a plan that can be refused. @throws ConfigurationError when something is; it is undone then */
+  async #setOut(added: readonly WantedSa[], plan: Plan, isStart: boolean): Promise<void> {
+    const starts = await this.#ofMarks(added[0].request, async () => {
+      this.#refuseExhausted(added, isStart);
+      return this.#sequence.begin(added.map(({ request }) => request));
+    });
+    const undo: Undo[] = [];
+    try {
+      for (const [i, { request, path }] of plan.newSas.entries()) {
+        this.#add(path, request, starts[i]);
+        undo.push(() => this.#delete(request));
+      }
+      for (const [i, { wanted, old }] of plan.changedSas.entries()) {
+        this.#add(
+          wanted.path,
+          wanted.request,
+          this.#since(old, wanted.request, starts[plan.newSas.length + i]),
+        );
+        undo.push(async () => {
+          const [start] = await this.#sequence.begin([old]);
+          this.#add(wanted.path, old, this.#since(wanted.request, old, start));
+        });
+      }
+      this.#changePolicies(plan, undo);
+    } catch (error) {
+      for (const step of undo.reverse()) await this.#takeBack(step);
+      throw error;
+    }
+  }
+
+  async #takeBack(step: Undo): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#log.warn(`a change that was refused could not be taken back in full: ${messageOf(error)}`);
+    }
+  }
+
+  #refuseExhausted(added: readonly WantedSa[], isStart: boolean): void {
+    for (const { request, path } of added) {
+      if (!this.#sequence.isExhausted(request)) continue;
+      const message = "has used all of its 2^32 sequence numbers: change it, on both ends";
+      if (!isStart) throw problem(`${path}/key`, message);
+      // The other SAs shall not wait for somebody who changes it.
+      this.#log.warn(`${path}/key: ${message}`);
+    }
+  }
+
+  /** An inbound SA that is changed, but keeps its key, goes on behind what it has seen. */
+  #since(
+    old: AddSaRequest,
+    wanted: AddSaRequest,
+    start: SequenceStart | undefined,
+  ): SequenceStart | undefined {
+    if (!wanted.inbound || Buffer.compare(old.encryptionKey, wanted.encryptionKey) !== 0) return start;
+    const slot = this.#kernel.slotOf(old, STATIC_SESSION);
+    const top = slot < 0 ? 0 : topSequence(this.#sad.words, this.#sad.offset(slot) >>> 2);
+    return { last: Math.max(top, start?.last ?? 0), ceiling: 0 };
+  }
+
+  #add(path: string, request: AddSaRequest, sequence: SequenceStart | undefined): void {
+    const key = saKey(request.id, request.inbound);
+    const oldSlot = this.#kernel.slotOf(request, STATIC_SESSION);
+    const old = this.#installed?.sas.get(key);
+    this.#sequence.forget(key);
+    const answer = this.#kernel.replaceSa({ ...request, ...(sequence && { sequence }) }, STATIC_SESSION);
+    if (answer.status !== Status.success && old) this.#sequence.watch(key, oldSlot, old);
+    refuse(path, answer);
+    this.#installed?.sas.set(key, request);
+    this.#sequence.watch(key, this.#kernel.slotOf(request, STATIC_SESSION), request);
+  }
+
+  #delete(request: AddSaRequest): void {
+    const key = saKey(request.id, request.inbound);
+    this.#sequence.forget(key);
+    this.#kernel.removeSa(request, STATIC_SESSION);
+    this.#installed?.sas.delete(key);
+  }
+
+  #changePolicies({ newPolicies }: Plan, undo: Undo[]): void {
+    const mine: PolicyRequest[] = [];
+    try {
+      for (const { path, request } of newPolicies) {
+        refuse(path, this.#kernel.addPolicy(request, STATIC_SESSION));
+        this.#installed?.policies.set(policyKey(request), request);
+        mine.push(request);
+      }
+    } catch (error) {
+      for (const request of mine.reverse()) this.#deletePolicy(request);
+      throw error;
+    }
+    undo.push(() => {
+      for (const request of mine.reverse()) this.#deletePolicy(request);
+    });
+  }
+
+  #deletePolicy(request: PolicyRequest): void {
+    this.#kernel.deletePolicy(request, STATIC_SESSION);
+    this.#installed?.policies.delete(policyKey(request));
+  }
+
+  /** What is not wanted any more. Nothing of this is ever refused. */
+  #remove({ oldPolicies, oldSas }: Plan): void {
+    for (const request of oldPolicies) this.#deletePolicy(request);
+    for (const request of oldSas) this.#delete(request);
+  }
+}
+
+function refuse(path: string, { status, reason }: Answer): void {
+  if (status !== Status.success) throw problem(path, reason ?? `is refused with status ${status}`);
+}
+
+/** Two SAs with one key and salt would use the same nonces for different packets. */
+function refuseSharedKeys(units: Iterable<Unit>): void {
+  const paths = new Map<string, string>();
+  for (const { sas } of units)
+    for (const { path, request } of sas) {
+      const key = Buffer.from(request.encryptionKey).toString("latin1");
+      const other = paths.get(key);
+      if (other !== undefined) throw problem(`${path}/key`, `is, with its salt, that of ${other} as well`);
+      paths.set(key, path);
+    }
+}

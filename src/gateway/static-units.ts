@@ -1,0 +1,272 @@
+// The static part of a configuration, in units that change as one: a route with its SAs, or a security policy. A unit says
+// which SAs and policies the kernel is to have for it. Nothing here asks or changes the kernel.
+//
+//   out       local-net → net   protected by the outbound SA, from local-ip to the gateway; without one, dropped
+//   in, fwd   net → local-net   as charon lays them
+//
+// Security policies stand in charon's class of pass shunts, before everything that protects, unless they have a priority.
+
+import { createHash } from "node:crypto";
+import type {
+  Configuration,
+  InboundSa,
+  SecurityPolicy,
+  StaticRoute,
+  StaticSa,
+} from "../config/configuration.js";
+import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
+import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
+import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
+import { parseSelector, prefixSelector } from "./ip-selector.js";
+import { entryPath, problem } from "./static-problem.js";
+import { type RouteParts, saPath, saRequestOf } from "./static-sa.js";
+
+const TUNNEL = 2;
+const NO_MARK = { value: 0, mask: 0 };
+/** charon counts its reqids from 1 on; these have the highest bit set. */
+const REQID_BASE = 0x8000_0000;
+const EVERYTHING = { 4: "0.0.0.0/0", 16: "::/0" } as const;
+
+export interface Wanted<Request> {
+  /** Of the entry in the configuration, for errors. */
+  path: string;
+  request: Request;
+}
+
+export interface Unit {
+  /** Everything that it follows from: equal texts, equal units. Holds keys. */
+  readonly source: string;
+  readonly sas: readonly Wanted<AddSaRequest>[];
+  readonly policies: readonly Wanted<PolicyRequest>[];
+}
+
+export interface UnitParts {
+  /** Addresses that tunnels can begin at, the first choice first. */
+  addresses(): readonly IpAddress[];
+  /** Reqids of routes, which stay as long as these do. */
+  reqids: Map<string, number>;
+}
+
+/**
+ * @param former units that need not be made again if nothing about them has changed
+ * @throws ConfigurationError
+ */
+export function staticUnits(
+  configuration: Configuration,
+  parts: UnitParts,
+  former: ReadonlyMap<string, Unit>,
+): Map<string, Unit> {
+  const units = new Map<string, Unit>();
+  const inbound = groupByRoute(configuration["inbound-sa"]);
+  const outbound = groupByRoute(configuration["outbound-sa"]);
+  nameReqids(configuration, parts.reqids);
+  let addresses: readonly IpAddress[] | undefined;
+  for (const route of configuration.route) {
+    addresses ??= parts.addresses();
+    const local = localAddress(route, addresses);
+    const [ins, outs] = [inbound.get(route.id) ?? [], outbound.get(route.id) ?? []];
+    const reqid = parts.reqids.get(route.id) ?? 0;
+    const source = JSON.stringify([route, formatAddress(local), reqid, ins, outs]);
+    const key = `route ${route.id}`;
+    const known = former.get(key);
+    units.set(key, known?.source === source ? known : routeUnit(source, { route, local, reqid, ins, outs }));
+  }
+  for (const policy of configuration["security-policy"]) {
+    const key = `security-policy ${policy.id}`;
+    const source = JSON.stringify(policy);
+    const known = former.get(key);
+    units.set(key, known?.source === source ? known : policyUnit(source, policy));
+  }
+  return units;
+}
+
+function groupByRoute<Sa extends StaticSa>(sas: readonly Sa[]): Map<string, Sa[]> {
+  const groups = new Map<string, Sa[]>();
+  for (const sa of sas) {
+    const group = groups.get(sa.route);
+    if (group) group.push(sa);
+    else groups.set(sa.route, [sa]);
+  }
+  return groups;
+}
+
+/** Gives each route a reqid that depends on its id, so that the next run gives it the same one. */
+function nameReqids(configuration: Configuration, reqids: Map<string, number>): void {
+  const ids = new Set(configuration.route.map(({ id }) => id));
+  for (const id of reqids.keys()) if (!ids.has(id)) reqids.delete(id);
+  const children = configuration.connection.flatMap(({ child }) => child);
+  const taken = new Set([...reqids.values(), ...children.flatMap(({ reqid }) => reqid ?? [])]);
+  for (const id of ids) {
+    if (reqids.has(id)) continue;
+    const hash = createHash("sha256").update(id).digest().readUInt32BE();
+    let reqid = (hash | REQID_BASE) >>> 0;
+    while (taken.has(reqid)) reqid = ((reqid + 1) | REQID_BASE) >>> 0;
+    taken.add(reqid);
+    reqids.set(id, reqid);
+  }
+}
+
+function routePath(id: string, leaf: string): string {
+  return `${entryPath("route", "id", id)}/${leaf}`;
+}
+
+/** Where the route's tunnel begins. */
+function localAddress(route: StaticRoute, addresses: readonly IpAddress[]): IpAddress {
+  const { id, "local-ip": given } = route;
+  const gateway = addressOf(route.gateway.ip, routePath(id, "gateway/ip"));
+  if (given !== undefined) {
+    const path = routePath(id, "local-ip");
+    const address = addressOf(given, path);
+    if (address.length !== gateway.length)
+      throw problem(path, `"${given}" is not of the family of gateway/ip, ${route.gateway.ip}`);
+    return address;
+  }
+  const first = addresses.find(({ length }) => length === gateway.length);
+  if (first) return first;
+  const family = gateway.length === 4 ? "IPv4" : "IPv6";
+  throw problem(
+    routePath(id, "local-ip"),
+    `is left out, and no public interface has an ${family} address now: give one to an interface, or set it`,
+  );
+}
+
+function addressOf(text: string, path: string): IpAddress {
+  const address = parseAddress(text);
+  if (!address) throw problem(path, `"${text}" is not an address`);
+  return address;
+}
+
+interface RouteSettings {
+  route: StaticRoute;
+  local: IpAddress;
+  reqid: number;
+  ins: readonly InboundSa[];
+  outs: readonly StaticSa[];
+}
+
+function routeUnit(source: string, { route, local, reqid, ins, outs }: RouteSettings): Unit {
+  const { id } = route;
+  const nets = prefixes(route.net, routePath(id, "net"));
+  const localNets =
+    route["local-net"].length > 0
+      ? prefixes(route["local-net"], routePath(id, "local-net"))
+      : prefixes([...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))], "");
+  const pairs = pairsOf(localNets, nets);
+  if (pairs.length === 0)
+    throw problem(routePath(id, "local-net"), "has no network of the address family of one in net");
+  const parts: RouteParts = {
+    local: { address: local, port: 0 },
+    gateway: { address: addressOf(route.gateway.ip, routePath(id, "gateway/ip")), port: 0 },
+    mark: markOf(route.mark),
+    interfaceId: route["if-id"],
+    reqid,
+    localNets,
+    nets,
+  };
+  const sas = (list: readonly StaticSa[], inbound: boolean) =>
+    list.map((sa) => ({ path: saPath(inbound, sa.spi), request: saRequestOf(sa, inbound, parts) }));
+  const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) => ({
+    path: entryPath("route", "id", id),
+    request: {
+      ...policyOf(direction, from, to, parts.mark, parts.interfaceId),
+      src,
+      dst,
+      // Nobody can be asked for an SA: what finds none is dropped at once (protect.drop.no_sa).
+      reqid: direction === PolicyDirection.out && spi === 0 ? 0 : reqid,
+      espSpi: spi,
+    },
+  });
+  const { gateway } = parts;
+  const policies = pairs.flatMap(([ours, theirs]) => [
+    ...[PolicyDirection.in, PolicyDirection.forward].map((direction) =>
+      protect(direction, [theirs, ours], gateway, parts.local, 0),
+    ),
+    protect(PolicyDirection.out, [ours, theirs], parts.local, gateway, outs[0]?.spi ?? 0),
+  ]);
+  return { source, sas: [...sas(ins, true), ...sas(outs, false)], policies };
+}
+
+type Pair = [Selector, Selector];
+
+/** Every pair that a packet can match. */
+function pairsOf(a: readonly Selector[], b: readonly Selector[]): Pair[] {
+  return a.flatMap((one) =>
+    b
+      .filter(
+        (other) =>
+          one.from.length === other.from.length &&
+          (one.protocol === 0 || other.protocol === 0 || one.protocol === other.protocol),
+      )
+      .map((other): Pair => [one, other]),
+  );
+}
+
+function prefixes(texts: readonly string[], path: string): Selector[] {
+  return texts.map((text) => {
+    const selector = prefixSelector(text);
+    if (!selector) throw problem(path, `"${text}" is not a prefix`);
+    return selector;
+  });
+}
+
+function markOf(value: number): Mark {
+  return value === 0 ? NO_MARK : { value, mask: 0xffff_ffff };
+}
+
+function policyOf(
+  direction: number,
+  srcSelector: Selector,
+  dstSelector: Selector,
+  mark: Mark,
+  interfaceId: number,
+): PolicyRequest {
+  const nowhere = { address: new Uint8Array(4), port: 0 };
+  return {
+    id: { direction, srcSelector, dstSelector, mark, interfaceId, interface: "", labelled: false },
+    type: PolicyType.ipsec,
+    priorityClass: PriorityClass.default,
+    manualPriority: 0,
+    src: nowhere,
+    dst: nowhere,
+    mode: TUNNEL,
+    reqid: 0,
+    espSpi: 0,
+    usesEsp: true,
+    usesAh: false,
+    ipcomp: 0,
+  };
+}
+
+function policyUnit(source: string, policy: SecurityPolicy): Unit {
+  const path = entryPath("security-policy", "id", policy.id);
+  const selectors = (leaf: "local-ts" | "remote-ts") =>
+    policy[leaf].map((text) => {
+      const selector = parseSelector(text);
+      if (selector) return selector;
+      const why = text.startsWith("dynamic")
+        ? "is an IKE peer's address, and there is no peer here"
+        : "is not a traffic selector: an address, a prefix or a range, and [protocol/port] behind it";
+      throw problem(`${path}/${leaf}`, `"${text}" ${why}`);
+    });
+  const pairs = pairsOf(selectors("local-ts"), selectors("remote-ts"));
+  if (pairs.length === 0)
+    throw problem(
+      `${path}/remote-ts`,
+      "has no selector of the address family and protocol of one in local-ts",
+    );
+  const { out, in: inward, forward } = PolicyDirection;
+  const policies = pairs.flatMap(([ours, theirs]) =>
+    [out, inward, forward].map((direction) => {
+      const [from, to] = direction === out ? [ours, theirs] : [theirs, ours];
+      const request: PolicyRequest = {
+        ...policyOf(direction, from, to, markOf(policy.mark), policy["if-id"]),
+        type: policy.action === "bypass" ? PolicyType.pass : PolicyType.drop,
+        priorityClass: PriorityClass.pass,
+        manualPriority: policy.priority ?? 0,
+        usesEsp: false,
+      };
+      return { path, request };
+    }),
+  );
+  return { source, sas: [], policies };
+}
