@@ -1,11 +1,13 @@
 // The one list of Debian packages that Vita, its demo, its tests and its benchmarks use.
 
 export const debianPackages = [
-  // strongSwan: the daemon, its command line, openssl (standard), kernel-libipsec (libcharon extra), curve25519 (extra)
+  // strongSwan: the daemon, its command line, openssl (standard), kernel-libipsec (libcharon extra), curve25519 (extra),
+  // eap-mschapv2 (extauth)
   "charon-systemd",
   "strongswan-swanctl",
   "strongswan-libcharon",
   "libcharon-extra-plugins",
+  "libcharon-extauth-plugins",
   "libstrongswan-standard-plugins",
   "libstrongswan-extra-plugins",
   // crypto of the data path; the header is read by a test that compares the job layout with it

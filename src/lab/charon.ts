@@ -40,8 +40,10 @@ export interface CharonOptions {
   system: System;
   /** Vita's socket for kernel-vita. */
   vitaSocket?: string;
-  /** One connection, or a whole swanctl.conf. */
-  connection: Connection | string;
+  /** One connection, or a whole swanctl.conf; without either charon is left as empty as it starts. */
+  connection?: Connection | string;
+  /** Plugins besides those that pre-shared keys need. */
+  plugins?: string[];
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
   settings?: string[];
   /** A folder with a Debian of its own, whose charon is run instead of this machine's. */
@@ -107,7 +109,7 @@ function strongswanConf(options: CharonOptions, viciUri: string): string {
   const backend = options.system === "vita" ? "kernel-vita!" : "kernel-libipsec!";
   return `charon-systemd {
   load_modular = no
-  load = random nonce openssl curve25519 hmac kdf ${backend} kernel-netlink socket-default vici
+  load = random nonce openssl curve25519 hmac kdf ${backend} kernel-netlink socket-default vici ${(options.plugins ?? []).join(" ")}
   install_virtual_ip = no
   ${(options.settings ?? []).join("\n  ")}
   plugins {
@@ -198,7 +200,7 @@ export class Charon {
     const conf = join(directory, "strongswan.conf");
     const swanctl = join(directory, "swanctl.conf");
     writeFileSync(conf, strongswanConf(options, uri));
-    writeFileSync(swanctl, textOf(options.connection), { mode: 0o600 });
+    if (options.connection !== undefined) writeFileSync(swanctl, textOf(options.connection), { mode: 0o600 });
     const program = "/usr/sbin/charon-systemd";
     const [command, args] =
       options.root === undefined ? [ownCopy(lab, program), []] : inRoot(lab, options.root, program);
@@ -216,7 +218,7 @@ export class Charon {
       },
       10_000,
     );
-    await charon.load();
+    if (options.connection !== undefined) await charon.load();
     return charon;
   }
 

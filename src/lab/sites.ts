@@ -59,6 +59,10 @@ export interface SitesOptions {
   childExtra?: string[];
   /** Further lines of the connection's section. */
   connectionExtra?: string[];
+  /** Nothing is loaded into the charons: whoever runs the sites does it, over their vici sockets. */
+  unconfigured?: boolean;
+  /** Plugins of the charons besides those that pre-shared keys need. */
+  plugins?: string[];
   /** The whole swanctl.conf of a side, in place of the one connection from LAN to LAN. */
   swanctl?: Partial<Record<Side, string>>;
   /** Further lines of `charon-systemd { }` in strongswan.conf. */
@@ -193,7 +197,10 @@ export function startCharon(
     namespace: network.gateways[side],
     system: options.systems[side],
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
-    connection: options.swanctl?.[side] ?? connectionOf(network, side, options),
+    ...(options.unconfigured
+      ? {}
+      : { connection: options.swanctl?.[side] ?? connectionOf(network, side, options) }),
+    ...(options.plugins ? { plugins: options.plugins } : {}),
     ...(options.settings ? { settings: options.settings } : {}),
     ...(options.roots?.[side] ? { root: options.roots[side] } : {}),
   });

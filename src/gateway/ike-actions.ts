@@ -1,0 +1,196 @@
+// A connection brought up, taken down or rekeyed, now, because somebody asks for it. charon may take its time, and answers
+// no other command of the same connection meanwhile: each action has one of its own. When it fails, the last lines that
+// charon logged say why.
+
+import { ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
+import type { ViciFields, ViciSection } from "../charon/vici-message.js";
+import { entryPath, IkeError } from "./ike-error.js";
+
+/** charon's log lines that an error repeats. */
+const LINES = 6;
+/** Milliseconds that charon may take longer than it was given. */
+const ALLOWANCE = 5000;
+
+export interface ActionTarget {
+  uri: string;
+  connection: string;
+  /** All of the connection's when left out. */
+  child: string | undefined;
+  seconds: number;
+}
+
+async function withConnection<T>(
+  target: ActionTarget,
+  work: (connection: ViciConnection) => Promise<T>,
+): Promise<T> {
+  const connection = await ViciConnection.open(target.uri, { patience: target.seconds * 1000 + ALLOWANCE });
+  try {
+    return await work(connection);
+  } finally {
+    connection.close();
+  }
+}
+
+const pathOf = ({ connection, child }: ActionTarget) =>
+  child === undefined
+    ? entryPath("connection", connection)
+    : `${entryPath("connection", connection)}/child[id="${child}"]`;
+
+function failure(target: ActionTarget, words: string, lines: readonly string[]): IkeError {
+  const said = lines.length === 0 ? "" : `; charon's log: ${lines.slice(-LINES).join(" | ")}`;
+  return new IkeError(pathOf(target), `${words}${said}`);
+}
+
+/** Sends a command that streams its log lines. */
+async function logged(
+  connection: ViciConnection,
+  target: ActionTarget,
+  command: string,
+  fields: ViciFields,
+): Promise<ViciSection> {
+  const lines: string[] = [];
+  const timeout = String(target.seconds * 1000);
+  try {
+    return await connection.stream(command, { ...fields, timeout }, "control-log", (event) => {
+      lines.push(event.text("msg") ?? "");
+      if (lines.length > LINES) lines.shift();
+    });
+  } catch (error) {
+    if (!(error instanceof ViciRefusal)) throw error;
+    throw failure(target, error.message, lines);
+  }
+}
+
+/** Children of a connection as charon has it loaded, with their modes. */
+async function childrenOf(connection: ViciConnection, target: ActionTarget): Promise<Map<string, string>> {
+  const children = new Map<string, string>();
+  let isKnown = false;
+  await connection.stream("list-conns", { ike: target.connection }, "list-conn", (event) => {
+    const section = event.sections.get(target.connection);
+    if (!section) return;
+    isKnown = true;
+    for (const [name, child] of section.section("children").sections) {
+      children.set(name, (child.text("mode") ?? "").toLowerCase());
+    }
+  });
+  if (!isKnown)
+    throw new IkeError(entryPath("connection", target.connection), "charon has no such connection");
+  if (target.child === undefined) return children;
+  const mode = children.get(target.child);
+  if (mode === undefined) throw new IkeError(pathOf(target), "charon has no such child");
+  return new Map([[target.child, mode]]);
+}
+
+/** Names of the children of a connection that have an SA in use. */
+async function installed(connection: ViciConnection, ike: string): Promise<string[]> {
+  const names = new Set<string>();
+  await connection.stream("list-sas", { ike }, "list-sa", (event) => {
+    for (const child of event.section(ike).section("child-sas").sections.values()) {
+      if (child.text("state") === "INSTALLED") names.add(child.text("name") ?? "");
+    }
+  });
+  return [...names];
+}
+
+/**
+ * Sets the children of a connection up that are not.
+ * @throws IkeError with charon's words, ViciUnreachable
+ */
+export function bringUp(target: ActionTarget): Promise<void> {
+  return withConnection(target, async (connection) => {
+    const children = await childrenOf(connection, target);
+    const there = await installed(connection, target.connection);
+    for (const [child, mode] of children) {
+      if (there.includes(child)) continue;
+      const isShunt = mode === "pass" || mode === "drop";
+      await logged(connection, target, isShunt ? "install" : "initiate", { ike: target.connection, child });
+    }
+  });
+}
+
+/**
+ * Ends the SAs of a connection; where the peer does not answer in time, on this side alone.
+ * @throws IkeError when there are none, ViciUnreachable
+ */
+export function takeDownNow(target: ActionTarget): Promise<void> {
+  return withConnection(target, async (connection) => {
+    const { connection: ike, child } = target;
+    await logged(
+      connection,
+      target,
+      "terminate",
+      child === undefined ? { ike, force: "yes" } : { ike, child },
+    );
+  });
+}
+
+/** Waits until `matches` SAs were rekeyed, as `isOne` tells by an event. */
+async function rekeyOne(
+  connection: ViciConnection,
+  target: ActionTarget,
+  fields: ViciFields,
+  event: string,
+  isOne: (event: ViciSection) => boolean,
+): Promise<void> {
+  const lines: string[] = [];
+  const onLog = (line: ViciSection) => {
+    if (line.text("ikesa-name") !== target.connection) return;
+    lines.push(line.text("msg") ?? "");
+    if (lines.length > LINES) lines.shift();
+  };
+  let seen = 0;
+  let told = () => {};
+  const onEvent = (message: ViciSection) => {
+    if (isOne(message)) seen++;
+    told();
+  };
+  await connection.subscribe("log", onLog);
+  await connection.subscribe(event, onEvent);
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const matches = (await connection.request("rekey", fields)).number("matches") ?? 1;
+    await new Promise<void>((resolve, reject) => {
+      told = () => {
+        if (seen >= matches) resolve();
+      };
+      timer = setTimeout(
+        () => reject(failure(target, `is not rekeyed after ${target.seconds} s`, lines)),
+        target.seconds * 1000,
+      );
+      void connection.closed.then(reject);
+      told();
+    });
+  } catch (error) {
+    throw error instanceof ViciRefusal ? failure(target, error.message, lines) : error;
+  } finally {
+    clearTimeout(timer);
+    if (connection.isOpen) {
+      await connection.unsubscribe(event, onEvent);
+      await connection.unsubscribe("log", onLog);
+    }
+  }
+}
+
+/**
+ * Rekeys a child, or all that a connection has and then its IKE_SA; `reauth` makes a new IKE_SA with everything in it
+ * instead. Returns when the new SAs are there.
+ * @throws IkeError with charon's words, ViciUnreachable
+ */
+export function rekeyNow(target: ActionTarget, reauth: boolean): Promise<void> {
+  return withConnection(target, async (connection) => {
+    const ike = target.connection;
+    if (reauth) {
+      const isUp = (event: ViciSection) => event.flag("up") && event.sections.has(ike);
+      await rekeyOne(connection, target, { ike, reauth: "yes" }, "ike-updown", isUp);
+      return;
+    }
+    const children = target.child === undefined ? await installed(connection, ike) : [target.child];
+    for (const child of children) {
+      const isChild = (event: ViciSection) => event.section(ike).section("child-sas").sections.has(child);
+      await rekeyOne(connection, target, { ike, child }, "child-rekey", isChild);
+    }
+    if (target.child === undefined) {
+      await rekeyOne(connection, target, { ike }, "ike-rekey", (event) => event.sections.has(ike));
+    }
+  });
+}

@@ -1,0 +1,229 @@
+// Loads items into charon and takes them away again, over one vici connection. Commands go out many at a time, since charon
+// answers them in order. What was done up to a refusal is undone, the last first.
+
+import { type ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
+import type { ViciFields } from "../charon/vici-message.js";
+import type { IkeError } from "./ike-error.js";
+import { type IkeEntries, type IkeItem, type IkePlan, type ItemKind, itemKey, planOf } from "./ike-items.js";
+import { type IkeMemory, isOwnSecret, type RememberedKind, rememberedKinds } from "./ike-memory.js";
+import { refusalOf } from "./ike-refusal.js";
+import { takeDown } from "./ike-take-down.js";
+import type { Logger } from "./log.js";
+
+/** Commands that are under way at the same time. */
+const WINDOW = 64;
+
+const listings: Record<RememberedKind, { command: string; list: string }> = {
+  connection: { command: "get-conns", list: "conns" },
+  pool: { command: "get-pools", list: "" },
+  authority: { command: "get-authorities", list: "authorities" },
+  key: { command: "get-keys", list: "keys" },
+};
+
+const unloading: Record<ItemKind, ((name: string) => [command: string, fields: ViciFields]) | undefined> = {
+  connection: (name) => ["unload-conn", { name }],
+  pool: (name) => ["unload-pool", { name }],
+  authority: (name) => ["unload-authority", { name }],
+  secret: (id) => ["unload-shared", { id }],
+  key: (id) => ["unload-key", { id }],
+  // charon has no command for it.
+  certificate: undefined,
+};
+
+/** Does something with each item, many at a time and in order. After the first failure nothing more is begun. */
+async function inOrder<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const lane = async () => {
+    while (next < items.length && !failed) {
+      try {
+        await work(items[next++]);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: WINDOW }, lane));
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+function isRemembered(kind: ItemKind): kind is Exclude<RememberedKind, "key"> {
+  return kind === "connection" || kind === "pool" || kind === "authority";
+}
+
+export class IkeLoader {
+  readonly #memory: IkeMemory;
+  readonly #log: Logger;
+  /** charon's names of keys, by the item's. */
+  readonly #keys = new Map<string, string>();
+
+  constructor(memory: IkeMemory, log: Logger) {
+    this.#memory = memory;
+    this.#log = log;
+  }
+
+  /**
+   * Carries a plan out.
+   * @param entries those that the plan leads to
+   * @throws IkeError when charon refuses something, and all is undone; ViciUnreachable
+   */
+  async carryOut(connection: ViciConnection, plan: IkePlan, entries: IkeEntries): Promise<void> {
+    this.#remember(plan.load.map(({ item }) => item));
+    const undo: (() => Promise<void>)[] = [];
+    try {
+      await inOrder(plan.load, async ({ item, former }) => {
+        await this.#load(connection, item, entries);
+        undo.push(() => (former ? this.#load(connection, former, entries) : this.#unload(connection, item)));
+      });
+      const isConnection = ({ kind }: IkeItem) => kind === "connection";
+      const away = async (item: IkeItem) => {
+        await this.#unload(connection, item);
+        undo.push(() => this.#load(connection, item, entries));
+      };
+      const connections = plan.unload.filter(isConnection);
+      await inOrder(connections, away);
+      // Before its pools are taken away: they must have no leases.
+      const names = connections.map(({ name }) => name);
+      await takeDown(connection, names, plan.childrenGone, this.#log);
+      await inOrder(
+        plan.unload.filter((item) => !isConnection(item)),
+        away,
+      );
+    } catch (error) {
+      if (connection.isOpen) {
+        await this.#undo(undo.reverse());
+        for (const { item, former } of plan.load) if (!former) this.#forget(item);
+      }
+      throw error;
+    } finally {
+      this.#memory.save();
+    }
+  }
+
+  async #undo(steps: readonly (() => Promise<void>)[]): Promise<void> {
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (error) {
+        this.#log.warn(`while a change was undone: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /**
+   * Gives a charon that has just appeared everything.
+   * @param refused is told what charon refuses; the others are loaded all the same
+   * @throws ViciUnreachable
+   */
+  async loadAll(
+    connection: ViciConnection,
+    entries: IkeEntries,
+    refused: (error: IkeError) => void,
+  ): Promise<void> {
+    const { load } = planOf(new Map(), entries);
+    this.#remember(load.map(({ item }) => item));
+    await inOrder(load, async ({ item }) => {
+      try {
+        await this.#load(connection, item, entries);
+      } catch (error) {
+        if (connection.isOpen) refused(error as IkeError);
+        else throw error;
+      }
+    });
+    this.#memory.save();
+  }
+
+  /**
+   * Takes away what is left in charon of another configuration that Vita has loaded there.
+   * @param entries what is wanted, all of it loaded
+   * @throws ViciUnreachable
+   */
+  async removeLeft(connection: ViciConnection, entries: IkeEntries): Promise<void> {
+    const wanted = new Set([...entries.values()].flatMap(({ items }) => items.map(itemKey)));
+    const wantedKeys = new Set(this.#keys.values());
+    const isWanted = (kind: ItemKind, name: string) =>
+      kind === "key" ? wantedKeys.has(name) : wanted.has(itemKey({ kind, name }));
+    for (const kind of rememberedKinds) {
+      const { command, list } = listings[kind];
+      const answer = await connection.request(command);
+      const present = new Set(kind === "pool" ? answer.sections.keys() : answer.texts(list));
+      const left = [...this.#memory.names(kind)].filter((name) => !isWanted(kind, name));
+      const there = left.filter((name) => present.has(name));
+      for (const name of there) await this.#removeOne(connection, kind, name);
+      if (kind === "connection") await takeDown(connection, there, [], this.#log);
+      for (const name of left) if (!present.has(name)) this.#memory.delete(kind, name);
+    }
+    const secrets = (await connection.request("get-shared")).texts("keys").filter(isOwnSecret);
+    for (const name of secrets)
+      if (!isWanted("secret", name)) await this.#removeOne(connection, "secret", name);
+  }
+
+  async #removeOne(connection: ViciConnection, kind: ItemKind, name: string): Promise<void> {
+    try {
+      await this.#request(connection, kind, name);
+    } catch (error) {
+      if (!(error instanceof ViciRefusal)) throw error;
+      this.#log.warn(`charon keeps ${kind} "${name}", which is no longer configured: ${error.message}`);
+      return;
+    }
+    if (kind !== "secret" && kind !== "certificate") this.#memory.delete(kind, name);
+    this.#log.info(`took ${kind} "${name}" away from charon, which is no longer configured`);
+  }
+
+  /** Notes that charon has these. */
+  remember(entries: IkeEntries): void {
+    this.#remember([...entries.values()].flatMap(({ items }) => items));
+    for (const id of this.#keys.values()) this.#memory.add("key", id);
+    this.#memory.save();
+  }
+
+  #remember(items: readonly IkeItem[]): void {
+    for (const { kind, name } of items) if (isRemembered(kind)) this.#memory.add(kind, name);
+    this.#memory.save();
+  }
+
+  #forget({ kind, name }: IkeItem): void {
+    if (isRemembered(kind)) this.#memory.delete(kind, name);
+  }
+
+  async #load(connection: ViciConnection, item: IkeItem, entries: IkeEntries): Promise<void> {
+    try {
+      const answer = await connection.request(item.command, item.message);
+      if (isRemembered(item.kind)) this.#memory.add(item.kind, item.name);
+      const id = answer.text("id");
+      if (item.kind === "key" && id !== undefined) {
+        this.#keys.set(item.name, id);
+        this.#memory.add("key", id);
+      }
+    } catch (error) {
+      if (!(error instanceof ViciRefusal)) throw error;
+      throw refusalOf(item, entries.get(`connection ${item.name}`)?.source, error.message);
+    }
+  }
+
+  /** @throws IkeError when charon refuses, and not because it has no such thing */
+  async #unload(connection: ViciConnection, item: IkeItem): Promise<void> {
+    const name = item.kind === "key" ? this.#keys.get(item.name) : item.name;
+    if (name === undefined) return;
+    try {
+      await this.#request(connection, item.kind, name);
+    } catch (error) {
+      if (!(error instanceof ViciRefusal)) throw error;
+      throw refusalOf(item, undefined, error.message);
+    }
+    if (item.kind === "key") this.#keys.delete(item.name);
+    if (item.kind === "key" || isRemembered(item.kind)) this.#memory.delete(item.kind, name);
+  }
+
+  async #request(connection: ViciConnection, kind: ItemKind, name: string): Promise<void> {
+    const command = unloading[kind]?.(name);
+    if (!command) return;
+    try {
+      await connection.request(...command);
+    } catch (error) {
+      // Somebody else has taken it away, or charon has begun anew.
+      if (!(error instanceof ViciRefusal) || !error.message.endsWith("not found")) throw error;
+    }
+  }
+}
