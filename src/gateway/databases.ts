@@ -161,7 +161,7 @@ export class Databases {
 }
 
 /** CLOCK_MONOTONIC in whole seconds. */
-function clock(): () => number {
+export function clock(): () => number {
   const monotonic = new MonotonicClock();
   return () => {
     monotonic.read();

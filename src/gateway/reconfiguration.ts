@@ -23,10 +23,20 @@ import { makePacketMemory } from "./packet-memory.js";
 import { requireDevices } from "./require-device.js";
 import { nextIsGivenUp, nextIsReached, writeConfiguration } from "./run-configuration.js";
 import type { SharedName } from "./run-directory.js";
-import type { ConfigurationPart, RunningNode } from "./running-node.js";
+import type { RunningNode } from "./running-node.js";
+import type { StaticSecurity } from "./static-security.js";
 import { Steps } from "./steps.js";
 import { SystemSide } from "./system-side.js";
 import type { WorkerSet } from "./worker-set.js";
+
+/** A part of the configuration that is none of the workers' business, and who carries its changes out. */
+interface Part {
+  /**
+   * Carries a change out, and touches only what differs.
+   * @throws Error with what is wrong; it has undone then what it did
+   */
+  apply(from: Configuration | undefined, to: Configuration): Promise<void>;
+}
 
 const MEMORY: readonly SharedName[] = ["frames", "ports"];
 const DATABASES: readonly SharedName[] = ["sad", "spd"];
@@ -41,6 +51,7 @@ export class Reconfiguration {
   readonly #change: Change;
   /** The kernel that the old configuration has. */
   readonly #kernel: PseudoKernel;
+  readonly #security: StaticSecurity;
 
   /** @throws Error when the machine cannot do what is asked */
   constructor(node: RunningNode, to: Configuration) {
@@ -48,6 +59,7 @@ export class Reconfiguration {
     this.#steps = new Steps(node.log);
     this.#from = node.configuration;
     this.#kernel = node.databases.kernel;
+    this.#security = node.security;
     this.#to = to;
     this.#change = changeOf(this.#from, to, ({ engine }) => chooseEngine(engine, node.log));
   }
@@ -71,10 +83,9 @@ export class Reconfiguration {
       if (change.system) steps.atLast(() => node.system.forgetFormer());
       if (change.cpus) this.#bind();
       if (change.kernel && !change.databases) this.#setKernel();
-      if (change.databases) await node.security?.apply(undefined, to);
-      else await this.#apply(node.security);
+      if (!change.databases) await this.#apply(node.security);
       if (change.charon) this.#openCharon();
-      if (!to["data-plane"]) await this.#apply(node.parts.connections);
+      if (!to["data-plane"]) await this.#apply(node.connections);
       if (isStructural) nextIsReached(node.run);
       else writeConfiguration(node.run, "config.json", to);
       node.configuration = to;
@@ -127,6 +138,7 @@ export class Reconfiguration {
       if (change.system && !isFreeFirst) this.#openSystem();
       back = () => old.resume();
       await old.rest();
+      if (change.databases) await this.#fillDatabases();
       if (change.system && isFreeFirst) this.#openSystem();
       steps.orElse(() => next.stop());
       next.start();
@@ -158,7 +170,8 @@ export class Reconfiguration {
   /** New ones, with none of the SAs: charon's plugin sets those up again, because the boot id is another one. */
   #makeDatabases(): void {
     const node = this.#node;
-    const { databases: old, security } = node;
+    const { databases: old } = node;
+    const security = this.#security;
     const { sas, policies } = this.#to.limits;
     this.#setAside(DATABASES);
     old.suspend();
@@ -170,6 +183,12 @@ export class Reconfiguration {
     const made = Databases.create(node.run, { sas, policies, engine }, node.log);
     node.begin(made, this.#to);
     this.#steps.atLast(() => old.close());
+  }
+
+  /** Static SAs go on behind what the workers, which have ended, have used of their sequence numbers. */
+  async #fillDatabases(): Promise<void> {
+    await this.#security.note();
+    await this.#node.security.apply(undefined, this.#to);
   }
 
   // ---- the rest ----------------------------------------------------------------------------------------------------
@@ -185,7 +204,7 @@ export class Reconfiguration {
       node.system.release();
       node.system = new SystemSide(configuration, [former], node.log);
       node.system.open(keep);
-      for (const policy of kernel.policies()) node.system.change(policy, true);
+      for (const policy of kernel.policiesOf()) node.system.change(policy, true);
     };
     this.#steps.orElse(() => {
       open(this.#from, this.#to, this.#kernel, true);
@@ -208,15 +227,14 @@ export class Reconfiguration {
     kernel.set(kernelSettings(this.#to));
   }
 
-  async #apply(part: ConfigurationPart | undefined): Promise<void> {
-    if (!part) return;
+  async #apply(part: Part): Promise<void> {
     await part.apply(this.#from, this.#to);
     this.#steps.orElse(() => part.apply(this.#to, this.#from));
   }
 
   async #closeCharon(): Promise<void> {
     const node = this.#node;
-    if (this.#to["data-plane"]) await this.#apply(node.parts.connections);
+    if (this.#to["data-plane"]) await this.#apply(node.connections);
     if (!node.charon.isOpen) return;
     this.#steps.orElse(() => node.charon.open(node.databases));
     await node.charon.close();

@@ -1,11 +1,12 @@
 // What a supervisor holds of a node that runs. A change of the configuration puts others in the place of some of it.
 
+import { join } from "node:path";
 import type { Configuration } from "../config/datastore.js";
-import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { close, write } from "../native/libc.js";
 import type { CharonSide } from "./charon-side.js";
-import type { Databases } from "./databases.js";
+import { clock, type Databases } from "./databases.js";
 import { openEventPipe } from "./event-pipe.js";
+import { IkeConnections } from "./ike-connections.js";
 import type { Logger } from "./log.js";
 import type { NodeEvents } from "./node-events.js";
 import type { PidWatch } from "./pid-watch.js";
@@ -13,33 +14,22 @@ import type { ConfigurationFile } from "./run-configuration.js";
 import type { RunDirectory } from "./run-directory.js";
 import type { RunFiles } from "./run-files.js";
 import { SaEvents } from "./sa-events.js";
+import { SequenceMarks, stateDirectory } from "./sequence-marks.js";
+import { StaticSecurity } from "./static-security.js";
 import type { SystemSide } from "./system-side.js";
 import { WorkerSet } from "./worker-set.js";
-
-/** A part of the configuration that is none of the workers' business, and who carries its changes out. */
-export interface ConfigurationPart {
-  /**
-   * Carries a change out, and touches only what differs.
-   * @param from what is in force; undefined at the start, when an earlier run may have left something
-   * @throws Error with what is wrong; it has undone then what it did
-   */
-  apply(from: Configuration | undefined, to: Configuration): Promise<void>;
-}
-
-/** The parts, in the order in which they are applied. */
-export interface NodeParts {
-  /** Static SAs, and policies. */
-  security?: (kernel: PseudoKernel) => ConfigurationPart;
-  /** What charon is told. */
-  connections?: ConfigurationPart;
-}
 
 export class RunningNode {
   configuration!: Configuration;
   databases!: Databases;
   system!: SystemSide;
   workers: WorkerSet | undefined;
-  security: ConfigurationPart | undefined;
+  /** Static SAs, and policies. */
+  security!: StaticSecurity;
+  /** What charon is told. */
+  readonly connections: IkeConnections;
+  /** How far static SAs have come. */
+  readonly marks: SequenceMarks;
   /** Pipes by which workers with waiting packets are woken, by worker. */
   readonly #wakes: number[] = [];
   readonly #saEvents: SaEvents;
@@ -50,10 +40,12 @@ export class RunningNode {
     readonly watch: PidWatch,
     readonly files: RunFiles,
     readonly charon: CharonSide,
-    readonly parts: NodeParts,
     readonly events: NodeEvents,
   ) {
     this.#saEvents = new SaEvents(events);
+    const state = stateDirectory(run.node);
+    this.marks = new SequenceMarks(state);
+    this.connections = new IkeConnections({ logger: log, memoryFile: join(state, "charon.json") });
   }
 
   /** @param file in which the workers find the configuration */
@@ -72,11 +64,12 @@ export class RunningNode {
       policyChanged: (request, present) => this.system.change(request, present),
       wake: () => this.#wake(),
     });
-    this.security = this.parts.security?.(databases.kernel);
+    const { kernel, sad } = databases;
+    this.security = new StaticSecurity({ kernel, sad, marks: this.marks, logger: this.log, now: clock() });
   }
 
   /** Has databases at work again in whose place others were. */
-  returnTo(databases: Databases, security: ConfigurationPart | undefined): void {
+  returnTo(databases: Databases, security: StaticSecurity): void {
     this.databases = databases;
     this.security = security;
     this.#saEvents.begin(databases.sad);

@@ -19,7 +19,7 @@ import { Reconfiguration, SET_ASIDE } from "./reconfiguration.js";
 import { nextIsGivenUp, writeConfiguration } from "./run-configuration.js";
 import { RunDirectory } from "./run-directory.js";
 import { RunFiles } from "./run-files.js";
-import { type NodeParts, RunningNode } from "./running-node.js";
+import { RunningNode } from "./running-node.js";
 import { SystemSide } from "./system-side.js";
 import { endWorkersOf } from "./worker-process.js";
 import { WorkerSet } from "./worker-set.js";
@@ -52,20 +52,20 @@ export class Supervisor {
     this.#isOver = resolve;
   });
 
-  private constructor(run: RunDirectory, lock: number, log: Logger, parts: NodeParts) {
+  private constructor(run: RunDirectory, lock: number, log: Logger) {
     this.#run = run;
     this.#lock = lock;
     this.#files = new RunFiles(run, lock);
     this.#log = log;
     const charon = new CharonSide(run, log);
-    this.#node = new RunningNode(run, log, this.#watch, this.#files, charon, parts, this.events);
+    this.#node = new RunningNode(run, log, this.#watch, this.#files, charon, this.events);
   }
 
   /**
    * Brings a node up; returns when it forwards packets and charon can connect.
    * @throws Error with what to do about it; nothing is left running then
    */
-  static async start(configuration: Configuration, log: Logger, parts: NodeParts = {}): Promise<Supervisor> {
+  static async start(configuration: Configuration, log: Logger): Promise<Supervisor> {
     const run = new RunDirectory(configuration.node);
     run.make();
     const lock = openSync(run.file("lock"), "w", 0o600);
@@ -73,7 +73,7 @@ export class Supervisor {
       closeSync(lock);
       throw new Error(`node ${configuration.node} runs already (it holds ${run.file("lock")})`);
     }
-    const supervisor = new Supervisor(run, lock, log, parts);
+    const supervisor = new Supervisor(run, lock, log);
     try {
       await supervisor.#start(configuration);
     } catch (error) {
@@ -115,9 +115,10 @@ export class Supervisor {
     node.system.forgetFormer();
     await node.workers?.ready();
 
-    await node.security?.apply(undefined, configuration);
+    await node.security.apply(undefined, configuration);
     if (!configuration["data-plane"]) node.charon.open(databases);
-    await node.parts.connections?.apply(undefined, configuration);
+    await node.connections.apply(undefined, configuration);
+    node.connections.start();
     node.watchFiles();
     this.#links = new LinkEvents(configuration, this.events);
     this.#sweeper = setInterval(() => {
@@ -127,11 +128,12 @@ export class Supervisor {
     this.#lifetimes = setInterval(() => {
       node.databases.check();
       node.system.check();
+      void node.security.check();
       this.#links?.check();
     }, LIFETIMES);
     writeFileSync(run.ready, "");
-    const where = node.charon.isOpen ? `; charon's socket is ${run.charonSocket}` : "";
-    this.#log.info(`node ${configuration.node} is up${where}`);
+    const keys = node.charon.isOpen ? `charon's socket is ${run.charonSocket}` : "it has static SAs only";
+    this.#log.info(`node ${configuration.node} is up; ${keys}`);
   }
 
   /**
@@ -193,9 +195,12 @@ export class Supervisor {
     clearInterval(this.#lifetimes);
     this.#links?.close();
     const node = this.#node;
+    await node.connections.close();
     await node.charon.close();
     if (node.workers) await node.workers.stop();
     else if (node.databases) await this.#stopFormerWorkers();
+    await node.security?.settle();
+    await node.marks.close();
     this.#watch.close();
     node.databases?.suspend();
     node.closeWakes();

@@ -4,7 +4,7 @@
 //   node flow.js send ADDRESS PORT RATE      until SIGTERM, RATE datagrams a second
 //   node flow.js receive ADDRESS PORT        until SIGTERM
 //
-// Both print their totals as one line of JSON every half second and once more at the end.
+// Both print their totals as one line of JSON every tenth of a second and once more at the end.
 
 import { createSocket, type Socket } from "node:dgram";
 import { writeSync } from "node:fs";
@@ -94,7 +94,7 @@ function report(totals: object): () => void {
   // Synchronous: the last line must be out before the process ends.
   const print = () => writeSync(1, `${JSON.stringify(totals)}\n`);
   print();
-  const timer = setInterval(print, 500);
+  const timer = setInterval(print, 100);
   return () => {
     clearInterval(timer);
     print();

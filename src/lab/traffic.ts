@@ -209,7 +209,7 @@ export class Flow {
     return new Flow(sender[0], receiver[0], sender[1], receiver[1]);
   }
 
-  /** Totals so far, at most half a second old. */
+  /** Totals so far, at most a tenth of a second old. */
   totals(): FlowTotals {
     const sender = lastLine<SenderTotals>(this.#senderOutput) ?? { sent: 0, refused: 0 };
     const receiver = lastLine<ReceiverTotals>(this.#receiverOutput);

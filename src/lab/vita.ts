@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
+import type { Configuration } from "../config/configuration.js";
 import type { configurationModel } from "../config/model.js";
 import { type NodeState, readState } from "../gateway/state.js";
 import { until } from "./command.js";
@@ -14,7 +15,8 @@ import type { Child } from "./process.js";
 export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli", "vita.js");
 
 /** A configuration as an operator writes it: what is left out has its default. */
-export type VitaConfiguration = z.input<typeof configurationModel>;
+export type VitaConfiguration = z.input<typeof configurationModel> &
+  Partial<Omit<Configuration, "limits" | "public-interface" | "private-interface">>;
 
 export class Vita {
   readonly process: Child;
@@ -61,7 +63,7 @@ export class Vita {
     writeFileSync(file, `${JSON.stringify(configuration, null, 2)}\n`);
     // What a killed predecessor left would look like readiness.
     rmSync(join(runDirectory, node, "ready"), { force: true });
-    const env = { ...process.env, VITA_RUN_DIR: runDirectory };
+    const env = { ...process.env, VITA_RUN_DIR: runDirectory, VITA_STATE_DIR: lab.path("state") };
     const child = lab.start(
       process.execPath,
       ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file, ...options],
