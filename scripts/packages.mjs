@@ -13,6 +13,9 @@ export const debianPackages = [
   // crypto of the data path; the header is read by a test that compares the job layout with it
   "libipsec-mb1",
   "libipsec-mb-dev",
+  // the configuration's model, and its headers for a test that compares the structures with them
+  "libyang2",
+  "libyang2-dev",
   // the kernel-vita plugin is built on the machine, against the sources of the strongSwan that is installed
   "gcc",
   "libc6-dev",

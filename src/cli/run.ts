@@ -1,7 +1,7 @@
 // `vita run`: brings a node up and keeps it up until SIGTERM or SIGINT.
 
 import { Command } from "commander";
-import { loadConfiguration } from "../config/datastore.js";
+import { loadConfiguration } from "../config/load.js";
 import { makeLogger, messageOf } from "../gateway/log.js";
 import { Supervisor } from "../gateway/supervisor.js";
 

@@ -26,6 +26,18 @@ export interface Configuration {
   restconf: { tcp?: RestconfTcp };
 }
 
+/** A configuration as an operator writes it: what is left out has its default, and some numbers may be text. */
+export type WrittenConfiguration =
+  Pick<Configuration, "node" | "public-interface" | "private-interface"> extends infer Needed
+    ? { [Name in keyof Needed]: Written<Needed[Name]> } & Written<Configuration>
+    : never;
+
+type Written<Value> = Value extends (infer Entry)[]
+  ? Written<Entry>[]
+  : Value extends object
+    ? { [Name in keyof Value]?: Written<Value[Name]> | undefined }
+    : Value;
+
 interface ReceiveDriver {
   "xdp-mode": "auto" | "native" | "generic";
   "zero-copy": "auto" | "on" | "off";

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Configuration, parseConfiguration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
+import { parseConfiguration } from "../config/load.js";
 import { type Change, changeOf } from "./change.js";
 
 type Edit = (configuration: Configuration) => Partial<Configuration>;

@@ -2,7 +2,7 @@
 // none of the workers' business, and is left to the parts that know it (see Reconfiguration).
 
 import { isDeepStrictEqual } from "node:util";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { systemSettings } from "./system-side.js";
 
 export interface Change {

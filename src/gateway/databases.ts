@@ -2,7 +2,7 @@
 // what the workers tell. A change of their size, or of the engine whose expanded keys the SAD holds, makes new ones.
 
 import type { Event } from "../charon/protocol.js";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";

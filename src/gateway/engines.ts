@@ -1,7 +1,7 @@
 // Which crypto engine a node uses, and how to make it. The choice stands in the SAD's header: the expanded keys in its
 // slots are the engine's.
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import { IpsecMbEngine } from "../ipsec/aead-ipsec-mb.js";
 import { NodeEngine } from "../ipsec/aead-node.js";

@@ -2,7 +2,7 @@
 // routes outlive a supervisor that is killed, and the configuration may be another one by now.
 
 import { readFileSync } from "node:fs";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { ownedSettings } from "../config/owned-settings.js";
 import type { ConfigurationFile } from "./run-configuration.js";
 import type { RunDirectory } from "./run-directory.js";

@@ -3,7 +3,7 @@
 // next one takes it over, or removes what its own configuration has no use for.
 
 import { bindingOf } from "../config/binding.js";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { refuseUsedTun } from "../ports/tun.js";
 import { ClearGuard } from "./clear-guard.js";

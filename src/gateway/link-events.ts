@@ -1,6 +1,6 @@
 // Tells when an interface of the configuration can carry packets, and when it cannot any more, or is gone.
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { NetworkMonitor } from "../ports/network-monitor.js";
 import type { NodeEvents } from "./node-events.js";
 

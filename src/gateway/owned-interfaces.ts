@@ -1,7 +1,7 @@
 // The supervisor's part in public interfaces: charon's devices where Vita owns them, and a kernel that must not listen. They
 // outlive a supervisor that is killed. The next one takes them over, or removes what its own configuration has no use for.
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import { refuseUsedTun } from "../ports/tun.js";
 import { madeDevices, usedTables } from "./former-run.js";

@@ -3,7 +3,7 @@
 // worker sets them up anew.
 
 import { statSync } from "node:fs";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { FRAME_SIZE, Frames } from "../memory/frames.js";
 import { HUGE_PAGE, openSharedRegion, populateNew } from "../memory/region.js";
 import { PacketPool } from "../ports/packet-pool.js";

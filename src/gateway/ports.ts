@@ -2,7 +2,7 @@
 
 import type { SlowPath } from "../apps/transmit.js";
 import { bindingOf } from "../config/binding.js";
-import type { Configuration, PrivateInterface, PublicInterface } from "../config/datastore.js";
+import type { Configuration, PrivateInterface, PublicInterface } from "../config/configuration.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
 import { type Binding, Domains } from "../ipsec/binding.js";

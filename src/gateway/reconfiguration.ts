@@ -13,7 +13,7 @@
 //
 // A supervisor that is killed in the middle leaves `next.json` (run-configuration.ts).
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { usableCores } from "../native/affinity.js";
 import { type Change, changeOf } from "./change.js";

@@ -1,6 +1,6 @@
 // Is there a network device for each interface of the configuration?
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { interfaceIndex } from "../native/libc.js";
 
 /** @throws Error that says which interface has none */

@@ -1,24 +1,27 @@
-// The configuration as the processes of a node read it: `config.json` in the run directory, JSON of the checked form. It is
-// replaced as a whole, never written to.
+// The configuration as the processes of a node read it: `config.json` in the run directory, JSON of the checked form, without
+// secrets. It is replaced as a whole, never written to.
 //
 // While workers are exchanged because of a change, `next.json` has what they are exchanged for. It becomes `config.json` in
 // the moment in which the change is made; if it is still there when a supervisor begins, a change was cut off, and nobody
 // knows which of the two configurations the workers, devices and routes are of.
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
+import { withoutSecrets } from "../config/secrets.js";
 import type { RunDirectory } from "./run-directory.js";
 
 export type ConfigurationFile = "config.json" | "next.json";
 
-/** Replaces the file. */
+/** Replaces the file. Whoever reads it has no use for keys. */
 export function writeConfiguration(
   run: RunDirectory,
   name: ConfigurationFile,
   configuration: Configuration,
 ): void {
   const path = run.file(name);
-  writeFileSync(`${path}.new`, `${JSON.stringify(configuration, null, 2)}\n`, { mode: 0o600 });
+  writeFileSync(`${path}.new`, `${JSON.stringify(withoutSecrets(configuration), null, 2)}\n`, {
+    mode: 0o600,
+  });
   renameSync(`${path}.new`, path);
 }
 

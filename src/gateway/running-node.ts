@@ -1,7 +1,7 @@
 // What a supervisor holds of a node that runs. A change of the configuration puts others in the place of some of it.
 
 import { join } from "node:path";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { close, write } from "../native/libc.js";
 import type { CharonSide } from "./charon-side.js";
 import { clock, type Databases } from "./databases.js";

@@ -1,7 +1,7 @@
 // What a node is doing, read from its shared files. Anybody with the right to read them can ask, whether the supervisor
 // runs or not. Keys are not part of it.
 
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { CounterFile } from "../engine/counters.js";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import type { Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";

@@ -3,7 +3,7 @@
 // What it holds of the node is in running-node.ts; how it changes that while the node runs, in reconfiguration.ts.
 
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { tryLock } from "../native/libc.js";
 import { sameForWorkers } from "./change.js";
 import { CharonSide } from "./charon-side.js";

@@ -3,7 +3,7 @@
 // set up before it, by an earlier run or for another configuration.
 
 import { bindingOf } from "../config/binding.js";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { refuseUsedTun } from "../ports/tun.js";
 import { hostInterface, madeDevices } from "./former-run.js";

@@ -3,7 +3,7 @@
 // would need to come back is kept until the change is made.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import { MAX_WORKERS } from "../ipsec/sad-layout.js";
 import type { ConfigurationFile } from "./run-configuration.js";
 import { type WorkerParts, WorkerProcess } from "./worker-process.js";

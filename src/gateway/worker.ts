@@ -11,7 +11,7 @@
 // to the kernel's default action.
 
 import { readSync, writeSync } from "node:fs";
-import type { Configuration } from "../config/datastore.js";
+import type { Configuration } from "../config/configuration.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
 import type { AeadEngine } from "../ipsec/aead.js";

@@ -3,9 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { z } from "zod";
-import type { Configuration } from "../config/configuration.js";
-import type { configurationModel } from "../config/model.js";
+import type { WrittenConfiguration } from "../config/configuration.js";
 import { type NodeState, readState } from "../gateway/state.js";
 import { until } from "./command.js";
 import { type Lab, runFolder } from "./lab.js";
@@ -15,8 +13,7 @@ import type { Child } from "./process.js";
 export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url))), "cli", "vita.js");
 
 /** A configuration as an operator writes it: what is left out has its default. */
-export type VitaConfiguration = z.input<typeof configurationModel> &
-  Partial<Omit<Configuration, "limits" | "public-interface" | "private-interface">>;
+export type VitaConfiguration = WrittenConfiguration;
 
 export class Vita {
   readonly process: Child;

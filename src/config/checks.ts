@@ -1,0 +1,32 @@
+// What YANG cannot say, or would say slowly with thousands of entries: checks of a configuration that agrees with the model
+// otherwise.
+
+import type { Configuration } from "./configuration.js";
+import { checkInterfaces } from "./interface-checks.js";
+import { checkOwned } from "./owned.js";
+import { type Problem, valueText } from "./problem.js";
+import { checkRoutes } from "./route-checks.js";
+import { checkStaticSas } from "./sa-checks.js";
+
+/** Tells what is wrong at an operator's path. @param value what is there; undefined for secrets and for what is no leaf */
+export type Tell = (path: string, message: string, value?: unknown) => void;
+
+export function checkConfiguration(configuration: Configuration): Problem[] {
+  const problems: Problem[] = [];
+  const tell: Tell = (path, message, value) =>
+    problems.push({
+      path,
+      rule: "invalid-value",
+      message,
+      ...(value === undefined ? {} : { value: valueText(value) }),
+    });
+  checkInterfaces(configuration, tell);
+  checkOwned(configuration, tell);
+  checkRoutes(configuration, tell);
+  checkStaticSas(configuration, tell);
+  return problems;
+}
+
+/** The path of an entry: `/route[id="a"]`. */
+export const entryAt = (list: string, key: string, value: string | number): string =>
+  `/${list}[${key}=${JSON.stringify(String(value))}]`;
