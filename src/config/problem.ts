@@ -12,7 +12,11 @@ export type Rule =
   | "data-missing"
   | "operation-not-supported"
   | "operation-failed"
-  | "malformed-message";
+  | "malformed-message"
+  | "in-use"
+  | "rollback-failed"
+  /** The configuration is not the one that a client wanted to change (RFC 8040, section 3.4.1.2). */
+  | "precondition-failed";
 
 export interface Problem {
   /** As an operator writes it: `/public-interface[name="wan0"]/driver`; `/` for the whole. */

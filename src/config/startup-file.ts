@@ -1,0 +1,137 @@
+// The startup datastore: the file that `vita run --config` names. It is an operator's file as much as ours. Its mode and
+// owner stay as they are, a symbolic link stays one, and it is replaced in one piece (atomic-file.ts).
+//
+// Somebody may edit it while the node runs. What was read or written last is remembered by its stamp and its hash, and
+// `write` refuses to put anything over a content that is neither this nor was accepted by name: see `strangeText`.
+
+import { createHash } from "node:crypto";
+import { closeSync, fstatSync, openSync, readFileSync, realpathSync, type Stats, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { type ReplaceOptions, removeLeftovers, replaceFile, type Stamp, stampOf } from "./atomic-file.js";
+
+/** The file has a content that this node knows nothing of. */
+export class EditedByHand extends Error {}
+
+export class StartupFile {
+  readonly path: string;
+  readonly #sync: ReplaceOptions["sync"];
+  /** Where the symbolic links led to last. */
+  #target: string;
+  /** Hash of the last content that we know, and the stamp that it had, if it was seen by us. */
+  #known: { hash: string; stamp: Stamp | undefined } | undefined;
+  /** The last text that we know, to be put back. */
+  #text = "";
+
+  /** @param sync see ReplaceOptions; for tests */
+  constructor(path: string, sync?: ReplaceOptions["sync"]) {
+    this.path = path;
+    this.#target = path;
+    this.#sync = sync;
+  }
+
+  /** Reads the file, and removes what a killed writer left beside it. @throws the system's error */
+  read(): string {
+    const { text, stamp } = readStamped(this.#follow());
+    const name = basename(this.#target);
+    removeLeftovers(dirname(this.#target), (leftover) => leftover === name);
+    this.#remember(text, stamp);
+    return text;
+  }
+
+  /**
+   * The content of the file when it is another than what was last read, written or accepted. undefined as long as it is
+   * the same, and when there is no file: then nothing can be lost.
+   */
+  strangeText(): string | undefined {
+    const path = this.#follow();
+    const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
+    if (stat === undefined || stampOf(stat) === this.#known?.stamp) return undefined;
+    const { text, stamp } = readStamped(path);
+    if (hashOf(text) !== this.#known?.hash) return text;
+    this.#remember(text, stamp);
+    return undefined;
+  }
+
+  /** This content may be written over, wherever it comes from. */
+  accept(text: string): void {
+    this.#remember(text, undefined);
+  }
+
+  /**
+   * Replaces the content; it is on the disk when this returns.
+   * @throws EditedByHand, or the system's error; the file has its old content then
+   */
+  write(text: string): void {
+    const path = this.#follow();
+    const stat = statSync(path, { throwIfNoEntry: false });
+    let isReplaced = false;
+    try {
+      const stamp = this.#replace(path, text, stat, () => {
+        if (this.strangeText() !== undefined)
+          throw new EditedByHand(`${this.path} was edited since this node read or wrote it`);
+        isReplaced = true;
+      });
+      this.#remember(text, stamp);
+    } catch (error) {
+      // It may stand there under its name, but nobody knows for how long.
+      const problem = isReplaced ? this.#putBack(path, stat) : undefined;
+      if (problem === undefined) throw error;
+      throw new Error(`${(error as Error).message}; the former content could not be put back: ${problem}`);
+    }
+  }
+
+  #replace(path: string, text: string, stat: Stats | undefined, beforeRename: () => void): Stamp {
+    return replaceFile(path, text, {
+      mode: stat ? stat.mode & 0o7777 : 0o600,
+      ...(stat && { owner: { uid: stat.uid, gid: stat.gid } }),
+      ...(this.#sync && { sync: this.#sync }),
+      beforeRename,
+    });
+  }
+
+  /** Brings the last known text back. @returns what went wrong, if the file does not have it now */
+  #putBack(path: string, stat: Stats | undefined): string | undefined {
+    let problem: string;
+    try {
+      this.#replace(path, this.#text, stat, () => {});
+      return undefined;
+    } catch (error) {
+      problem = (error as Error).message;
+    } finally {
+      this.accept(this.#text);
+    }
+    return readFileSync(path, "utf8") === this.#text ? undefined : problem;
+  }
+
+  #remember(text: string, stamp: Stamp | undefined): void {
+    this.#known = { hash: hashOf(text), stamp };
+    this.#text = text;
+  }
+
+  /** Where the file itself lies. A link that leads nowhere (any more) is taken to lead where it did. */
+  #follow(): string {
+    try {
+      this.#target = realpathSync(this.path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      this.#target = join(realpathSync(dirname(this.#target)), basename(this.#target));
+    }
+    return this.#target;
+  }
+}
+
+function readStamped(path: string): { text: string; stamp: Stamp } {
+  // Others, a pipe say, could not be replaced, and some would make us wait.
+  if (!statSync(path).isFile()) throw new Error(`${path} is not a regular file`);
+  const file = openSync(path, "r");
+  try {
+    const stamp = stampOf(fstatSync(file, { bigint: true }));
+    return { text: readFileSync(file, "utf8"), stamp };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
