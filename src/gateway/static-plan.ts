@@ -1,19 +1,24 @@
 // What is to be done to come from the SAs and policies that are there to those that are wanted.
 
-import type { AddSaRequest, PolicyRequest, SaId } from "../ipsec/kernel.js";
-import { formatAddress } from "../net/address.js";
+import type { AddSaRequest, PolicyRequest } from "../ipsec/kernel.js";
+import { policyKey, saKey } from "./static-keys.js";
 import { isSameSa } from "./static-sa.js";
 import type { Unit, Wanted } from "./static-units.js";
 
 export type WantedSa = Wanted<AddSaRequest>;
 export type WantedPolicy = Wanted<PolicyRequest>;
 
-/** What a session has in the kernel. */
-export interface Installed {
-  /** By `saKey`. */
-  readonly sas: ReadonlyMap<string, AddSaRequest>;
-  /** By `policyKey`. */
-  readonly policies: ReadonlyMap<string, PolicyRequest>;
+/** What a session has in the kernel, by `saKey` and `policyKey`. */
+export class Installed {
+  readonly sas = new Map<string, AddSaRequest>();
+  readonly policies = new Map<string, PolicyRequest>();
+  /** Units all of whose SAs and policies are there. Undefined: nobody has compared yet. */
+  units: ReadonlyMap<string, Unit> | undefined;
+
+  constructor(sas: Iterable<AddSaRequest>, policies: Iterable<PolicyRequest>) {
+    for (const request of sas) this.sas.set(saKey(request), request);
+    for (const request of policies) this.policies.set(policyKey(request), request);
+  }
 }
 
 export interface Plan {
@@ -26,77 +31,41 @@ export interface Plan {
 }
 
 /** @param wanted units that are to be there, all of them */
-export function planChanges({ sas, policies }: Installed, wanted: Iterable<Unit>): Plan {
+export function planChanges(installed: Installed, wanted: ReadonlyMap<string, Unit>): Plan {
+  const { sas, policies, units } = installed;
+  // Of units that were there before nothing needs to be looked at, but that they keep what they have.
+  const kept: Unit[] = [];
+  const fresh: Unit[] = [];
+  for (const [name, unit] of wanted) (units?.get(name) === unit ? kept : fresh).push(unit);
+  const former = units ? [...units].filter(([name, unit]) => wanted.get(name) !== unit) : undefined;
+  const oldSas = new Map(former?.flatMap(([, { sas: own }]) => pairsOf(own)) ?? sas);
+  const oldPolicies = new Map(former?.flatMap(([, { policies: own }]) => pairsOf(own)) ?? policies);
+  for (const unit of [...kept, ...fresh]) {
+    for (const { key } of unit.sas) oldSas.delete(key);
+    for (const { key } of unit.policies) oldPolicies.delete(key);
+  }
+
   const newSas: WantedSa[] = [];
   const changedSas: { wanted: WantedSa; old: AddSaRequest }[] = [];
   const newPolicies = new Map<string, WantedPolicy>();
-  const keptSas = new Set<string>();
-  const keptPolicies = new Set<string>();
-  for (const unit of wanted) {
+  for (const unit of fresh) {
     for (const each of unit.sas) {
-      const key = saKey(each.request.id, each.request.inbound);
-      const old = sas.get(key);
-      keptSas.add(key);
+      const old = sas.get(each.key);
       if (!old) newSas.push(each);
-      else if (old !== each.request && !isSameSa(old, each.request)) changedSas.push({ wanted: each, old });
+      else if (!isSameSa(old, each.request)) changedSas.push({ wanted: each, old });
     }
-    for (const each of unit.policies) {
-      const key = policyKey(each.request);
-      keptPolicies.add(key);
-      if (!policies.has(key)) newPolicies.set(key, each);
-    }
+    for (const each of unit.policies) if (!policies.has(each.key)) newPolicies.set(each.key, each);
   }
   return {
     // What comes in must be understood before the peer can be told to send it.
     newSas: newSas.sort((a, b) => Number(b.request.inbound) - Number(a.request.inbound)),
     changedSas: changedSas.sort((a, b) => Number(b.old.inbound) - Number(a.old.inbound)),
-    oldSas: rest(sas, keptSas).sort((a, b) => Number(a.inbound) - Number(b.inbound)),
+    oldSas: [...oldSas.values()].sort((a, b) => Number(a.inbound) - Number(b.inbound)),
     newPolicies: [...newPolicies.values()],
-    oldPolicies: rest(policies, keptPolicies),
+    oldPolicies: [...oldPolicies.values()],
   };
 }
 
-function rest<Value>(all: ReadonlyMap<string, Value>, kept: ReadonlySet<string>): Value[] {
-  return [...all].filter(([key]) => !kept.has(key)).map(([, value]) => value);
-}
-
-/** What names an SA: inbound the SPI alone. */
-export function saKey({ spi, dst, mark, interfaceId }: SaId, inbound: boolean): string {
-  if (inbound) return `in ${spi}`;
-  return `out ${spi} ${formatAddress(dst.address)} ${mark.value}/${mark.mask} ${interfaceId}`;
-}
-
-const keys = new WeakMap<PolicyRequest, string>();
-
-/** Everything that makes a policy entry the one it is. */
-export function policyKey(request: PolicyRequest): string {
-  const known = keys.get(request);
-  if (known !== undefined) return known;
-  const { id, src, dst, ...entry } = request;
-  const bytes = (address: Uint8Array) => Buffer.from(address).toString("latin1");
-  const selectors = [id.srcSelector, id.dstSelector].flatMap((selector) => [
-    bytes(selector.from),
-    bytes(selector.to),
-    selector.protocol,
-    selector.fromPort,
-    selector.toPort,
-  ]);
-  const key = JSON.stringify([
-    id.direction,
-    ...selectors,
-    id.mark.value,
-    id.mark.mask,
-    id.interfaceId,
-    id.interface,
-    bytes(src.address),
-    bytes(dst.address),
-    entry.type,
-    entry.priorityClass,
-    entry.manualPriority,
-    entry.mode,
-    entry.reqid,
-    entry.espSpi,
-  ]);
-  keys.set(request, key);
-  return key;
+function pairsOf<Request>(wanted: readonly Wanted<Request>[]): [string, Request][] {
+  return wanted.map(({ key, request }) => [key, request]);
 }

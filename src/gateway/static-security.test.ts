@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Configuration, InboundSa, StaticRoute, StaticSa } from "../config/configuration.js";
-import { ConfigurationError } from "../config/datastore.js";
+import { ConfigurationError } from "../config/problem.js";
 import { NodeEngine } from "../ipsec/aead-node.js";
 import type { AddSaRequest } from "../ipsec/kernel.js";
 import { Lingering } from "../ipsec/lingering.js";
@@ -722,7 +722,9 @@ test(
     await other.settle();
     await rig.reboot(false);
     await rig.security.apply(undefined, full);
-    lives.add(rig.last(rig.slot(2001)) + 1, rig.last(rig.slot(2001)) + 2);
+    const after = rig.last(rig.slot(2001)) + 1;
+    rig.use(rig.slot(2001), Number.MAX_SAFE_INTEGER);
+    lives.add(after, rig.last(rig.slot(2001)));
     sad.close();
     spd.close();
   }),
@@ -841,6 +843,13 @@ test(
       configuration({ "inbound-sa": [inbound(1001, { "replay-window": 2000 })] }),
     );
     assert.ok(!accept(5, 6000) && !accept(5, 5999) && accept(5, 6001));
+
+    // Removed, with all that was in memory lost a moment later.
+    await rig.security.apply(full, configuration({ "inbound-sa": [] }));
+    await rig.security.check();
+    await rig.reboot(false);
+    await rig.security.apply(undefined, full);
+    assert.ok(!accept(5, 6001));
   }),
 );
 

@@ -16,7 +16,8 @@ import type { IpAddress } from "../net/address.js";
 import { type Logger, messageOf } from "./log.js";
 import { publicAddresses } from "./public-addresses.js";
 import type { SequenceMarks } from "./sequence-marks.js";
-import { type Plan, planChanges, policyKey, saKey, type WantedSa } from "./static-plan.js";
+import { policyKey, saKey } from "./static-keys.js";
+import { Installed, type Plan, planChanges, type WantedSa } from "./static-plan.js";
 import { problem } from "./static-problem.js";
 import { saPath } from "./static-sa.js";
 import { StaticSequence } from "./static-sequence.js";
@@ -45,9 +46,8 @@ export class StaticSecurity {
   readonly #log: Logger;
   readonly #sequence: StaticSequence;
   readonly #addresses: (configuration: Configuration) => IpAddress[];
-  /** What is there; the requests are the units' own. Undefined until it was looked up. */
-  #installed: { sas: Map<string, AddSaRequest>; policies: Map<string, PolicyRequest> } | undefined;
-  #units: ReadonlyMap<string, Unit> = new Map();
+  /** What is there. Undefined until it was looked up. */
+  #installed: Installed | undefined;
   #reqids: Map<string, number> = new Map();
   /** One change, or one check, after the other. */
   #turn: Promise<void> = Promise.resolve();
@@ -114,35 +114,29 @@ export class StaticSecurity {
 
   async #apply(to: Configuration, isStart: boolean): Promise<void> {
     const reqids = new Map(this.#reqids);
-    const units = staticUnits(to, { addresses: () => this.#addresses(to), reqids }, this.#units);
-    refuseSharedKeys(units.values());
     const installed = await this.#look();
-    const plan = planChanges(installed, units.values());
+    const former = installed.units ?? new Map();
+    const units = staticUnits(to, { addresses: () => this.#addresses(to), reqids }, former);
+    refuseSharedKeys(units.values());
+    const plan = planChanges(installed, units);
     const added = [...plan.newSas, ...plan.changedSas.map(({ wanted }) => wanted)];
     if (added.length > 0) await this.#setOut(added, plan, isStart);
     else this.#changePolicies(plan, []);
     this.#remove(plan);
-    this.#units = units;
+    installed.units = units;
     this.#reqids = reqids;
-    // The next comparison is quick where these are the very requests that are wanted.
-    for (const { sas } of units.values())
-      for (const { request } of sas) installed.sas.set(saKey(request.id, request.inbound), request);
   }
 
   /** What this or an earlier supervisor has installed. */
-  async #look() {
+  async #look(): Promise<Installed> {
     if (this.#installed) return this.#installed;
-    const sas = new Map<string, AddSaRequest>();
-    for (const slot of this.#kernel.sasOf(STATIC_SESSION)) {
+    const sas = this.#kernel.sasOf(STATIC_SESSION).map((slot) => {
       const request = readSa(this.#sad, slot);
-      const key = saKey(request.id, request.inbound);
-      sas.set(key, request);
-      this.#sequence.watch(key, slot, request);
-    }
-    if (sas.size > 0) await this.#ofMarks([...sas.values()][0], () => this.#sequence.adopt());
-    const requests = this.#kernel.policiesOf(STATIC_SESSION);
-    const policies = new Map(requests.map((request) => [policyKey(request), request]));
-    this.#installed = { sas, policies };
+      this.#sequence.watch(saKey(request), slot, request);
+      return request;
+    });
+    if (sas.length > 0) await this.#ofMarks(sas[0], () => this.#sequence.adopt());
+    this.#installed = new Installed(sas, this.#kernel.policiesOf(STATIC_SESSION));
     return this.#installed;
   }
 
@@ -189,6 +183,8 @@ export class StaticSecurity {
     try {
       await step();
     } catch (error) {
+      // The next change looks at everything.
+      if (this.#installed) this.#installed.units = undefined;
       this.#log.warn(`a change that was refused could not be taken back in full: ${messageOf(error)}`);
     }
   }
@@ -216,7 +212,7 @@ export class StaticSecurity {
   }
 
   #add(path: string, request: AddSaRequest, sequence: SequenceStart | undefined): void {
-    const key = saKey(request.id, request.inbound);
+    const key = saKey(request);
     const oldSlot = this.#kernel.slotOf(request, STATIC_SESSION);
     const old = this.#installed?.sas.get(key);
     this.#sequence.forget(key);
@@ -228,7 +224,7 @@ export class StaticSecurity {
   }
 
   #delete(request: AddSaRequest): void {
-    const key = saKey(request.id, request.inbound);
+    const key = saKey(request);
     this.#sequence.forget(key);
     this.#kernel.removeSa(request, STATIC_SESSION);
     this.#installed?.sas.delete(key);

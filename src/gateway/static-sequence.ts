@@ -9,7 +9,7 @@
 import type { AddSaRequest, SequenceStart } from "../ipsec/kernel.js";
 import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
-import { CEILING_SLACK, CEILING_STEP, ceilingOf, lastSequence, setCeiling } from "../ipsec/sequence.js";
+import { CEILING_SLACK, CEILING_STEP, ceilingOf, lastNumber, setCeiling } from "../ipsec/sequence.js";
 import { type Logger, messageOf } from "./log.js";
 import { type MarkId, markId, type SequenceMarks } from "./sequence-marks.js";
 
@@ -210,7 +210,7 @@ export class StaticSequence {
   }
 
   #last(slot: number): number {
-    return Number(lastSequence(this.#sad.atomics, slotWord(this.#sad, slot)));
+    return lastNumber(this.#sad.atomics, slotWord(this.#sad, slot));
   }
 
   #ceiling(slot: number): number {

@@ -18,6 +18,7 @@ import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
 import { parseSelector, prefixSelector } from "./ip-selector.js";
+import { policyKey, saKey } from "./static-keys.js";
 import { entryPath, problem } from "./static-problem.js";
 import { type RouteParts, saPath, saRequestOf } from "./static-sa.js";
 
@@ -28,6 +29,8 @@ const REQID_BASE = 0x8000_0000;
 const EVERYTHING = { 4: "0.0.0.0/0", 16: "::/0" } as const;
 
 export interface Wanted<Request> {
+  /** From static-keys.ts. */
+  key: string;
   /** Of the entry in the configuration, for errors. */
   path: string;
   request: Request;
@@ -164,18 +167,19 @@ function routeUnit(source: string, { route, local, reqid, ins, outs }: RouteSett
     nets,
   };
   const sas = (list: readonly StaticSa[], inbound: boolean) =>
-    list.map((sa) => ({ path: saPath(inbound, sa.spi), request: saRequestOf(sa, inbound, parts) }));
-  const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) => ({
-    path: entryPath("route", "id", id),
-    request: {
+    list.map((sa) => {
+      const request = saRequestOf(sa, inbound, parts);
+      return { path: saPath(inbound, sa.spi), key: saKey(request), request };
+    });
+  const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) =>
+    wantedPolicy(entryPath("route", "id", id), {
       ...policyOf(direction, from, to, parts.mark, parts.interfaceId),
       src,
       dst,
       // Nobody can be asked for an SA: what finds none is dropped at once (protect.drop.no_sa).
       reqid: direction === PolicyDirection.out && spi === 0 ? 0 : reqid,
       espSpi: spi,
-    },
-  });
+    });
   const { gateway } = parts;
   const policies = pairs.flatMap(([ours, theirs]) => [
     ...[PolicyDirection.in, PolicyDirection.forward].map((direction) =>
@@ -184,6 +188,10 @@ function routeUnit(source: string, { route, local, reqid, ins, outs }: RouteSett
     protect(PolicyDirection.out, [ours, theirs], parts.local, gateway, outs[0]?.spi ?? 0),
   ]);
   return { source, sas: [...sas(ins, true), ...sas(outs, false)], policies };
+}
+
+function wantedPolicy(path: string, request: PolicyRequest): Wanted<PolicyRequest> {
+  return { path, key: policyKey(request), request };
 }
 
 type Pair = [Selector, Selector];
@@ -265,7 +273,7 @@ function policyUnit(source: string, policy: SecurityPolicy): Unit {
         manualPriority: policy.priority ?? 0,
         usesEsp: false,
       };
-      return { path, request };
+      return wantedPolicy(path, request);
     }),
   );
   return { source, sas: [], policies };

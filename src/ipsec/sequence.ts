@@ -84,3 +84,9 @@ export function lastSequence(words: Int32Array, slot: number): bigint {
   const low = words[slot + LOW] >>> 0;
   return (BigInt(sequenceHigh(words, slot, low)) << 32n) | BigInt(low);
 }
+
+/** The same as a number, exact below 2^53. */
+export function lastNumber(words: Int32Array, slot: number): number {
+  const low = words[slot + LOW] >>> 0;
+  return sequenceHigh(words, slot, low) * 0x1_0000_0000 + low;
+}

@@ -1,0 +1,23 @@
+// Names of SAs and policy entries, by which those that are there are compared with those that are wanted.
+
+import type { AddSaRequest, PolicyRequest, Selector } from "../ipsec/kernel.js";
+
+/** What names an SA: inbound the SPI alone. */
+export function saKey({ id, inbound }: Pick<AddSaRequest, "id" | "inbound">): string {
+  const { spi, dst, mark, interfaceId } = id;
+  return inbound ? `in ${spi}` : `out ${spi} ${dst.address} ${mark.value}/${mark.mask} ${interfaceId}`;
+}
+
+/** Everything that makes a policy entry the one it is. */
+export function policyKey({ id, src, dst, ...entry }: PolicyRequest): string {
+  const { direction, srcSelector, dstSelector, mark, interfaceId } = id;
+  return [
+    `${direction} ${selectorKey(srcSelector)} ${selectorKey(dstSelector)}`,
+    `${mark.value}/${mark.mask} ${interfaceId} ${id.interface} ${src.address} ${dst.address}`,
+    `${entry.type} ${entry.priorityClass} ${entry.manualPriority} ${entry.mode} ${entry.reqid} ${entry.espSpi}`,
+  ].join(" ");
+}
+
+function selectorKey({ from, to, protocol, fromPort, toPort }: Selector): string {
+  return `${from}-${to}[${protocol}/${fromPort}-${toPort}]`;
+}
