@@ -1,9 +1,11 @@
-// `vita run`: brings a node up and keeps it up until SIGTERM or SIGINT.
+// `vita run`: brings a node up and keeps it up until SIGTERM or SIGINT. SIGHUP has it read its configuration's file again.
 
 import { Command } from "commander";
-import { loadConfiguration } from "../config/load.js";
-import { makeLogger, messageOf } from "../gateway/log.js";
-import { Supervisor } from "../gateway/supervisor.js";
+import type { Configuration } from "../config/configuration.js";
+import { makeLogger } from "../gateway/log.js";
+import { Node } from "../gateway/node.js";
+
+const polling = (configuration: Configuration) => ({ ...configuration, "busy-poll": true });
 
 export function runCommand(): Command {
   return new Command("run")
@@ -11,36 +13,25 @@ export function runCommand(): Command {
     .requiredOption("-c, --config <file>", "configuration, JSON")
     .option("--busy-poll", "workers never sleep, whatever the configuration says: a core each, for latency")
     .action(async ({ config, busyPoll }: { config: string; busyPoll?: boolean }) => {
-      const load = () => {
-        const written = loadConfiguration(config);
-        return busyPoll ? { ...written, "busy-poll": true } : written;
-      };
-      const configuration = load();
       if (process.getuid?.() !== 0)
         throw new Error(
           "vita run needs root: it opens raw sockets, TUN devices and XDP programs (try: sudo vita run …)",
         );
       const log = makeLogger("vita");
-      // Asked to end while it begins, it ends when it has begun.
+      // Asked to end while it begins, it ends when it has begun; and what it is asked to read, it is about to read.
       let stop = () => {};
       const ended = new Promise<void>((resolve) => {
         stop = resolve;
       });
       process.once("SIGTERM", stop);
       process.once("SIGINT", stop);
-      const supervisor = await Supervisor.start(configuration, log);
-      process.on("SIGHUP", () => {
-        log.info(`reading ${config} again`);
-        Promise.resolve()
-          .then(() => supervisor.reconfigure(load()))
-          .then(
-            () => log.info("the configuration is in force"),
-            (error) => log.warn(`the configuration stays as it was: ${messageOf(error)}`),
-          );
-      });
-      const isOver = await Promise.race([ended.then(() => false), supervisor.over.then(() => true)]);
+      let reload = () => {};
+      process.on("SIGHUP", () => reload());
+      const node = await Node.start({ file: config, ...(busyPoll && { adjust: polling }), logger: log });
+      reload = () => void node.reload();
+      const isOver = await Promise.race([ended.then(() => false), node.over.then(() => true)]);
       log.info("stopping");
-      await supervisor.stop();
+      await node.stop();
       if (isOver) process.exitCode = 1;
     });
 }

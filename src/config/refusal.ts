@@ -3,7 +3,12 @@
 import { ConfigurationError, type Rule, valueText } from "./problem.js";
 
 /** @param path of what is refused, "/" for all of it */
-export function refusal(rule: Rule, message: string, path = "/", value?: string): ConfigurationError {
+export function refusal(
+  rule: Rule,
+  message: string,
+  path = "/",
+  value?: string | number,
+): ConfigurationError {
   return new ConfigurationError("", [
     { path, rule, message, ...(value !== undefined && { value: valueText(value) }) },
   ]);

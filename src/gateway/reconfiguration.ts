@@ -14,6 +14,7 @@
 // A supervisor that is killed in the middle leaves `next.json` (run-configuration.ts).
 
 import type { Configuration } from "../config/configuration.js";
+import { refusal } from "../config/refusal.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
 import { usableCores } from "../native/affinity.js";
 import { type Change, changeOf } from "./change.js";
@@ -23,20 +24,11 @@ import { makePacketMemory } from "./packet-memory.js";
 import { requireDevices } from "./require-device.js";
 import { nextIsGivenUp, nextIsReached, writeConfiguration } from "./run-configuration.js";
 import type { SharedName } from "./run-directory.js";
-import type { RunningNode } from "./running-node.js";
+import type { ConfigurationPart, RunningNode } from "./running-node.js";
 import type { StaticSecurity } from "./static-security.js";
 import { Steps } from "./steps.js";
 import { SystemSide } from "./system-side.js";
 import type { WorkerSet } from "./worker-set.js";
-
-/** A part of the configuration that is none of the workers' business, and who carries its changes out. */
-interface Part {
-  /**
-   * Carries a change out, and touches only what differs.
-   * @throws Error with what is wrong; it has undone then what it did
-   */
-  apply(from: Configuration | undefined, to: Configuration): Promise<void>;
-}
 
 const MEMORY: readonly SharedName[] = ["frames", "ports"];
 const DATABASES: readonly SharedName[] = ["sad", "spd"];
@@ -86,6 +78,7 @@ export class Reconfiguration {
       if (!change.databases) await this.#apply(node.security);
       if (change.charon) this.#openCharon();
       if (!to["data-plane"]) await this.#apply(node.connections);
+      if (node.api) await this.#apply(node.api);
       if (isStructural) nextIsReached(node.run);
       else writeConfiguration(node.run, "config.json", to);
       node.configuration = to;
@@ -97,12 +90,15 @@ export class Reconfiguration {
 
   #refuse(): void {
     const [from, to, change] = [this.#from, this.#to, this.#change];
-    if (to.node !== from.node)
-      throw new Error(`/node: "${to.node}" cannot be changed while the node runs: it is "${from.node}"`);
     const cores = usableCores();
     const absent = change.cpus ? to["worker-cpu"].find((cpu) => !cores.includes(cpu)) : undefined;
     if (absent !== undefined)
-      throw new Error(`/worker-cpu: ${absent} is no processor that this node may use: ${cores.join(", ")}`);
+      throw refusal(
+        "operation-failed",
+        `is no processor that this node may use: ${cores.join(", ")}`,
+        "/worker-cpu",
+        absent,
+      );
     if (change.workers !== "go on") requireDevices(to);
     if (change.system) SystemSide.refuse(to, from);
   }
@@ -227,7 +223,7 @@ export class Reconfiguration {
     kernel.set(kernelSettings(this.#to));
   }
 
-  async #apply(part: Part): Promise<void> {
+  async #apply(part: ConfigurationPart): Promise<void> {
     await part.apply(this.#from, this.#to);
     this.#steps.orElse(() => part.apply(this.#to, this.#from));
   }

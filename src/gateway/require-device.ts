@@ -1,20 +1,20 @@
 // Is there a network device for each interface of the configuration?
 
 import type { Configuration } from "../config/configuration.js";
+import { refusal } from "../config/refusal.js";
 import { interfaceIndex } from "../native/libc.js";
 
-/** @throws Error that says which interface has none */
+/** @throws ConfigurationError that says which interface has none */
 export function requireDevice(name: string, side: "public" | "private"): void {
   try {
     interfaceIndex(name);
   } catch {
-    throw new Error(
-      `/${side}-interface[name="${name}"]: there is no network device "${name}" in this network namespace (see ip link)`,
-    );
+    const message = `there is no network device "${name}" in this network namespace (see ip link)`;
+    throw refusal("operation-failed", message, `/${side}-interface[name="${name}"]`);
   }
 }
 
-/** @throws Error that says which interface has none. Devices that Vita makes itself need not be there. */
+/** @throws ConfigurationError that says which interface has none. Devices that Vita makes itself need not be there. */
 export function requireDevices(configuration: Configuration): void {
   for (const side of ["public", "private"] as const)
     for (const { name, driver } of configuration[`${side}-interface`])

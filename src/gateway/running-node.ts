@@ -19,6 +19,16 @@ import { StaticSecurity } from "./static-security.js";
 import type { SystemSide } from "./system-side.js";
 import { WorkerSet } from "./worker-set.js";
 
+/** A part of the configuration that is none of the workers' business, and who carries its changes out. */
+export interface ConfigurationPart {
+  /**
+   * Carries a change out, and touches only what differs.
+   * @param from what is in force; undefined at the start, when an earlier run may have left something
+   * @throws Error with what is wrong; it has undone then what it did
+   */
+  apply(from: Configuration | undefined, to: Configuration): Promise<void>;
+}
+
 export class RunningNode {
   configuration!: Configuration;
   databases!: Databases;
@@ -28,6 +38,8 @@ export class RunningNode {
   security!: StaticSecurity;
   /** What charon is told. */
   readonly connections: IkeConnections;
+  /** Who listens to clients, once somebody does. */
+  api: ConfigurationPart | undefined;
   /** How far static SAs have come. */
   readonly marks: SequenceMarks;
   /** Pipes by which workers with waiting packets are woken, by worker. */

@@ -10,6 +10,7 @@ import { CharonSide } from "./charon-side.js";
 import { Databases } from "./databases.js";
 import { chooseEngine } from "./engines.js";
 import { readFormer } from "./former-run.js";
+import type { IkeConnections } from "./ike-connections.js";
 import { LinkEvents } from "./link-events.js";
 import type { Logger } from "./log.js";
 import { NodeEvents } from "./node-events.js";
@@ -19,7 +20,7 @@ import { Reconfiguration, SET_ASIDE } from "./reconfiguration.js";
 import { nextIsGivenUp, writeConfiguration } from "./run-configuration.js";
 import { RunDirectory } from "./run-directory.js";
 import { RunFiles } from "./run-files.js";
-import { RunningNode } from "./running-node.js";
+import { type ConfigurationPart, RunningNode } from "./running-node.js";
 import { SystemSide } from "./system-side.js";
 import { endWorkersOf } from "./worker-process.js";
 import { WorkerSet } from "./worker-set.js";
@@ -31,7 +32,7 @@ const LIFETIMES = 200;
 
 export class Supervisor {
   readonly #log: Logger;
-  readonly #run: RunDirectory;
+  readonly run: RunDirectory;
   readonly #lock: number;
   readonly #files: RunFiles;
   readonly #watch = new PidWatch();
@@ -53,7 +54,7 @@ export class Supervisor {
   });
 
   private constructor(run: RunDirectory, lock: number, log: Logger) {
-    this.#run = run;
+    this.run = run;
     this.#lock = lock;
     this.#files = new RunFiles(run, lock);
     this.#log = log;
@@ -84,7 +85,7 @@ export class Supervisor {
   }
 
   async #start(configuration: Configuration): Promise<void> {
-    const run = this.#run;
+    const run = this.run;
     const node = this.#node;
     rmSync(run.ready, { force: true });
     const engine = chooseEngine(configuration.engine, this.#log);
@@ -155,6 +156,16 @@ export class Supervisor {
     return change;
   }
 
+  /** Has a part carry out its share of changes, behind all others. */
+  setApi(part: ConfigurationPart): void {
+    this.#node.api = part;
+  }
+
+  /** What charon is told, and asked. */
+  get connections(): IkeConnections {
+    return this.#node.connections;
+  }
+
   #stopFormerWorkers(): Promise<void> {
     const { databases, run, watch, log } = this.#node;
     return WorkerSet.stopFormer({ sad: databases.sad, run, watch, log });
@@ -169,21 +180,21 @@ export class Supervisor {
     for (const { index, pid } of living) this.#log.info(`worker ${index} (process ${pid}) goes on`);
     if (living.length === 0) {
       await this.#stopFormerWorkers();
-      makePacketMemory(this.#run, node.configuration);
+      makePacketMemory(this.run, node.configuration);
     }
     workers.start();
   }
 
   #checkFiles(): void {
     if (!this.#files.isOurs) {
-      this.#log.warn(`${this.#run.path} was removed while node ${this.#run.node} runs; it ends now`);
+      this.#log.warn(`${this.run.path} was removed while node ${this.run.node} runs; it ends now`);
       this.#isOver();
       return;
     }
     if (this.#isChanging) return;
     for (const name of this.#files.lost())
       this.#log.warn(
-        `${this.#run.file(name)} was removed or replaced: traffic goes on, but end this run soon and start another one`,
+        `${this.run.file(name)} was removed or replaced: traffic goes on, but end this run soon and start another one`,
       );
   }
 
@@ -207,7 +218,7 @@ export class Supervisor {
     node.system?.close();
     node.databases?.close();
     // Another run may have begun where this one has lost its directory.
-    if (!this.#files.isTaken) this.#run.remove();
+    if (!this.#files.isTaken) this.run.remove();
     closeSync(this.#lock);
   }
 }

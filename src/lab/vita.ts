@@ -95,7 +95,7 @@ export class Vita {
       () => {
         this.process.assertRunning();
         const said = readFileSync(this.process.log, "utf8").slice(before);
-        return /vita: the configuration (is in force|stays as it was: .*)$/m.exec(said)?.[1];
+        return /vita: the configuration (is in force|stays as it was: .*)/.exec(said)?.[1];
       },
       30_000,
       5,
