@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { inside, sleep } from "./command.js";
+import { inside } from "./command.js";
 
 export interface ChildOptions {
   /** What to call it in errors. */
@@ -69,7 +69,13 @@ export class Child {
 
   /** Waits for its end; false if it still runs after `timeout` milliseconds. */
   async wait(timeout: number): Promise<boolean> {
-    await Promise.race([this.#exit, sleep(timeout)]);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeout);
+    });
+    await Promise.race([this.#exit, late]);
+    // Or else it would keep this process alive for nothing.
+    clearTimeout(timer);
     return !this.running;
   }
 
