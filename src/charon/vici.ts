@@ -20,7 +20,7 @@ export interface ViciOptions extends ViciConnectionOptions {
 
 /** Milliseconds between two attempts: doubled from the first to the last. */
 const FIRST_PAUSE = 100;
-const LAST_PAUSE = 2000;
+const LAST_PAUSE = 1000;
 
 export class Vici {
   readonly #options: ViciOptions;

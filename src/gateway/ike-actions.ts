@@ -41,23 +41,27 @@ function failure(target: ActionTarget, words: string, lines: readonly string[]):
   return new IkeError(pathOf(target), `${words}${said}`);
 }
 
-/** Sends a command that streams its log lines. */
+/**
+ * Sends a command that streams its log lines.
+ * @param isFine tells of refusals that are none
+ */
 async function logged(
   connection: ViciConnection,
   target: ActionTarget,
   command: string,
   fields: ViciFields,
-): Promise<ViciSection> {
+  isFine: (answer: ViciSection) => boolean = () => false,
+): Promise<void> {
   const lines: string[] = [];
   const timeout = String(target.seconds * 1000);
   try {
-    return await connection.stream(command, { ...fields, timeout }, "control-log", (event) => {
+    await connection.stream(command, { ...fields, timeout }, "control-log", (event) => {
       lines.push(event.text("msg") ?? "");
       if (lines.length > LINES) lines.shift();
     });
   } catch (error) {
     if (!(error instanceof ViciRefusal)) throw error;
-    throw failure(target, error.message, lines);
+    if (!isFine(error.answer)) throw failure(target, error.message, lines);
   }
 }
 
@@ -81,15 +85,21 @@ async function childrenOf(connection: ViciConnection, target: ActionTarget): Pro
   return new Map([[target.child, mode]]);
 }
 
-/** Names of the children of a connection that have an SA in use. */
-async function installed(connection: ViciConnection, ike: string): Promise<string[]> {
-  const names = new Set<string>();
+interface InstalledChild {
+  name: string;
+  id: string;
+}
+
+/** The CHILD_SAs of a connection that are in use; not those that were rekeyed and wait for their end. */
+async function installed(connection: ViciConnection, ike: string): Promise<InstalledChild[]> {
+  const found: InstalledChild[] = [];
   await connection.stream("list-sas", { ike }, "list-sa", (event) => {
     for (const child of event.section(ike).section("child-sas").sections.values()) {
-      if (child.text("state") === "INSTALLED") names.add(child.text("name") ?? "");
+      if (child.text("state") !== "INSTALLED") continue;
+      found.push({ name: child.text("name") ?? "", id: child.text("uniqueid") ?? "" });
     }
   });
-  return [...names];
+  return found;
 }
 
 /**
@@ -99,11 +109,14 @@ async function installed(connection: ViciConnection, ike: string): Promise<strin
 export function bringUp(target: ActionTarget): Promise<void> {
   return withConnection(target, async (connection) => {
     const children = await childrenOf(connection, target);
-    const there = await installed(connection, target.connection);
+    const there = (await installed(connection, target.connection)).map(({ name }) => name);
     for (const [child, mode] of children) {
       if (there.includes(child)) continue;
       const isShunt = mode === "pass" || mode === "drop";
-      await logged(connection, target, isShunt ? "install" : "initiate", { ike: target.connection, child });
+      await logged(connection, { ...target, child }, isShunt ? "install" : "initiate", {
+        ike: target.connection,
+        child,
+      });
     }
   });
 }
@@ -115,22 +128,20 @@ export function bringUp(target: ActionTarget): Promise<void> {
 export function takeDownNow(target: ActionTarget): Promise<void> {
   return withConnection(target, async (connection) => {
     const { connection: ike, child } = target;
-    await logged(
-      connection,
-      target,
-      "terminate",
-      child === undefined ? { ike, force: "yes" } : { ike, child },
-    );
+    // After a time-out charon says that it failed, though it has removed the IKE_SA by force.
+    const isGone = (answer: ViciSection) => child === undefined && (answer.number("matches") ?? 0) > 0;
+    const fields = child === undefined ? { ike, force: "yes" } : { ike, child };
+    await logged(connection, target, "terminate", fields, isGone);
   });
 }
 
-/** Waits until `matches` SAs were rekeyed, as `isOne` tells by an event. */
+/** Has an SA rekeyed, and waits for the event that tells of it. */
 async function rekeyOne(
   connection: ViciConnection,
   target: ActionTarget,
   fields: ViciFields,
   event: string,
-  isOne: (event: ViciSection) => boolean,
+  isIt: (event: ViciSection) => boolean,
 ): Promise<void> {
   const lines: string[] = [];
   const onLog = (line: ViciSection) => {
@@ -138,27 +149,25 @@ async function rekeyOne(
     lines.push(line.text("msg") ?? "");
     if (lines.length > LINES) lines.shift();
   };
-  let seen = 0;
-  let told = () => {};
+  let isDone = false;
+  let done = () => {};
   const onEvent = (message: ViciSection) => {
-    if (isOne(message)) seen++;
-    told();
+    isDone ||= isIt(message);
+    if (isDone) done();
   };
   await connection.subscribe("log", onLog);
   await connection.subscribe(event, onEvent);
   let timer: NodeJS.Timeout | undefined;
   try {
-    const matches = (await connection.request("rekey", fields)).number("matches") ?? 1;
+    await connection.request("rekey", fields);
     await new Promise<void>((resolve, reject) => {
-      told = () => {
-        if (seen >= matches) resolve();
-      };
+      done = resolve;
       timer = setTimeout(
         () => reject(failure(target, `is not rekeyed after ${target.seconds} s`, lines)),
         target.seconds * 1000,
       );
       void connection.closed.then(reject);
-      told();
+      if (isDone) resolve();
     });
   } catch (error) {
     throw error instanceof ViciRefusal ? failure(target, error.message, lines) : error;
@@ -184,10 +193,16 @@ export function rekeyNow(target: ActionTarget, reauth: boolean): Promise<void> {
       await rekeyOne(connection, target, { ike, reauth: "yes" }, "ike-updown", isUp);
       return;
     }
-    const children = target.child === undefined ? await installed(connection, ike) : [target.child];
-    for (const child of children) {
-      const isChild = (event: ViciSection) => event.section(ike).section("child-sas").sections.has(child);
-      await rekeyOne(connection, target, { ike, child }, "child-rekey", isChild);
+    const children = await installed(connection, ike);
+    const chosen = children.filter(({ name }) => target.child === undefined || name === target.child);
+    if (target.child !== undefined && chosen.length === 0)
+      throw new IkeError(pathOf(target), "has no SA to rekey");
+    for (const { name, id } of chosen) {
+      const isIt = (event: ViciSection) => {
+        const child = event.section(ike).section("child-sas").section(name);
+        return child.section("old").text("uniqueid") === id;
+      };
+      await rekeyOne(connection, { ...target, child: name }, { "child-id": id }, "child-rekey", isIt);
     }
     if (target.child === undefined) {
       await rekeyOne(connection, target, { ike }, "ike-rekey", (event) => event.sections.has(ike));

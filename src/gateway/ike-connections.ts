@@ -47,6 +47,9 @@ export interface IkeStatus {
   problems: readonly string[];
 }
 
+/** Milliseconds between looks whether charon still has everything: soon after it was given it, and then at leisure. */
+const LOOKS = [500, 1000, 2000, 5000, 10_000];
+
 const nothing: IkeEntries = new Map();
 const isEmpty = ({ load, unload, childrenGone }: IkePlan) =>
   load.length + unload.length + childrenGone.length === 0;
@@ -70,6 +73,7 @@ export class IkeConnections {
   #entries: IkeEntries = nothing;
   #charon: Charon | undefined;
   #problems: string[] = [];
+  #look: NodeJS.Timeout | undefined;
   /** One change at a time. */
   #tail: Promise<void> = Promise.resolve();
 
@@ -154,6 +158,7 @@ export class IkeConnections {
   /** Lets go of charon, which keeps what it has. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    clearTimeout(this.#look);
     this.#charon?.vici.close();
     await this.#tail;
   }
@@ -207,7 +212,7 @@ export class IkeConnections {
     try {
       await charon.loader.carryOut(connection, plan, entries);
       if (charon.loaded !== connection) await charon.loader.removeLeft(connection, entries);
-      charon.loaded = connection;
+      this.#hasAll(charon, connection);
     } catch (error) {
       if (!(error instanceof ViciUnreachable)) throw error;
       this.#log.warn(`${error.message}; it is given its connections when it comes back`);
@@ -249,6 +254,7 @@ export class IkeConnections {
   }
 
   #letGo(): void {
+    clearTimeout(this.#look);
     this.#charon?.vici.close();
     this.#charon = undefined;
     this.#problems = [];
@@ -290,9 +296,45 @@ export class IkeConnections {
       connection.close();
       return;
     }
-    charon.loaded = connection;
+    this.#hasAll(charon, connection);
     const count = [...this.#entries.values()].filter(({ list }) => list === "connection").length;
     this.#log.info(`charon at ${charon.uri} has been given everything, ${count} connections among it`);
+  }
+
+  #hasAll(charon: Charon, connection: ViciConnection): void {
+    charon.loaded = connection;
+    this.#lookLater(charon, connection, 0);
+  }
+
+  /**
+   * Looks now and then whether charon still has what it was given: `swanctl --load-all` takes away whatever is not in
+   * swanctl.conf, and Debian's unit calls it when charon has just started.
+   */
+  #lookLater(charon: Charon, connection: ViciConnection, times: number): void {
+    clearTimeout(this.#look);
+    if (this.#isClosed) return;
+    this.#look = setTimeout(
+      () => {
+        void this.#inTurn(async () => {
+          if (charon.loaded !== connection || this.#charon !== charon || !connection.isOpen) return;
+          const isComplete = await this.#complete(charon, connection);
+          this.#lookLater(charon, connection, isComplete ? times + 1 : 0);
+        }).catch((error) => this.#log.warn(`while looking at what charon has: ${messageOf(error)}`));
+      },
+      LOOKS[Math.min(times, LOOKS.length - 1)],
+    );
+  }
+
+  /** Gives charon again what was taken away from it. @returns whether nothing was */
+  async #complete(charon: Charon, connection: ViciConnection): Promise<boolean> {
+    const [first, ...others] = await charon.loader.missing(connection, this.#entries);
+    if (!first) return true;
+    const more = others.length === 0 ? "" : `, and ${others.length} more like it`;
+    this.#log.warn(
+      `somebody took ${first.kind} "${first.name}" away from charon${more}: all is given to it again (swanctl --load-all takes away what is not in swanctl.conf)`,
+    );
+    await this.#loadAll(charon, connection);
+    return false;
   }
 
   /** Gives charon all entries, their files read anew. What cannot be read now is as it was when it could be. */

@@ -3,9 +3,9 @@
 
 import { type ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
 import type { ViciFields } from "../charon/vici-message.js";
-import type { IkeError } from "./ike-error.js";
+import { IkeError } from "./ike-error.js";
 import { type IkeEntries, type IkeItem, type IkePlan, type ItemKind, itemKey, planOf } from "./ike-items.js";
-import { type IkeMemory, isOwnSecret, type RememberedKind, rememberedKinds } from "./ike-memory.js";
+import { type IkeMemory, type RememberedKind, rememberedKinds } from "./ike-memory.js";
 import { refusalOf } from "./ike-refusal.js";
 import { takeDown } from "./ike-take-down.js";
 import type { Logger } from "./log.js";
@@ -16,9 +16,13 @@ const WINDOW = 64;
 const listings: Record<RememberedKind, { command: string; list: string }> = {
   connection: { command: "get-conns", list: "conns" },
   pool: { command: "get-pools", list: "" },
-  authority: { command: "get-authorities", list: "authorities" },
+  secret: { command: "get-shared", list: "keys" },
   key: { command: "get-keys", list: "keys" },
+  authority: { command: "get-authorities", list: "authorities" },
 };
+
+/** Bytes of names up to which charon is asked for a list: an answer that is too large for a packet, it never sends. */
+const LISTING_MAX = 256 * 1024;
 
 const unloading: Record<ItemKind, ((name: string) => [command: string, fields: ViciFields]) | undefined> = {
   connection: (name) => ["unload-conn", { name }],
@@ -48,8 +52,9 @@ async function inOrder<T>(items: readonly T[], work: (item: T) => Promise<void>)
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 
-function isRemembered(kind: ItemKind): kind is Exclude<RememberedKind, "key"> {
-  return kind === "connection" || kind === "pool" || kind === "authority";
+/** Kinds whose names in charon are those of the items. */
+function isNamed(kind: ItemKind): kind is Exclude<RememberedKind, "key"> {
+  return kind !== "key" && kind !== "certificate";
 }
 
 export class IkeLoader {
@@ -57,6 +62,8 @@ export class IkeLoader {
   readonly #log: Logger;
   /** charon's names of keys, by the item's. */
   readonly #keys = new Map<string, string>();
+  /** What charon did not take when it was given everything. */
+  readonly #refused = new Set<string>();
 
   constructor(memory: IkeMemory, log: Logger) {
     this.#memory = memory;
@@ -127,8 +134,9 @@ export class IkeLoader {
       try {
         await this.#load(connection, item, entries);
       } catch (error) {
-        if (connection.isOpen) refused(error as IkeError);
-        else throw error;
+        if (!(error instanceof IkeError)) throw error;
+        this.#refused.add(itemKey(item));
+        refused(error);
       }
     });
     this.#memory.save();
@@ -145,30 +153,54 @@ export class IkeLoader {
     const isWanted = (kind: ItemKind, name: string) =>
       kind === "key" ? wantedKeys.has(name) : wanted.has(itemKey({ kind, name }));
     for (const kind of rememberedKinds) {
-      const { command, list } = listings[kind];
-      const answer = await connection.request(command);
-      const present = new Set(kind === "pool" ? answer.sections.keys() : answer.texts(list));
       const left = [...this.#memory.names(kind)].filter((name) => !isWanted(kind, name));
-      const there = left.filter((name) => present.has(name));
-      for (const name of there) await this.#removeOne(connection, kind, name);
-      if (kind === "connection") await takeDown(connection, there, [], this.#log);
-      for (const name of left) if (!present.has(name)) this.#memory.delete(kind, name);
+      await inOrder(left, (name) => this.#removeOne(connection, kind, name));
+      if (kind === "connection") await takeDown(connection, left, [], this.#log);
     }
-    const secrets = (await connection.request("get-shared")).texts("keys").filter(isOwnSecret);
-    for (const name of secrets)
-      if (!isWanted("secret", name)) await this.#removeOne(connection, "secret", name);
+    this.#memory.save();
   }
 
-  async #removeOne(connection: ViciConnection, kind: ItemKind, name: string): Promise<void> {
+  async #removeOne(connection: ViciConnection, kind: RememberedKind, name: string): Promise<void> {
     try {
-      await this.#request(connection, kind, name);
+      const wasThere = await this.#request(connection, kind, name);
+      if (wasThere) this.#log.info(`took ${kind} "${name}" away from charon, which is no longer configured`);
     } catch (error) {
       if (!(error instanceof ViciRefusal)) throw error;
       this.#log.warn(`charon keeps ${kind} "${name}", which is no longer configured: ${error.message}`);
       return;
     }
-    if (kind !== "secret" && kind !== "certificate") this.#memory.delete(kind, name);
-    this.#log.info(`took ${kind} "${name}" away from charon, which is no longer configured`);
+    this.#memory.delete(kind, name);
+  }
+
+  /**
+   * What charon should have, and has no longer: somebody else took it away. Of very many items, it is looked for the first
+   * connection only.
+   */
+  async missing(connection: ViciConnection, entries: IkeEntries): Promise<IkeItem[]> {
+    const items = [...entries.values()].flatMap((entry) => entry.items);
+    const size = items.reduce((sum, { name }) => sum + name.length + 3, 0);
+    if (size > LISTING_MAX) return this.#firstMissing(connection, items);
+    const present = new Map<ItemKind, Set<string>>();
+    for (const kind of rememberedKinds) {
+      const { command, list } = listings[kind];
+      const answer = await connection.request(command);
+      present.set(kind, new Set(kind === "pool" ? answer.sections.keys() : answer.texts(list)));
+    }
+    return items.filter((item) => {
+      const name = item.kind === "key" ? this.#keys.get(item.name) : item.name;
+      const there = present.get(item.kind);
+      return there && !this.#refused.has(itemKey(item)) && !(name !== undefined && there.has(name));
+    });
+  }
+
+  async #firstMissing(connection: ViciConnection, items: readonly IkeItem[]): Promise<IkeItem[]> {
+    const first = items.find((item) => item.kind === "connection" && !this.#refused.has(itemKey(item)));
+    if (!first) return [];
+    let isThere = false;
+    await connection.stream("list-conns", { ike: first.name }, "list-conn", () => {
+      isThere = true;
+    });
+    return isThere ? [] : [first];
   }
 
   /** Notes that charon has these. */
@@ -179,18 +211,19 @@ export class IkeLoader {
   }
 
   #remember(items: readonly IkeItem[]): void {
-    for (const { kind, name } of items) if (isRemembered(kind)) this.#memory.add(kind, name);
+    for (const { kind, name } of items) if (isNamed(kind)) this.#memory.add(kind, name);
     this.#memory.save();
   }
 
   #forget({ kind, name }: IkeItem): void {
-    if (isRemembered(kind)) this.#memory.delete(kind, name);
+    if (isNamed(kind)) this.#memory.delete(kind, name);
   }
 
   async #load(connection: ViciConnection, item: IkeItem, entries: IkeEntries): Promise<void> {
     try {
       const answer = await connection.request(item.command, item.message);
-      if (isRemembered(item.kind)) this.#memory.add(item.kind, item.name);
+      this.#refused.delete(itemKey(item));
+      if (isNamed(item.kind)) this.#memory.add(item.kind, item.name);
       const id = answer.text("id");
       if (item.kind === "key" && id !== undefined) {
         this.#keys.set(item.name, id);
@@ -213,17 +246,20 @@ export class IkeLoader {
       throw refusalOf(item, undefined, error.message);
     }
     if (item.kind === "key") this.#keys.delete(item.name);
-    if (item.kind === "key" || isRemembered(item.kind)) this.#memory.delete(item.kind, name);
+    if (item.kind === "key" || isNamed(item.kind)) this.#memory.delete(item.kind, name);
   }
 
-  async #request(connection: ViciConnection, kind: ItemKind, name: string): Promise<void> {
+  /** @returns whether charon had it; of secrets it does not tell */
+  async #request(connection: ViciConnection, kind: ItemKind, name: string): Promise<boolean> {
     const command = unloading[kind]?.(name);
-    if (!command) return;
+    if (!command) return false;
     try {
       await connection.request(...command);
+      return true;
     } catch (error) {
       // Somebody else has taken it away, or charon has begun anew.
       if (!(error instanceof ViciRefusal) || !error.message.endsWith("not found")) throw error;
+      return false;
     }
   }
 }

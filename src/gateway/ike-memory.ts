@@ -1,21 +1,18 @@
 // What charon was given by Vita, by its names there: what is no longer in the configuration when charon is seen again, be
 // it by another supervisor, is taken away from it, and nothing else is. Names only, no contents.
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { OWN_SECRET } from "./ike-messages.js";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
-/** Kinds that charon lists by name: `get-conns` and so on. Certificates cannot be taken away, and secrets are known by their names. */
-export const rememberedKinds = ["connection", "pool", "authority", "key"] as const;
+/** Kinds that can be taken away again, in that order. */
+export const rememberedKinds = ["connection", "pool", "secret", "key", "authority"] as const;
 export type RememberedKind = (typeof rememberedKinds)[number];
-
-export const isOwnSecret = (name: string) => name.startsWith(OWN_SECRET);
 
 export class IkeMemory {
   readonly #file: string | undefined;
   readonly #names: Record<RememberedKind, Set<string>> = {
     connection: new Set(),
     pool: new Set(),
+    secret: new Set(),
     authority: new Set(),
     key: new Set(),
   };
@@ -54,7 +51,6 @@ export class IkeMemory {
   save(): void {
     if (!this.#isChanged || this.#file === undefined) return;
     const document = Object.fromEntries(rememberedKinds.map((kind) => [kind, [...this.#names[kind]]]));
-    mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
     const draft = `${this.#file}.new`;
     writeFileSync(draft, `${JSON.stringify(document)}\n`, { mode: 0o600 });
     renameSync(draft, this.#file);
