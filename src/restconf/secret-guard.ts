@@ -1,0 +1,34 @@
+// Who may write but sees no secrets reads an entry without them; sent back as a PUT, it would take them away (RFC 8040,
+// section 4.5: what the body leaves out goes). Such a change is refused. To take a secret away there is DELETE.
+
+import type { Schema } from "../config/schema.js";
+import type { Edit, Tree } from "../config/tree.js";
+import { failure } from "./errors.js";
+
+/** @throws RestconfError access-denied that names the secret */
+export function guardSecrets(running: Tree, schema: Schema, edits: readonly Edit[]): void {
+  if (!edits.some(({ operation }) => operation === "replace")) return;
+  const trial = running.clone();
+  try {
+    for (const edit of edits) {
+      const before = edit.operation === "replace" ? trial.clone() : undefined;
+      try {
+        trial.apply(edit);
+        const lost = before?.diff(trial).find((path) => isSecret(schema, path) && !trial.exists(path));
+        if (lost === undefined) continue;
+        const message =
+          "is a secret that the body leaves out and the client may not see: change the rest with PATCH";
+        throw failure("access-denied", message, { path: lost, type: "application" });
+      } finally {
+        before?.free();
+      }
+    }
+  } finally {
+    trial.free();
+  }
+}
+
+function isSecret(schema: Schema, path: string): boolean {
+  const plain = path.replace(/\[(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\]"'])*\]/g, "");
+  return schema.node(plain.replace(/^\/(?!vita-gateway:)/, "/vita-gateway:"))?.denyAll ?? false;
+}
