@@ -16,6 +16,9 @@ import { takeErrors } from "./yang-errors.js";
 /** The model's module: top-level names without a prefix are its. */
 export const MODULE_NAME = "vita-gateway";
 
+/** Modules of which a node tells data beside its own. */
+const otherModules = ["ietf-restconf-monitoring"];
+
 /** yang/, seen from dist/src/config/. */
 const yangFolder = fileURLToPath(new URL("../../../yang", import.meta.url));
 
@@ -119,6 +122,10 @@ export class Schema {
     this.module = yang.ly_ctx_load_module(this.context, MODULE_NAME, null, null);
     if (this.module === 0)
       throw new Error(`libyang cannot load ${MODULE_NAME}.yang: ${firstMessage(this.context)}`);
+    for (const name of otherModules) {
+      if (yang.ly_ctx_load_module(this.context, name, null, null) === 0)
+        throw new Error(`libyang cannot load ${name}.yang: ${firstMessage(this.context)}`);
+    }
     const modules: SchemaModule[] = [];
     const index: [number] = [0];
     for (;;) {
