@@ -31,6 +31,9 @@ export const debianPackages = [
   "tcpdump",
   "tshark",
   "python3-scapy",
+  // the examples of docs/restconf.md, and certificates for tests
+  "curl",
+  "openssl",
   // a peer of the `tunnel` benchmark
   "wireguard-go",
   "wireguard-tools",

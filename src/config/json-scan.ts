@@ -3,7 +3,9 @@
 import { MODULE_NAME } from "./schema.js";
 
 const TOKEN =
-  /[ \t\n\r]*(?:("(?:[^"\\\n\r\t]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")|([{}[\],:])|(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-]))/y;
+  /[ \t\n\r]*(?:(")|([{}[\],:])|(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-]))/y;
+/** What is between a string's quotation marks, in parts: no expression can take millions of them at once. */
+const PART = /[^"\\\n\r\t]+|(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){1,1000}/y;
 const SPACE = /[ \t\n\r]*/y;
 
 /** A name without its module, when that is vita-gateway. */
@@ -53,11 +55,14 @@ export function scanJson(text: string): Finding | undefined {
       SPACE.exec(text);
       return SPACE.lastIndex === text.length && expected === "nothing" ? undefined : wrong();
     }
-    const [, string, sign] = match;
+    const [, quote, sign] = match;
+    const begin = TOKEN.lastIndex - 1;
+    const end = quote === undefined ? TOKEN.lastIndex : endOfString(text, begin);
+    if (end === undefined) return wrong();
     const inner = open[open.length - 1];
     if (sign === undefined) {
-      if (string !== undefined && (expected === "name" || expected === "name or }")) {
-        const name = localName(JSON.parse(string) as string);
+      if (quote !== undefined && (expected === "name" || expected === "name or }")) {
+        const name = localName(JSON.parse(text.slice(begin, end)) as string);
         inner.name = name;
         if (inner.names?.has(name)) return { path: path(), message: "is there twice" };
         inner.names?.add(name);
@@ -82,6 +87,16 @@ export function scanJson(text: string): Finding | undefined {
       if (expected !== ":") return wrong();
       expected = "value";
     }
-    at = TOKEN.lastIndex;
+    at = end;
+  }
+}
+
+/** Where a string ends that begins at a quotation mark; undefined when it is none. */
+function endOfString(text: string, begin: number): number | undefined {
+  PART.lastIndex = begin + 1;
+  for (;;) {
+    const at = PART.lastIndex;
+    if (PART.test(text)) continue;
+    return text[at] === '"' ? at + 1 : undefined;
   }
 }

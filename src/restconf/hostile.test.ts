@@ -135,6 +135,7 @@ describe("RESTCONF: hostile requests", () => {
       `{"vita-gateway:route":[{"id":"${long}"}]}`,
       `{"${long}":1}`,
       `{"vita-gateway:engine":"${long}"}`,
+      `{"vita-gateway:engine":"${"\\\\".repeat(4 << 20)}"}`,
     ]) {
       const reply = await rig.ask(data, { method: "POST", headers: json, body });
       assert.equal(reply.status, 400);
