@@ -33,7 +33,7 @@ function ask(socketPath: string, method: string, path: string, document?: object
 
 /** Listens to the node; what it is told is added to `told` as text. */
 function listen(socketPath: string, told: string[]): ClientRequest {
-  const path = "/restconf/streams/json/NETCONF";
+  const path = "/restconf/streams/NETCONF/json";
   const asked = request({ socketPath, path, headers: { accept: "text/event-stream" } }, (response) => {
     assert.equal(response.statusCode, 200);
     response.setEncoding("utf8").on("data", (text: string) => told.push(text));
