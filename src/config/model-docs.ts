@@ -86,10 +86,12 @@ function typeText(node: SchemaNode): string {
 }
 
 function scalarType(type: NonNullable<SchemaNode["type"]>): string {
-  if (type.leafref) return `reference to ${type.leafref.replaceAll("vita:", "")}`;
+  if (type.path) return `reference to ${type.path.replace(/[\w-]+:/g, "")}`;
   if (type.enums) return type.enums.map(({ name }) => `\`${name}\``).join(", ");
   const name = type.typedef ?? type.base;
-  return type.ranges ? `${name} ${type.ranges.replaceAll("|", "or")}` : name;
+  if (!type.ranges) return name;
+  const ranges = type.ranges.map(([min, max]) => (min === max ? String(min) : `${min} to ${max}`));
+  return `${name}, ${ranges.join(" or ")}`;
 }
 
 function counted({ minElements, maxElements }: SchemaNode, what: string): string {
@@ -118,4 +120,18 @@ function oneLine(text: string | undefined): string {
 
 function escapeCell(text: string): string {
   return text.replaceAll("|", "\\|");
+}
+
+const marker = /<!-- (model|example ([\w./-]+)) -->\n[\s\S]*?<!-- \/\1 -->/g;
+
+/**
+ * A page with its generated parts written anew: what stands between `<!-- model -->` and `<!-- /model -->`, and between
+ * `<!-- example FILE -->` and `<!-- /example FILE -->`.
+ * @param example text of an example, by its path below docs/examples/
+ */
+export function fillPage(page: string, model: ModelDocs, example: (file: string) => string): string {
+  return page.replace(marker, (_, name: string, file: string | undefined) => {
+    const content = file === undefined ? modelTables(model) : `\`\`\`json\n${example(file).trimEnd()}\n\`\`\`\n`;
+    return `<!-- ${name} -->\n${content}<!-- /${name} -->`;
+  });
 }
