@@ -12,4 +12,7 @@ const read = (name) => readFileSync(docs(name), "utf8");
 
 writeFileSync(docs("sad-format.md"), sadFormat());
 const model = Schema.load().modules.find(({ name }) => name === MODULE_NAME);
-writeFileSync(docs("configuration.md"), fillPage(read("configuration.md"), model, (file) => read(`examples/${file}`)));
+writeFileSync(
+  docs("configuration.md"),
+  fillPage(read("configuration.md"), model, (file) => read(`examples/${file}`)),
+);

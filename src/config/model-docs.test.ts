@@ -11,7 +11,8 @@ test("docs/configuration.md is what the model and the examples give (npm run doc
   const committed = readFileSync(new URL("configuration.md", docs), "utf8");
   const example = (file: string) => readFileSync(new URL(`examples/${file}`, docs), "utf8");
   assert.equal(fillPage(committed, model, example), committed);
-  for (const { name } of model.data) assert.ok(committed.includes(`\`${name}\``) || committed.includes(`/${name}`), name);
+  for (const { name } of model.data)
+    assert.ok(committed.includes(`\`${name}\``) || committed.includes(`/${name}`), name);
 });
 
 test("every node of the model is described", () => {

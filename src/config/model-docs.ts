@@ -131,7 +131,8 @@ const marker = /<!-- (model|example ([\w./-]+)) -->\n[\s\S]*?<!-- \/\1 -->/g;
  */
 export function fillPage(page: string, model: ModelDocs, example: (file: string) => string): string {
   return page.replace(marker, (_, name: string, file: string | undefined) => {
-    const content = file === undefined ? modelTables(model) : `\`\`\`json\n${example(file).trimEnd()}\n\`\`\`\n`;
+    const content =
+      file === undefined ? modelTables(model) : `\`\`\`json\n${example(file).trimEnd()}\n\`\`\`\n`;
     return `<!-- ${name} -->\n${content}<!-- /${name} -->`;
   });
 }
