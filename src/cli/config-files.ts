@@ -1,9 +1,12 @@
 // `vita config validate | diff | load | save`: whole configurations in files.
 
 import { Command } from "commander";
+import { differenceText } from "../config/difference.js";
 import { loadConfiguration } from "../config/load.js";
+import { Schema } from "../config/schema.js";
+import { Tree } from "../config/tree.js";
 import { type CommitFlags, commitQuery, withCommitFlags } from "./config.js";
-import { datastoreDocument } from "./config-value.js";
+import { datastoreDocument, plainDocument } from "./config-value.js";
 import { CliError, EXIT_UNREACHABLE } from "./exit-codes.js";
 import { readFile } from "./input.js";
 import { type Answer, RestconfClient } from "./restconf-client.js";
@@ -49,11 +52,13 @@ function diffCommand(): Command {
     .argument("<file>", "JSON, XML or statements; - for standard input")
     .option("--json", "as JSON")
     .action(async (node: string, file: string, { json }: { json?: boolean }) => {
-      const { body } = await put(node, file, { "vita-dry-run": "" });
-      const changes = JSON.parse(body || "{}") as { "vita:changes"?: { path: string; operation: string }[] };
-      const list = changes["vita:changes"] ?? [];
-      if (json) process.stdout.write(`${JSON.stringify(list)}\n`);
-      else for (const { path, operation } of list) process.stdout.write(`${operation.padEnd(8)} ${path}\n`);
+      const schema = Schema.load();
+      const running = Tree.parse(schema, await runningText(node), "json");
+      const { text, format } = plainDocument(readFile(file));
+      const other = Tree.parse(schema, text, format, { source: file });
+      const found = running.differences(other);
+      if (json) process.stdout.write(`${JSON.stringify(found)}\n`);
+      else process.stdout.write(found.map((one) => `${differenceText(one)}\n`).join(""));
     });
 }
 
@@ -73,14 +78,19 @@ function saveCommand(): Command {
     .argument("<node>")
     .argument("<file>", "- for standard output")
     .action(async (node: string, file: string) => {
-      const { body } = await new RestconfClient(node).send({
-        method: "GET",
-        path: "/restconf/data",
-        query: { content: "config", "with-defaults": "explicit" },
-      });
-      const data = (JSON.parse(body) as Record<string, unknown>)["ietf-restconf:data"] ?? {};
-      const text = `${JSON.stringify(data, null, 2)}\n`;
+      const text = await runningText(node);
       if (file === "-") process.stdout.write(text);
       else writePrivate(file, text);
     });
+}
+
+/** The running configuration as JSON that `load` and `vita run` read. */
+async function runningText(node: string): Promise<string> {
+  const { body } = await new RestconfClient(node).send({
+    method: "GET",
+    path: "/restconf/data",
+    query: { content: "config", "with-defaults": "explicit" },
+  });
+  const data = (JSON.parse(body) as Record<string, unknown>)["ietf-restconf:data"] ?? {};
+  return `${JSON.stringify(data, null, 2)}\n`;
 }

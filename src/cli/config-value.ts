@@ -45,33 +45,39 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
   return xml(`<${name} xmlns="${NAMESPACE}">${keys}${statementsToXml(statements)}</${name}>`);
 }
 
-/** A whole configuration from a file: JSON, XML or statements. */
-export function datastoreDocument(value: string): Document {
+/**
+ * A whole configuration from a file, JSON, XML or statements, as `vita run` reads it.
+ * @throws CliError
+ */
+export function plainDocument(value: string): { text: string; format: "json" | "xml" } {
   const text = value.trim();
   if (text.startsWith("{")) {
-    const members = Object.entries(parseJson(text) as object).filter(
-      ([name]) => name !== "ietf-restconf:data",
-    );
-    const inner = (parseJson(text) as Record<string, object>)["ietf-restconf:data"];
-    const data =
-      inner ??
-      Object.fromEntries(
-        members.map(([name, its]) => [name.includes(":") ? name : `${MODULE}:${name}`, its]),
-      );
-    return json({ "ietf-restconf:data": data });
+    const document = parseJson(text) as Record<string, object>;
+    return { text: JSON.stringify(document["ietf-restconf:data"] ?? document), format: "json" };
   }
-  const data = (inner: string) =>
-    xml(`<data xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf">${inner}</data>`);
-  if (text.startsWith("<")) return /^<(\?[^>]*>\s*<)?([\w-]+:)?data[\s>]/.test(text) ? xml(text) : data(text);
+  if (text.startsWith("<")) {
+    const inner = /^(?:<\?[^>]*>\s*)?<([\w-]+:)?data(?:\s[^>]*)?>([\s\S]*)<\/([\w-]+:)?data>$/.exec(text);
+    return { text: inner ? inner[2] : text.replace(/^<\?[^>]*>/, ""), format: "xml" };
+  }
   try {
-    return data(
-      parseStatements(text)
-        .map((statement) => statementsToXml([statement]).replace(/^<([\w.-]+)>/, `<$1 xmlns="${NAMESPACE}">`))
-        .join(""),
+    const elements = parseStatements(text).map((statement) =>
+      statementsToXml([statement]).replace(/^<([\w.-]+)>/, `<$1 xmlns="${NAMESPACE}">`),
     );
+    return { text: elements.join(""), format: "xml" };
   } catch (error) {
     throw new CliError(`this is neither JSON, XML nor statements: ${(error as Error).message}`, EXIT_USAGE);
   }
+}
+
+/** The same as RESTCONF has it. @throws CliError */
+export function datastoreDocument(value: string): Document {
+  const { text, format } = plainDocument(value);
+  if (format === "xml") return xml(`<data xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf">${text}</data>`);
+  const members = Object.entries(JSON.parse(text) as object);
+  const data = Object.fromEntries(
+    members.map(([name, its]) => [name.includes(":") ? name : `${MODULE}:${name}`, its]),
+  );
+  return json({ "ietf-restconf:data": data });
 }
 
 /** A leaf's value: a JSON string loses its quotes, a statement's end its semicolon; all else is taken as it stands. */

@@ -1,9 +1,14 @@
 // Requests to a node's RESTCONF server over its UNIX socket.
 
+import { existsSync } from "node:fs";
 import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { RunDirectory } from "../gateway/run-directory.js";
 import { CliError, EXIT_FAILED, EXIT_NO_DATA, EXIT_UNREACHABLE } from "./exit-codes.js";
 
+/** Milliseconds for a node that begins to offer its API, and between two tries. */
+const START_PATIENCE = 5000;
+const RETRY = 50;
 /** Milliseconds without a sign of life of the server. A change that restarts workers takes a few seconds. */
 const PATIENCE = 90_000;
 
@@ -32,17 +37,34 @@ interface RestconfErrors {
 export class RestconfClient {
   readonly #node: string;
   readonly #socket: string;
+  /** There while the node runs, or where it was killed. */
+  readonly #lock: string;
 
   constructor(node: string) {
     this.#node = node;
-    this.#socket = new RunDirectory(node).file("api.sock");
+    const run = new RunDirectory(node);
+    this.#socket = run.file("api.sock");
+    this.#lock = run.file("lock");
   }
 
   /** @throws CliError when the node does not answer, or with what it has to say against the request */
   async send(wanted: Request): Promise<Answer> {
-    const answer = await this.#exchange(wanted);
+    const answer = await this.#patientExchange(wanted);
     if (answer.status < 400) return answer;
     throw new CliError(refusal(answer), answer.status === 404 ? EXIT_NO_DATA : EXIT_FAILED);
+  }
+
+  /** Waits for a node that has begun to run: it moves packets before it offers its API. */
+  async #patientExchange(wanted: Request): Promise<Answer> {
+    for (let waited = 0; ; waited += RETRY) {
+      try {
+        return await this.#exchange(wanted);
+      } catch (error) {
+        if (waited >= START_PATIENCE || !isAbsent(error) || !existsSync(this.#lock))
+          throw this.#unreachable(error as Error);
+        await sleep(RETRY);
+      }
+    }
   }
 
   #exchange({ method, path, query = {}, body, contentType, accept }: Request): Promise<Answer> {
@@ -67,7 +89,7 @@ export class RestconfClient {
         (incoming) => {
           const chunks: Buffer[] = [];
           incoming.on("data", (chunk: Buffer) => chunks.push(chunk));
-          incoming.on("error", (error) => reject(this.#unreachable(error)));
+          incoming.on("error", reject);
           incoming.on("end", () =>
             resolve({
               status: incoming.statusCode ?? 500,
@@ -78,21 +100,25 @@ export class RestconfClient {
         },
       );
       outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${PATIENCE / 1000} s`)));
-      outgoing.on("error", (error) => reject(this.#unreachable(error)));
+      outgoing.on("error", reject);
       outgoing.end(body);
     });
   }
 
   #unreachable(error: Error): CliError {
-    const code = (error as NodeJS.ErrnoException).code;
-    const why =
-      code === "ENOENT" || code === "ECONNREFUSED"
-        ? `node ${this.#node} does not run (nothing answers at ${this.#socket}); start it with vita run`
-        : code === "EACCES"
-          ? `${this.#socket} is not for everybody: try it as root`
-          : `node ${this.#node} does not answer at ${this.#socket}: ${error.message}`;
+    const why = isAbsent(error)
+      ? `node ${this.#node} does not run (nothing answers at ${this.#socket}); start it with vita run`
+      : (error as NodeJS.ErrnoException).code === "EACCES"
+        ? `${this.#socket} is not for everybody: try it as root`
+        : `node ${this.#node} does not answer at ${this.#socket}: ${error.message}`;
     return new CliError(why, EXIT_UNREACHABLE);
   }
+}
+
+/** Does nobody listen? */
+function isAbsent(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ECONNREFUSED";
 }
 
 /** What the server said, one line for each of its errors. */
