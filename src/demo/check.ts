@@ -151,6 +151,7 @@ class Check {
       modes,
       punt: "all" as const,
       preSharedKey: "two sites, one secret",
+      connectionInModel: true,
     };
     for (const side of ["a", "b"] as const) {
       gateways.push(await startGateway(this.#lab, network, side, options));

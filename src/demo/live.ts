@@ -85,7 +85,14 @@ export class LiveDemo {
     const systems = { a: options.near, b: options.peer };
     const { family, modes } = options;
     const punt = "all" as const;
-    const sites = { family, systems, modes, punt, preSharedKey: "two sites, one secret" };
+    const sites = {
+      family,
+      systems,
+      modes,
+      punt,
+      preSharedKey: "two sites, one secret",
+      connectionInModel: true,
+    };
     const gateways: Gateway[] = [];
     for (const side of ["a", "b"] as const) {
       tell(`starting gateway ${side.toUpperCase()}: charon and ${systems[side]} …`);

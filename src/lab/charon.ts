@@ -72,7 +72,7 @@ export interface ChildSa {
   algorithm: string;
 }
 
-const connectionName = "site";
+export const connectionName = "site";
 export const childName = "net";
 
 // AppArmor profiles, which Debian installs with strongSwan, go by the path of a program and let it read only the
@@ -191,12 +191,17 @@ export class Charon {
     this.#swanctlConf = swanctlConfPath;
   }
 
+  /** Where the charon of this name has its vici socket. */
+  static viciUri(lab: Lab, name: string): string {
+    return `unix://${join(lab.path(name), "vici.sock")}`;
+  }
+
   /** Starts charon and loads its configuration. With Vita, Vita's socket must be there. */
   static async start(lab: Lab, options: CharonOptions): Promise<Charon> {
     const directory = lab.path(options.name);
     mkdirSync(directory, { recursive: true });
     const viciSocket = join(directory, "vici.sock");
-    const uri = `unix://${viciSocket}`;
+    const uri = Charon.viciUri(lab, options.name);
     const conf = join(directory, "strongswan.conf");
     const swanctl = join(directory, "swanctl.conf");
     writeFileSync(conf, strongswanConf(options, uri));
@@ -220,6 +225,12 @@ export class Charon {
     );
     if (options.connection !== undefined) await charon.load();
     return charon;
+  }
+
+  /** Waits until somebody else, Vita, has told it its connections. */
+  async untilConfigured(timeout = 10_000): Promise<void> {
+    const hasConnections = async () => (await this.swanctl("--list-conns")).trim() !== "";
+    await until("charon's connections", hasConnections, timeout);
   }
 
   /** Runs `swanctl COMMAND ARGS` and returns what it prints; throws when it fails. */

@@ -7,7 +7,7 @@
 // The WAN is a namespace of its own with a switch in it, because frames that an AF_XDP socket sends or receives never
 // pass a packet capture on the gateway's own interface.
 
-import { Charon, type Connection, type System } from "./charon.js";
+import { Charon, type Connection, childName, connectionName, type System } from "./charon.js";
 import { run } from "./command.js";
 import type { Lab } from "./lab.js";
 import { addRoute, createBridge, createLink, setSysctls } from "./netns.js";
@@ -69,6 +69,8 @@ export interface SitesOptions {
   settings?: string[];
   /** Folders with a Debian of their own, whose charons are run on a side. */
   roots?: Partial<Record<Side, string>>;
+  /** Where the system is Vita: its own configuration has the connection, and there is no swanctl.conf. */
+  connectionInModel?: boolean;
   /** Changes to Vita's configuration: given the usual one, returns the one to run. */
   vita?: (usual: VitaConfiguration, side: Side) => VitaConfiguration;
 }
@@ -143,6 +145,37 @@ export function connectionOf(network: Network, side: Side, options: SitesOptions
   };
 }
 
+/** The same in Vita's configuration; without lifetimes, as it has them where nothing else is said. */
+export function modelConnection(
+  connection: Connection,
+): NonNullable<VitaConfiguration["connection"]>[number] {
+  return {
+    id: connectionName,
+    "local-address": [connection.localAddress],
+    "remote-address": [connection.remoteAddress],
+    proposal: [connection.ikeProposals],
+    local: { id: connection.localId },
+    remote: { id: connection.remoteId },
+    "pre-shared-key": connection.preSharedKey,
+    encapsulation: connection.encapsulate ?? false,
+    mobike: false,
+    "rekey-time": 0,
+    "reauth-time": 0,
+    child: [
+      {
+        id: childName,
+        "local-ts": connection.localSelectors,
+        "remote-ts": connection.remoteSelectors,
+        ...(connection.espProposals === undefined
+          ? {}
+          : { "esp-proposal": connection.espProposals.split(",") }),
+        "rekey-time": 0,
+        "life-time": 0,
+      },
+    ],
+  };
+}
+
 /** The public interface in Vita's configuration. One that Vita is to own loses its addresses in the kernel. */
 async function publicInterface(
   network: Network,
@@ -173,6 +206,12 @@ export async function startGateway(
       "public-interface": [await publicInterface(network, side, options)],
       "private-interface": [{ name: "lan0", driver: "xdp" }],
       workers: 1,
+      ...(options.connectionInModel
+        ? {
+            charon: { vici: Charon.viciUri(lab, node) },
+            connection: [modelConnection(connectionOf(network, side, options))],
+          }
+        : {}),
     };
     vita = await Vita.start(lab, namespace, options.vita?.(usual, side) ?? usual);
   } else {
@@ -181,6 +220,7 @@ export async function startGateway(
     await setSysctls(namespace, { "net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1 });
   }
   const charon = await startCharon(lab, network, side, options, vita);
+  if (options.connectionInModel && vita) await charon.untilConfigured();
   return { side, node, namespace, system, charon, vita };
 }
 
@@ -197,7 +237,7 @@ export function startCharon(
     namespace: network.gateways[side],
     system: options.systems[side],
     ...(vita ? { vitaSocket: vita.charonSocket } : {}),
-    ...(options.unconfigured
+    ...(options.unconfigured || (options.connectionInModel && vita)
       ? {}
       : { connection: options.swanctl?.[side] ?? connectionOf(network, side, options) }),
     ...(options.plugins ? { plugins: options.plugins } : {}),

@@ -7,7 +7,7 @@ import type { RestconfTcp } from "../config/configuration.js";
 import type { Datastore } from "../config/datastore.js";
 import { unixAccess } from "./access.js";
 import { makeFront } from "./front.js";
-import { defaultHttpLimits, type HttpLimits } from "./limits.js";
+import { httpLimits } from "./limits.js";
 import type { Logger, Operation, Service } from "./service.js";
 import { defaultLimits, type StreamLimits, Streams } from "./streams.js";
 import { TcpListener } from "./tcp.js";
@@ -27,7 +27,6 @@ export interface RestconfOptions {
   tcp?: RestconfTcp | undefined;
   logger: Logger;
   streams?: Partial<StreamLimits>;
-  limits?: Partial<HttpLimits>;
 }
 
 export interface Restconf {
@@ -43,8 +42,7 @@ export interface Restconf {
 export async function startRestconf(options: RestconfOptions): Promise<Restconf> {
   const service: Service = options;
   const streams = new Streams(service, { ...defaultLimits, ...options.streams });
-  const limits = { ...defaultHttpLimits, ...options.limits };
-  const tcp = new TcpListener(service, streams, limits);
+  const tcp = new TcpListener(service, streams);
   let unix: Server | undefined;
   const close = async () => {
     streams.close();
@@ -55,8 +53,7 @@ export async function startRestconf(options: RestconfOptions): Promise<Restconf>
       service,
       streams,
       authenticate: unixAccess(),
-      answerTimeout: limits.answerTimeout,
-      makeServer: (handler) => createServer(limits, handler),
+      makeServer: (handler) => createServer(httpLimits, handler),
     });
     await listenUnix(unix, options.unixSocket);
     await tcp.apply(options.tcp);

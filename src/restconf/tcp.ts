@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { RestconfTcp } from "../config/configuration.js";
 import { tcpAccess } from "./access.js";
 import { makeFront } from "./front.js";
-import type { HttpLimits } from "./limits.js";
+import { httpLimits } from "./limits.js";
 import type { Service } from "./service.js";
 import type { Streams } from "./streams.js";
 import { filesVersion, settingError, tlsOptions } from "./tls.js";
@@ -29,12 +29,10 @@ interface Listener {
 export class TcpListener {
   readonly #service: Service;
   readonly #streams: Streams;
-  readonly #limits: HttpLimits;
   readonly #timer: NodeJS.Timeout;
   #current: Listener | undefined;
 
-  constructor(service: Service, streams: Streams, limits: HttpLimits) {
-    this.#limits = limits;
+  constructor(service: Service, streams: Streams) {
     this.#service = service;
     this.#streams = streams;
     this.#timer = setInterval(() => this.#look(), lookEvery).unref();
@@ -95,13 +93,7 @@ export class TcpListener {
     let server: TlsServer | undefined;
     const makeServer = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
       server = createServer(
-        {
-          ...this.#limits,
-          ...options,
-          requestCert: true,
-          rejectUnauthorized: false,
-          handshakeTimeout: 10_000,
-        },
+        { ...httpLimits, ...options, requestCert: true, rejectUnauthorized: false, handshakeTimeout: 10_000 },
         handler,
       );
       server.maxConnections = mostConnections;
@@ -114,8 +106,7 @@ export class TcpListener {
     await makeFront({
       service: this.#service,
       streams: this.#streams,
-      authenticate: tcpAccess(() => listener.tokens, this.#service.logger),
-      answerTimeout: this.#limits.answerTimeout,
+      authenticate: tcpAccess(() => listener.tokens),
       makeServer,
     });
     return Object.assign(listener, { server });

@@ -1,0 +1,23 @@
+// Where a command takes its value from: the argument, a file, or standard input.
+
+import { readFileSync } from "node:fs";
+import { CliError, EXIT_USAGE } from "./exit-codes.js";
+
+/** @throws CliError when there is none, or the file cannot be read */
+export function readValue(argument: string | undefined, file: string | undefined): string {
+  if (argument !== undefined && file !== undefined)
+    throw new CliError("there is a value and a --file: one of them is enough", EXIT_USAGE);
+  if (argument !== undefined && argument !== "-") return argument;
+  if (file !== undefined && file !== "-") return readFile(file);
+  if (process.stdin.isTTY) process.stderr.write("(the value is read from here until Ctrl-D)\n");
+  return readFileSync(0, "utf8");
+}
+
+/** @param file `-` for standard input. @throws CliError */
+export function readFile(file: string): string {
+  try {
+    return readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (error) {
+    throw new CliError(`${file}: ${(error as Error).message}`, EXIT_USAGE);
+  }
+}

@@ -1,0 +1,190 @@
+// `vita config …` as operators type it, against a node that runs: statements and JSON, from argument, file and standard
+// input; whole configurations; history; exit codes.
+
+import assert from "node:assert/strict";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { type CommandResult, run } from "../src/lab/command.js";
+import { Lab } from "../src/lab/lab.js";
+import { createNetwork } from "../src/lab/sites.js";
+import { Vita, vitaProgram } from "../src/lab/vita.js";
+
+const key = "a93ff0c1e0b8d1ce0bd07d8d3a6eb5f1";
+const salt = "57a3c0f2";
+
+let lab: Lab;
+
+before(async () => {
+  lab = await Lab.open("config");
+  const network = await createNetwork(lab, 4);
+  await Vita.start(lab, network.gateways.a, {
+    node: "vita-node",
+    "public-interface": [{ name: "wan0" }],
+    "private-interface": [{ name: "lan0" }],
+    "data-plane": true,
+    route: [{ id: "foo", net: ["10.2.0.0/24"], gateway: { ip: "192.0.2.2" } }],
+  });
+});
+
+after(() => lab?.close());
+
+/** Runs `vita ARGS`. */
+function vita(args: string[], input?: string): Promise<CommandResult> {
+  const env = { ...process.env, VITA_RUN_DIR: Vita.runDirectory(lab) };
+  return run(process.execPath, [vitaProgram, ...args], {
+    env,
+    tolerate: true,
+    ...(input === undefined ? {} : { input }),
+  });
+}
+
+async function succeeds(args: string[], input?: string): Promise<string> {
+  const { status, stdout, stderr } = await vita(args, input);
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+async function fails(status: number, message: RegExp, args: string[], input?: string): Promise<void> {
+  const result = await vita(args, input);
+  assert.match(result.stderr, message);
+  assert.equal(result.status, status);
+  assert.ok(!result.stderr.includes(key), "a key was told");
+}
+
+test("the command that it began with, on one line and with one statement a line", async () => {
+  const statements = `spi 1234; route foo; aead "aes-gcm-16-icv"; key "${key}"; salt "${salt}";`;
+  for (const text of [`${statements}\n`, `${statements.replaceAll("; ", ";\n")}\n`]) {
+    assert.equal(await succeeds(["config", "add", "vita-node", "/inbound-sa"], text), "");
+    const [sa] = JSON.parse(await succeeds(["sa", "vita-node", "--json"]));
+    assert.equal(`${sa.spi} ${sa.direction} ${sa.algorithm} ${sa.state}`, "000004d2 in aes128gcm16 active");
+    assert.equal(await succeeds(["config", "get", "vita-node", "/inbound-sa[spi=1234]/route"]), "foo\n");
+    await fails(1, /^vita: \/inbound-sa\[spi=.1234.\].*is there already|already/, [
+      "config",
+      "add",
+      "vita-node",
+      "/inbound-sa",
+      text,
+    ]);
+    await succeeds(["config", "remove", "vita-node", "/inbound-sa[spi=1234]"]);
+    assert.deepEqual(JSON.parse(await succeeds(["sa", "vita-node", "--json"])), []);
+  }
+});
+
+test("statements, JSON, plain values, files", async () => {
+  await succeeds([
+    "config",
+    "add",
+    "vita-node",
+    "/route",
+    '{ "id": "bar", "net": ["10.3.0.0/24"], "gateway": { "ip": "192.0.2.3" } }',
+  ]);
+  await succeeds(["config", "add", "vita-node", "/route[id=bar]/net", "10.4.0.0/24"]);
+  await succeeds(["config", "set", "vita-node", "/route[id=bar]/gateway/ip", "192.0.2.4"]);
+  assert.equal(
+    await succeeds(["config", "get", "vita-node", "/route[id=bar]"]),
+    "id bar;\nnet 10.3.0.0/24;\nnet 10.4.0.0/24;\ngateway {\n  ip 192.0.2.4;\n}\n",
+  );
+  const file = lab.path("route");
+  writeFileSync(file, "route { net 10.5.0.0/24; gateway { ip 192.0.2.5; } }");
+  await succeeds(["config", "set", "vita-node", "/route[id=bar]", "--file", file]);
+  assert.deepEqual(JSON.parse(await succeeds(["config", "get", "vita-node", "/route[id=bar]", "--json"])), {
+    "vita-gateway:route": [{ id: "bar", net: ["10.5.0.0/24"], gateway: { ip: "192.0.2.5" } }],
+  });
+  assert.match(
+    await succeeds(["config", "get", "vita-node", "/route"]),
+    /^route \{\n {2}id foo;[\s\S]*\nroute \{\n {2}id bar;/,
+  );
+  assert.match(
+    await succeeds(["config", "get", "vita-node", "/limits", "--defaults"]),
+    /^orphan-seconds 180;$/m,
+  );
+  await succeeds(["config", "remove", "vita-node", "/route[id=bar]"]);
+});
+
+test("whole configurations: saved, compared, checked, loaded, rolled back", async () => {
+  const file = lab.path("saved.json");
+  await succeeds(["config", "save", "vita-node", file]);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.equal(await succeeds(["config", "diff", "vita-node", file]), "");
+  const saved = JSON.parse(readFileSync(file, "utf8"));
+  saved["vita-gateway:route"][0].gateway.ip = "192.0.2.9";
+  writeFileSync(file, JSON.stringify(saved));
+  assert.equal(
+    await succeeds(["config", "diff", "vita-node", file]),
+    '~ /route[id="foo"]/gateway/ip: "192.0.2.2" → "192.0.2.9"\n',
+  );
+  assert.equal(await succeeds(["config", "validate", "vita-node", file]), "valid\n");
+  await succeeds(["config", "load", "vita-node", file, "--comment", "another peer"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.9\n");
+  assert.match(await succeeds(["config", "history", "vita-node"]), /^\* +\d+ .*root.*another peer$/m);
+  await succeeds(["config", "rollback", "vita-node"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
+});
+
+test("what is not confirmed goes, and what is confirmed stays", async () => {
+  const ip = ["config", "get", "vita-node", "/route[id=foo]/gateway/ip"];
+  const set = (address: string) => [
+    "config",
+    "set",
+    "vita-node",
+    "/route[id=foo]/gateway/ip",
+    address,
+    "--confirm",
+    "60",
+  ];
+  await succeeds(set("192.0.2.7"));
+  assert.equal(await succeeds(ip), "192.0.2.7\n");
+  await succeeds(["config", "cancel", "vita-node"]);
+  assert.equal(await succeeds(ip), "192.0.2.2\n");
+  await succeeds(set("192.0.2.8"));
+  await succeeds(["config", "confirm", "vita-node"]);
+  assert.equal(await succeeds(ip), "192.0.2.8\n");
+});
+
+test("mistakes are named, and have exit codes of their own", async () => {
+  const inbound = ["config", "add", "vita-node", "/inbound-sa"];
+  await fails(2, /\/inbound-saa: there is no such node in the model \(did you mean inbound-sa\?\)/, [
+    "config",
+    "add",
+    "vita-node",
+    "/inbound-saa",
+    "spi 1;",
+  ]);
+  await fails(2, /neither JSON nor statements: line 1: ';' is missing behind spi/, inbound, "spi 1234");
+  await fails(1, /\/inbound-sa.*spi.*is not an SPI/, [
+    ...inbound,
+    `spi 255; route foo; key ${key}; salt ${salt};`,
+  ]);
+  await fails(1, /\/inbound-sa\[spi="?1234"?\]\/route.*nowhere/, [
+    ...inbound,
+    `spi 1234; route nowhere; key ${key}; salt ${salt};`,
+  ]);
+  await fails(1, /key/, [...inbound, `spi 1234; route foo; key ${key}0; salt ${salt};`]);
+  await fails(4, /there is no such data|no/, ["config", "get", "vita-node", "/inbound-sa[spi=99999]"]);
+  await fails(4, /no/, ["config", "remove", "vita-node", "/inbound-sa[spi=99999]"]);
+  await fails(2, /which one\? write \/inbound-sa\[spi=…\]/, [
+    "config",
+    "get",
+    "vita-node",
+    "/inbound-sa/key",
+  ]);
+  await fails(3, /node nobody does not run/, ["config", "get", "nobody"]);
+  await fails(2, /unknown command/, ["config", "frobnicate"]);
+  assert.equal(await succeeds(["sa", "vita-node"]), "");
+});
+
+test("operational state by path", async () => {
+  assert.match(
+    await succeeds(["state", "vita-node", "/gateway-state/worker"]),
+    /^worker \{\n {2}index 0;\n {2}pid \d+;\n {2}alive true;/,
+  );
+  assert.match(await succeeds(["state", "vita-node"]), /^node vita-node/);
+});
+
+test("words are completed: commands, nodes, paths, keys", async () => {
+  const complete = (...words: string[]) => succeeds(["complete-words", "--", ...words]);
+  assert.equal(await complete("config", "ro"), "rollback\n");
+  assert.equal(await complete("config", "get", "vita"), "vita-node\n");
+  assert.equal(await complete("config", "get", "vita-node", "/route[id=foo]/g"), "/route[id=foo]/gateway\n");
+  assert.equal(await complete("config", "get", "vita-node", "/route["), "/route[id=foo]\n");
+});
