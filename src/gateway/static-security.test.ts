@@ -801,10 +801,7 @@ test(
     assert.equal(rig.marks.get(id), 2 ** 32);
     const none = configuration({ "outbound-sa": [] });
     await rig.security.apply(short, none);
-    await rig.refuses(
-      short,
-      /^\/outbound-sa\[spi="2001"\]\/key: has used all of its 2\^32 sequence numbers/,
-    );
+    await rig.refuses(short, /^\/outbound-sa\[spi="2001"\]\/key: has used all of its 2\^32 sequence numbers/);
     await rig.reboot(false);
     await rig.security.apply(undefined, short);
     assert.match(rig.warnings.at(-1) ?? "", /has used all/);
