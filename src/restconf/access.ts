@@ -4,7 +4,7 @@
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { accessDenied, failure } from "./errors.js";
-import type { Client } from "./service.js";
+import type { Client, Logger } from "./service.js";
 import { Throttle } from "./throttle.js";
 import type { Tokens } from "./tokens.js";
 
@@ -26,7 +26,7 @@ export function unixAccess(): Authenticate {
 }
 
 /** @param tokens asked for each request, because the configuration may change */
-export function tcpAccess(tokens: () => Tokens): Authenticate {
+export function tcpAccess(tokens: () => Tokens, logger: Logger): Authenticate {
   const throttle = new Throttle();
   return (request) => {
     const certificate = nameInCertificate(request);
@@ -44,6 +44,7 @@ export function tcpAccess(tokens: () => Tokens): Authenticate {
     const client = token === undefined ? undefined : tokens().clientOfToken(token);
     if (!client) {
       throttle.failed(address);
+      logger.warn(`restconf: a wrong token came from ${address}`);
       throw unauthorized("the token is not known", ', error="invalid_token"');
     }
     throttle.succeeded(address);

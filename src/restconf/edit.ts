@@ -5,9 +5,9 @@ import { ConfigurationError } from "../config/problem.js";
 import type { SchemaNode } from "../config/schema.js";
 import type { Edit } from "../config/tree.js";
 import { readChild, readTarget } from "./body.js";
-import { invalidValue, notFound } from "./errors.js";
+import { failure, invalidValue, notFound } from "./errors.js";
 import { requireBodyFormat } from "./media.js";
-import { dataChildren, parentOf, parseTarget, resourceIdentifier, type Target } from "./path.js";
+import { dataChildren, parentOf, parseTarget, resourceIdentifier, type Target, targetOf } from "./path.js";
 import { checkPreconditions, expectedTag, validatorHeaders } from "./preconditions.js";
 import { type EditQuery, editReaders, insertReaders, readQuery } from "./query.js";
 import type { Retrieval } from "./retrieve.js";
@@ -74,6 +74,10 @@ export class Editing {
     this.#requireThere(target);
     const { schema } = this.#service.datastore;
     const child = readChild(schema, target, request.body, format);
+    const made = targetOf([...target.segments, { node: child.node, keys: child.keys }]);
+    if (this.#service.datastore.running.exists(made.path)) {
+      throw failure("data-exists", "is there already", { path: made.path });
+    }
     const edit: Edit = {
       operation: "add",
       target: target.path,
@@ -82,7 +86,7 @@ export class Editing {
     };
     const trial = await this.commit([edit], request, query);
     if (trial) return trial;
-    const location = `${root}/${resourceIdentifier([...target.segments, { node: child.node, keys: child.keys }])}`;
+    const location = `${root}/${resourceIdentifier(made.segments)}`;
     return { status: 201, headers: { location, ...validatorHeaders(this.#service.datastore) } };
   }
 

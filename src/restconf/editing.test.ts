@@ -88,6 +88,27 @@ const rows: Row[] = [
     check: then("/vita-gateway:route=foo/gateway/ip", { "vita-gateway:ip": "192.0.2.2" }),
   },
   {
+    title: "a container without presence, which is there only once something in it is",
+    path: data,
+    method: "POST",
+    body: { "vita-gateway:limits": { sas: 100 } },
+    status: 201,
+    check: async (_reply, rig) => {
+      const again = await rig.ask(data, {
+        method: "POST",
+        body: { "vita-gateway:limits": { frames: 2048 } },
+      });
+      assert.equal(again.status, 409);
+      const frames = { "vita-gateway:frames": 2048 };
+      assert.equal(
+        (await rig.ask(`${data}/vita-gateway:limits`, { method: "POST", body: frames })).status,
+        201,
+      );
+      const { json } = await rig.ask(`${data}/vita-gateway:limits`);
+      assert.deepEqual(json, { "vita-gateway:limits": { sas: 100, frames: 2048 } });
+    },
+  },
+  {
     path: `${data}/vita-gateway:route=nobody`,
     method: "POST",
     body: { "vita-gateway:mark": 1 },

@@ -29,12 +29,14 @@ export interface FrontOptions {
   service: Service;
   streams: Streams;
   authenticate: Authenticate;
+  /** Milliseconds. */
+  answerTimeout: number;
   makeServer: (handler: (request: IncomingMessage, response: ServerResponse) => void) => Server;
 }
 
 /** The server is made, but does not listen yet. */
 export async function makeFront(options: FrontOptions): Promise<Server> {
-  const { service, streams, authenticate } = options;
+  const { service, streams, authenticate, answerTimeout } = options;
   const namespaces = new Map(
     service.datastore.schema.modules.map(({ name, namespace }) => [name, namespace]),
   );
@@ -45,6 +47,8 @@ export async function makeFront(options: FrontOptions): Promise<Server> {
     format === "json" ? `${JSON.stringify(document, null, 2)}\n` : `${writeXml(document)}\n`;
 
   const sendAnswer = (request: FastifyRequest, reply: FastifyReply, answer: Answer) => {
+    // Until it is answered a request may take long, then its client may not; Node.js ends this when all is sent.
+    reply.raw.setTimeout(answerTimeout, () => reply.raw.destroy());
     reply.code(answer.status).headers(answer.headers ?? {});
     if (answer.text !== undefined) return reply.send(answer.text);
     if (!answer.document) return reply.send();

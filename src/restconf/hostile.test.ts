@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { statSync } from "node:fs";
 import { connect } from "node:net";
 import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Rig, startRig } from "./testing/rig.js";
 
 const data = "/restconf/data";
@@ -96,16 +97,11 @@ describe("RESTCONF: hostile requests", () => {
     socket.write(
       `POST ${data} HTTP/1.1\r\nHost: x\r\nContent-Type: application/yang-data+json\r\nTransfer-Encoding: chunked\r\n\r\n`,
     );
+    const answered = once(socket, "data");
     const chunk = `100000\r\n${"x".repeat(1 << 20)}\r\n`;
-    let answer = "";
-    socket.on("data", (part: Buffer) => {
-      answer += part;
-    });
-    for (let i = 0; i < 20 && answer === ""; i++) {
-      if (!socket.write(chunk))
-        await Promise.race([once(socket, "drain"), once(socket, "close"), once(socket, "data")]);
-    }
-    if (answer === "") await once(socket, "data");
+    for (let i = 0; i < 20; i++) socket.write(chunk);
+    const [part] = (await answered) as [Buffer];
+    const answer = part.toString();
     assert.match(answer, /^HTTP\/1.1 413 /);
     socket.destroy();
   });
@@ -179,6 +175,64 @@ describe("RESTCONF: hostile requests", () => {
       ),
       /^HTTP\/1.1 400 /,
     );
+  });
+
+  it("clients that never end what they begin are cut off", async () => {
+    const limits = {
+      headersTimeout: 200,
+      requestTimeout: 400,
+      keepAliveTimeout: 200,
+      connectionsCheckingInterval: 50,
+    };
+    const slow = await startRig({ limits });
+    const begun = [
+      "GET /restconf HTTP/1.1\r\nHost: x\r\n",
+      `POST ${data} HTTP/1.1\r\nHost: x\r\nContent-Type: application/yang-data+json\r\nContent-Length: 9\r\n\r\n{`,
+      "GET /.well-known/host-meta HTTP/1.1\r\nHost: x\r\n\r\n",
+      "",
+    ];
+    const ended = begun.map(async (text) => {
+      const socket = connect(slow.socket);
+      if (text !== "") socket.write(text);
+      let answer = "";
+      for await (const part of socket) answer += part;
+      return answer.split("\r\n")[0];
+    });
+    const answers = await Promise.race([Promise.all(ended), sleep(5_000, "still open")]);
+    await slow.close();
+    assert.deepEqual(answers, [
+      "HTTP/1.1 408 Request Timeout",
+      "HTTP/1.1 408 Request Timeout",
+      "HTTP/1.1 200 OK",
+      "HTTP/1.1 408 Request Timeout",
+    ]);
+  });
+
+  it("clients that do not take their answers are cut off", async () => {
+    const slow = await startRig({ limits: { answerTimeout: 1_000 } });
+    const read = async (pause: number) => {
+      const socket = connect(slow.socket);
+      socket.pause();
+      socket.write("GET /restconf/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+      await sleep(pause);
+      let bytes = 0;
+      socket.on("error", () => {
+        // The other end has cut it off.
+      });
+      socket.on("data", (part: Buffer) => {
+        bytes += part.length;
+      });
+      socket.resume();
+      await once(socket, "close");
+      return bytes;
+    };
+    try {
+      const whole = await read(0);
+      assert.ok(whole > 300_000);
+      assert.ok((await read(3_000)) < whole);
+    } finally {
+      await slow.close();
+    }
   });
 
   it("hundreds of requests at once", async () => {

@@ -2,7 +2,7 @@
 
 import type { ServerOptions } from "node:http";
 
-export const httpLimits = {
+const httpLimits = {
   maxHeaderSize: 16 * 1024,
   /** Milliseconds, as all of them: until the headers are there, until the whole request is, between two requests. */
   headersTimeout: 10_000,
@@ -10,3 +10,8 @@ export const httpLimits = {
   keepAliveTimeout: 30_000,
   connectionsCheckingInterval: 5_000,
 } satisfies ServerOptions;
+
+/** Beside those that Node.js keeps. `answerTimeout`: milliseconds in which a client takes nothing of its answer. */
+export type HttpLimits = typeof httpLimits & { answerTimeout: number };
+
+export const defaultHttpLimits: HttpLimits = { ...httpLimits, answerTimeout: 60_000 };

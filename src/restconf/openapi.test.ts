@@ -2,11 +2,12 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { Schema, type SchemaNode } from "../config/schema.js";
 import type { JsonObject } from "./json.js";
 import { openApi } from "./openapi.js";
 import { dataChildren } from "./path.js";
-import { site, startRig } from "./testing/rig.js";
+import { site, startRig, state } from "./testing/rig.js";
 
 type Described = Record<string, JsonObject>;
 
@@ -101,6 +102,31 @@ describe("OpenAPI", () => {
       }, 0);
     };
     assert.ok(visit(document) > 20);
+  });
+
+  it("is met by configurations that are good, and not by bad ones", () => {
+    const ajv = new Ajv2020({ strict: false, allErrors: true });
+    ajv.addSchema(document, "openapi");
+    const holds = (name: string, value: unknown) =>
+      ajv.validate({ $ref: `openapi#/components/schemas/${name}` }, value) || ajv.errorsText();
+    assert.equal(holds("datastore", { "ietf-restconf:data": site }), true);
+    assert.equal(holds("vita-gateway.gateway-state", state), true);
+    const bad: object[] = [
+      { "vita-gateway:workers": 17 },
+      { "vita-gateway:workers": "2" },
+      { "vita-gateway:engine": "steam" },
+      { "vita-gateway:route": [{ id: "a b", net: ["10.0.0.0/8"], gateway: { ip: "192.0.2.1" } }] },
+      { "vita-gateway:route": [{ net: ["10.0.0.0/8"], gateway: { ip: "192.0.2.1" } }] },
+      { "vita-gateway:route": [{ id: "a", net: [], gateway: { ip: "192.0.2.1" } }] },
+      { "vita-gateway:route": [{ id: "a", net: ["10.0.0.0"], gateway: { ip: "192.0.2.1" } }] },
+      { "vita-gateway:route": [{ id: "a", net: ["10.0.0.0/8"], gateway: { ip: "192.0.2.1" }, colour: 1 }] },
+      { "vita-gateway:private-interface": [{ name: "..", driver: "tun" }] },
+      { "vita-gateway:private-interface": [{ name: "lan0", mark: "0xg" }] },
+    ];
+    for (const change of bad) {
+      const verdict = holds("datastore", { "ietf-restconf:data": { ...site, ...change } });
+      assert.equal(typeof verdict, "string", JSON.stringify(change));
+    }
   });
 
   it("is served", async () => {

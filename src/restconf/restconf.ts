@@ -7,7 +7,7 @@ import type { RestconfTcp } from "../config/configuration.js";
 import type { Datastore } from "../config/datastore.js";
 import { unixAccess } from "./access.js";
 import { makeFront } from "./front.js";
-import { httpLimits } from "./limits.js";
+import { defaultHttpLimits, type HttpLimits } from "./limits.js";
 import type { Logger, Operation, Service } from "./service.js";
 import { defaultLimits, type StreamLimits, Streams } from "./streams.js";
 import { TcpListener } from "./tcp.js";
@@ -27,6 +27,7 @@ export interface RestconfOptions {
   tcp?: RestconfTcp | undefined;
   logger: Logger;
   streams?: Partial<StreamLimits>;
+  limits?: Partial<HttpLimits>;
 }
 
 export interface Restconf {
@@ -42,7 +43,8 @@ export interface Restconf {
 export async function startRestconf(options: RestconfOptions): Promise<Restconf> {
   const service: Service = options;
   const streams = new Streams(service, { ...defaultLimits, ...options.streams });
-  const tcp = new TcpListener(service, streams);
+  const limits = { ...defaultHttpLimits, ...options.limits };
+  const tcp = new TcpListener(service, streams, limits);
   let unix: Server | undefined;
   const close = async () => {
     streams.close();
@@ -53,7 +55,8 @@ export async function startRestconf(options: RestconfOptions): Promise<Restconf>
       service,
       streams,
       authenticate: unixAccess(),
-      makeServer: (handler) => createServer(httpLimits, handler),
+      answerTimeout: limits.answerTimeout,
+      makeServer: (handler) => createServer(limits, handler),
     });
     await listenUnix(unix, options.unixSocket);
     await tcp.apply(options.tcp);

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { RestconfTcp } from "../config/configuration.js";
 import { tcpAccess } from "./access.js";
 import { makeFront } from "./front.js";
-import { httpLimits } from "./limits.js";
+import type { HttpLimits } from "./limits.js";
 import type { Service } from "./service.js";
 import type { Streams } from "./streams.js";
 import { filesVersion, settingError, tlsOptions } from "./tls.js";
@@ -29,10 +29,12 @@ interface Listener {
 export class TcpListener {
   readonly #service: Service;
   readonly #streams: Streams;
+  readonly #limits: HttpLimits;
   readonly #timer: NodeJS.Timeout;
   #current: Listener | undefined;
 
-  constructor(service: Service, streams: Streams) {
+  constructor(service: Service, streams: Streams, limits: HttpLimits) {
+    this.#limits = limits;
     this.#service = service;
     this.#streams = streams;
     this.#timer = setInterval(() => this.#look(), lookEvery).unref();
@@ -93,7 +95,13 @@ export class TcpListener {
     let server: TlsServer | undefined;
     const makeServer = (handler: (request: IncomingMessage, response: ServerResponse) => void): Server => {
       server = createServer(
-        { ...httpLimits, ...options, requestCert: true, rejectUnauthorized: false, handshakeTimeout: 10_000 },
+        {
+          ...this.#limits,
+          ...options,
+          requestCert: true,
+          rejectUnauthorized: false,
+          handshakeTimeout: 10_000,
+        },
         handler,
       );
       server.maxConnections = mostConnections;
@@ -106,7 +114,8 @@ export class TcpListener {
     await makeFront({
       service: this.#service,
       streams: this.#streams,
-      authenticate: tcpAccess(() => listener.tokens),
+      authenticate: tcpAccess(() => listener.tokens, this.#service.logger),
+      answerTimeout: this.#limits.answerTimeout,
       makeServer,
     });
     return Object.assign(listener, { server });

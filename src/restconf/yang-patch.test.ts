@@ -182,6 +182,16 @@ describe("RESTCONF: YANG Patch", () => {
     }
   });
 
+  it("has a bounded number of edits", async () => {
+    const edits = Array.from({ length: 1_001 }, (_, i) => ({
+      "edit-id": String(i),
+      operation: "remove",
+      target: "/vita-gateway:mtu",
+    }));
+    assert.equal((await patch(edits)).status, 413);
+    assert.equal((await patch(edits.slice(1))).status, 200);
+  });
+
   it("has If-Match, dry runs and comments like every edit", async () => {
     const edit = { "edit-id": "1", operation: "delete", target: "/vita-gateway:route=bar" };
     const body = JSON.stringify({ "ietf-yang-patch:yang-patch": { "patch-id": "p", edit: [edit] } });

@@ -1,7 +1,7 @@
 // YANG Patch (RFC 8072): an ordered list of edits, all of them or none. The answer says for which edit it failed.
 
 import type { Schema } from "../config/schema.js";
-import type { Edit, Format } from "../config/tree.js";
+import type { Edit, Format, Tree } from "../config/tree.js";
 import { checkIsTarget, childInJson, childInXml } from "./body.js";
 import type { Editing } from "./edit.js";
 import { requireOrder } from "./edit.js";
@@ -15,8 +15,8 @@ import { editReaders, readQuery } from "./query.js";
 import type { Answer, Request, Service } from "./service.js";
 import { childOf, parseXml, type XmlElement } from "./xml-read.js";
 
-/** Enough for a whole site; more comes as a PUT. */
-const mostEdits = 10_000;
+/** Each is made by itself, while nothing else is done; what is more comes faster as a PUT or a plain PATCH. */
+const mostEdits = 1_000;
 const operations = ["create", "delete", "insert", "merge", "move", "replace", "remove"] as const;
 const places = ["before", "after", "first", "last"] as const;
 
@@ -48,32 +48,46 @@ export async function yangPatchAnswer(
   const query = readQuery(request.query, editReaders);
   editing.checkConditions(request, target);
   const patch = readPatch(decodeUtf8(request.body), format);
-  const { schema, running } = service.datastore;
+  const { datastore } = service;
   const edits: Edit[] = [];
-  // Each edit is tried by itself first, so that the one that fails is known.
-  const trial = running.clone();
-  try {
-    for (const entry of patch.entries) {
-      try {
-        const edit = editOf(schema, editing, target, entry);
-        trial.apply(edit);
-        edits.push(edit);
-      } catch (error) {
-        const failed = { "edit-id": entry.id, errors: errorList(restconfErrorOf(error).failures) };
-        return failedPatch(patch, { "edit-status": { edit: [failed] } }, error);
-      }
+  for (const entry of patch.entries) {
+    try {
+      edits.push(editOf(datastore.schema, editing, target, entry));
+    } catch (error) {
+      return failedPatch(patch, failedEdit(entry, error), error);
     }
-  } finally {
-    trial.free();
   }
   try {
     const dry = await editing.commit(edits, request, query);
     if (dry) return dry;
   } catch (error) {
+    const failed = firstFailure(datastore.running, edits);
+    if (failed)
+      return failedPatch(patch, failedEdit(patch.entries[failed.index] as Entry, failed.error), failed.error);
     return failedPatch(patch, { errors: errorList(restconfErrorOf(error).failures) }, error);
   }
-  const headers = validatorHeaders(service.datastore);
-  return { status: 200, headers, document: status(patch, { ok: [null] }) };
+  return { status: 200, headers: validatorHeaders(datastore), document: status(patch, { ok: [null] }) };
+}
+
+/** The edit that cannot be made after those before it; undefined when only the whole is refused. */
+function firstFailure(running: Tree, edits: readonly Edit[]): { index: number; error: unknown } | undefined {
+  const trial = running.clone();
+  let index = 0;
+  try {
+    for (const edit of edits) {
+      trial.apply(edit);
+      index += 1;
+    }
+    return undefined;
+  } catch (error) {
+    return { index, error };
+  } finally {
+    trial.free();
+  }
+}
+
+function failedEdit({ id }: Entry, error: unknown): JsonObject {
+  return { "edit-status": { edit: [{ "edit-id": id, errors: errorList(restconfErrorOf(error).failures) }] } };
 }
 
 function status(patch: Patch, outcome: JsonObject): JsonObject {
