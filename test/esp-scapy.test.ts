@@ -24,6 +24,7 @@ import { early } from "./esp/early.js";
 import { errors } from "./esp/errors.js";
 import { formats } from "./esp/formats.js";
 import { everyCounter } from "./esp/gateway.js";
+import { hub } from "./esp/hub.js";
 import { outer } from "./esp/outer.js";
 import { plumbing } from "./esp/plumbing.js";
 import { replay } from "./esp/replay.js";
@@ -51,6 +52,7 @@ for (const engine of unavailable === undefined ? (["ipsec-mb", "node"] as const)
   plumbing(suite);
   transport(suite);
   domains(suite);
+  hub(suite);
   early(suite);
   waiting(suite);
 }

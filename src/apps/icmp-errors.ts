@@ -8,8 +8,8 @@
 import { type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { FRAME_SHIFT, type Frames, NONE } from "../memory/frames.js";
+import type { IpAddress } from "../net/address.js";
 import { fold, pseudoHeader6, sum16 } from "../net/checksum.js";
-import type { Fib } from "./fib.js";
 import { TokenBucket } from "./token-bucket.js";
 
 export const icmpErrorCounters = {
@@ -32,20 +32,26 @@ const ICMPV6 = 58;
 const MAX_IPV4 = 576;
 const MAX_IPV6 = 1280;
 
+/** Who knows the addresses of this machine: the FIB. */
+export interface Addresses {
+  /** The one from which errors about packets with this `frames.port` come. */
+  localAddress(port: number, family: 4 | 6): IpAddress | undefined;
+}
+
 export class IcmpErrors {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
-  private readonly fib: Fib;
+  private readonly addresses: Addresses;
   private readonly output: Link;
   private readonly bucket = new TokenBucket(RATE, BURST);
 
   /** @param output where the errors go: IP packets that have yet to be routed */
-  constructor(context: AppContext, fib: Fib, output: Link) {
+  constructor(context: AppContext, addresses: Addresses, output: Link) {
     this.counters = context.counters("icmp-errors", icmpErrorCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
-    this.fib = fib;
+    this.addresses = addresses;
     this.output = output;
   }
 
@@ -85,7 +91,7 @@ export class IcmpErrors {
     if (headroom < 64 || (isIpv4 ? this.silent4(ip) : this.silent6(ip)))
       return this.drop(frame, COUNT["drop.silent"]);
     if (this.bucket.isEmpty) return this.drop(frame, COUNT["drop.rate"]);
-    const source = this.fib.localAddress(this.frames.port[frame], isIpv4 ? 4 : 6);
+    const source = this.addresses.localAddress(this.frames.port[frame], isIpv4 ? 4 : 6);
     if (!source) return this.drop(frame, COUNT["drop.no_address"]);
     this.bucket.take();
     this.counters[counter]++;

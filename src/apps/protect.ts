@@ -1,5 +1,6 @@
-// The outbound policy decision (RFC 4301 §5.1): IP packets from the private side meet the SPD and go to the
-// encapsulating app with the SA that protects them, or leave in the clear where a policy says so, or end here. A packet
+// The outbound policy decision (RFC 4301 §5.1): IP packets from the private side, or out of another tunnel (hub.ts), meet the
+// SPD and go to the encapsulating app with the SA that protects them, or leave in the clear where a policy says so, but never
+// what came out of a tunnel, or end here. A packet
 // whose policy has no SA that can be used waits for one (hold-queue.ts). A packet too long for the tunnel is cut where it
 // may be, else its sender is told what fits.
 //
@@ -21,6 +22,7 @@ import { type Frames, NONE } from "../memory/frames.js";
 import { offHeapInt32 } from "../memory/off-heap.js";
 import { NO_MATCH } from "../net/lpm.js";
 import type { Bindings } from "./bindings.js";
+import type { Entrances } from "./entrances.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import { GONE, type HoldQueue, ENDED as NOT_WAITING } from "./hold-queue.js";
@@ -34,6 +36,8 @@ export const protectCounters = {
   unprotected: "packets of this host to a peer in transport mode that match no policy: sent in the clear",
   "drop.no_policy": "no policy matches: what is not allowed is discarded (RFC 4301 §5.1)",
   "drop.policy": "a drop policy matches",
+  "drop.public":
+    "no private port and no policy to protect it: what came out of a tunnel does not go back in the clear",
   "drop.no_sa": "the policy asks for protection, but there is no SA, and nobody to ask for one",
   "drop.narrowed":
     "a trap matches, but its SA does not cover the packet: the peer has narrowed the selectors",
@@ -84,19 +88,20 @@ export class Protect implements App, IpSink {
   private readonly routes: SaRoutes;
   private readonly fib: Fib;
   private readonly fragmenter: Fragmenter;
+  private readonly entrances: Entrances;
   private readonly errors: IcmpErrors;
+  private readonly farErrors: IcmpErrors;
   private readonly bindings: Bindings;
   private readonly queue: HoldQueue;
   private readonly foresight: OutboundForesight;
   private readonly encapsulate: Encapsulate;
   private readonly largest: number;
-  private readonly input: Link;
   private readonly fragments: Link;
   private readonly bypass: Link;
   /** Changes of the index when waiting packets had their last look. */
   private seen = 0;
   private readonly packet: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
-  /** By port number: its domain, and 1 where packets of this host itself come in, or ESP goes. */
+  /** By number of a port or an entrance: its domain, and 1 where packets of this host itself come in, or ESP goes. */
   private readonly domainOf: Uint8Array;
   private readonly isHost: Uint8Array;
   private readonly isPublic: Uint8Array;
@@ -127,7 +132,10 @@ export class Protect implements App, IpSink {
       routes: SaRoutes;
       fib: Fib;
       fragmenter: Fragmenter;
+      entrances: Entrances;
+      /** For senders on the private side, and for those behind a tunnel. */
       errors: IcmpErrors;
+      farErrors: IcmpErrors;
       bindings: Bindings;
       queue: HoldQueue;
       encapsulate: Encapsulate;
@@ -136,8 +144,6 @@ export class Protect implements App, IpSink {
     },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     links: {
-      /** Packets of this worker itself: errors for senders behind the tunnel. */
-      input: Link;
       /** For fragments of packets that are cut. */
       fragments: Link;
       /** To the transmitting app, in the clear. */
@@ -152,16 +158,20 @@ export class Protect implements App, IpSink {
     this.routes = parts.routes;
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
+    this.entrances = parts.entrances;
     this.errors = parts.errors;
-    this.domainOf = parts.fib.domains.ofPort;
-    this.isHost = Uint8Array.from(ports, ({ kind, side }) => (kind === "ip" && side === "private" ? 1 : 0));
+    this.farErrors = parts.farErrors;
+    this.domainOf = parts.entrances.domainOf;
+    this.isHost = new Uint8Array(this.domainOf.length);
+    ports.forEach(({ kind, side }, port) => {
+      if (kind === "ip" && side === "private") this.isHost[port] = 1;
+    });
     this.isPublic = Uint8Array.from(ports, ({ side }) => (side === "public" ? 1 : 0));
     this.largest = parts.largest ?? Number.MAX_SAFE_INTEGER;
     this.bindings = parts.bindings;
     this.queue = parts.queue;
     this.foresight = new OutboundForesight(context.frames, parts);
     this.encapsulate = parts.encapsulate;
-    this.input = links.input;
     this.fragments = links.fragments;
     this.bypass = links.bypass;
   }
@@ -198,12 +208,7 @@ export class Protect implements App, IpSink {
   }
 
   readonly push = (): void => {
-    const { input, frames } = this;
     if (this.index.changes !== this.seen) this.catchUp();
-    for (let n = input.readable; n > 0; n--) {
-      const frame = input.receive();
-      this.take(frame, frames.offset[frame], frames.length[frame], frames.port[frame]);
-    }
     // Policies, routes and end points may have changed until the next time.
     this.entry = NO_ENTRY;
     this.speaks[TICKET] = NOBODY;
@@ -284,6 +289,7 @@ export class Protect implements App, IpSink {
     if (entry !== this.entry) this.openEntry(entry);
     const { type, sa, mtu } = this;
     if (type !== PROTECT) {
+      if (type === PASS && this.isFromTunnel(frame)) return this.drop(frame, COUNT["drop.public"]);
       if (type === PASS) return this.letPass(frame, ip, isIpv4, domain, entry, COUNT.bypassed);
       return this.drop(frame, COUNT["drop.policy"]);
     }
@@ -335,6 +341,7 @@ export class Protect implements App, IpSink {
   }
 
   private withoutPolicy(frame: number, ip: number, isIpv4: boolean, domain: number): number {
+    if (this.isFromTunnel(frame)) return this.drop(frame, COUNT["drop.public"]);
     const isHost = this.isHost[this.frames.port[frame]] !== 0;
     if (isHost && this.index.wantsTransport(this.view, ip, isIpv4, domain))
       return this.letPass(frame, ip, isIpv4, domain, NO_ENTRY, COUNT.unprotected);
@@ -349,9 +356,14 @@ export class Protect implements App, IpSink {
     if (isIpv4 && !this.isWhole && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame, mtu);
     else {
       this.counters[COUNT["drop.too_big"]]++;
-      this.errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
+      const errors = this.isFromTunnel(frame) ? this.farErrors : this.errors;
+      errors.tooBig(frame, isIpv4 || mtu >= MIN_IPV6_MTU ? mtu : MIN_IPV6_MTU);
     }
     return ENDED;
+  }
+
+  private isFromTunnel(frame: number): boolean {
+    return this.frames.port[frame] >= this.entrances.first;
   }
 
   private cut(frame: number, mtu: number): void {

@@ -5,12 +5,15 @@
 //
 // A packet goes to ports of a domain that its SA is for (sa-domains.ts), by the routes of that domain; an error goes back
 // into the domain that it is about. Where an SA is for several domains, the first one that has a route is taken.
+//
+// What no private port leads to goes on to the policies of its domain (hub.ts), which may have another tunnel for it.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Outlet } from "../ipsec/decapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
 import { decrementTtl } from "../net/ipv4.js";
+import type { Entrances } from "./entrances.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
 import type { IcmpErrors } from "./icmp-errors.js";
@@ -18,12 +21,11 @@ import type { SaDomains } from "./sa-domains.js";
 import type { Transmit } from "./transmit.js";
 
 export const routeCounters = {
-  packets: "packets routed to the private side",
+  packets: "packets routed, to the private side or onward",
+  onward: "packets to destinations behind no private port: they go on to the policies, for another tunnel",
   "drop.no_domain":
     "the SA has an interface id or a mark that no private interface is bound to, or its mark is not known yet",
-  "drop.no_route": "no route to the destination through a private port",
-  "drop.public":
-    "the destination lies on the public side: what came out of a tunnel does not go back in the clear",
+  "drop.no_route": "the table of next hops is full",
   "drop.local": "for this machine itself, and there is no TUN device to hand it over",
   "drop.ttl": "TTL or hop limit exhausted; the sender is told",
   "drop.too_big": "longer than the link carries, and must not be fragmented; the sender is told",
@@ -37,6 +39,8 @@ const NOWHERE = NONE;
 const TO_HOST = LOCAL;
 const NO_ROUTE = UNREACHABLE;
 const DF = 0x4000;
+/** In place of a reason to drop. */
+const ONWARD = -1;
 
 export class Route implements App, Outlet {
   readonly counters: Counters;
@@ -49,13 +53,15 @@ export class Route implements App, Outlet {
   private readonly isPrivate: Uint8Array;
   private readonly isEthernet: Uint8Array;
   private readonly saDomains: SaDomains;
+  private readonly entrances: Entrances;
   private readonly transmit: Transmit;
   private readonly domainOf: Uint8Array;
   /** By domain: port of the TUN device, or NONE; 1 where there is no other private port. */
   private readonly hosts: Int32Array;
   private readonly hostOnly: Uint8Array;
 
-  // The SA of the last packet, and the domains that it is for; and where the packet under way goes.
+  // The SA of the last packet, and the domains that it is for; and where the packet under way goes: to a private port, or
+  // onward by an entrance, and then nothing fits `mtu`.
   private sa = NOWHERE;
   private domains = 0;
   private port = NOWHERE;
@@ -76,12 +82,15 @@ export class Route implements App, Outlet {
       fragmenter: Fragmenter;
       errors: IcmpErrors;
       saDomains: SaDomains;
+      entrances: Entrances;
       transmit: Transmit;
     },
     ports: readonly { kind: "ethernet" | "ip"; side: "public" | "private" }[],
     readonly input: Link,
     /** For fragments of packets that are cut. */
     private readonly fragments: Link,
+    /** To the policies. */
+    private readonly onward: Link,
   ) {
     this.counters = context.counters("route", routeCounters);
     this.frames = context.frames;
@@ -92,6 +101,7 @@ export class Route implements App, Outlet {
     this.isPrivate = Uint8Array.from(ports, ({ side }) => (side === "private" ? 1 : 0));
     this.isEthernet = Uint8Array.from(ports, ({ kind }) => (kind === "ethernet" ? 1 : 0));
     this.saDomains = parts.saDomains;
+    this.entrances = parts.entrances;
     this.transmit = parts.transmit;
     const { count, ofPort } = parts.fib.domains;
     this.domainOf = ofPort;
@@ -165,7 +175,7 @@ export class Route implements App, Outlet {
     frames.offset[frame] = ip;
     frames.length[frame] = length;
     frames.nextHop[frame] = this.hop;
-    // Errors speak from the private side: only its addresses lie in the tunnel's selectors.
+    // Errors speak from the private side: only its addresses lie in the tunnel's selectors. An entrance speaks from there, too.
     frames.port[frame] = this.port;
   }
 
@@ -191,13 +201,21 @@ export class Route implements App, Outlet {
     }
     if (domains === 0) return COUNT["drop.no_domain"];
     let reason = 0;
+    let entrance = NOWHERE;
     do {
-      reason = this.find(31 - Math.clz32(domains & -domains), ip, isIpv4);
+      const domain = 31 - Math.clz32(domains & -domains);
+      reason = this.find(domain, ip, isIpv4);
+      if (reason === ONWARD && entrance === NOWHERE) entrance = this.entrances.of(domain);
       domains &= domains - 1;
     } while (reason !== 0 && domains !== 0);
-    if (reason !== 0) return reason;
-    this.mtu = this.fib.mtu[this.port];
-    this.countsDown = this.isEthernet[this.port];
+    if (reason === 0) {
+      this.mtu = this.fib.mtu[this.port];
+      this.countsDown = this.isEthernet[this.port];
+    } else if (entrance !== NOWHERE) {
+      this.port = entrance;
+      this.mtu = 0;
+      this.countsDown = 1;
+    } else return reason;
     if (isIpv4 && sa !== NOWHERE) {
       this.isKnown = 1;
       this.destination = this.view.getInt32(ip + 16);
@@ -205,7 +223,10 @@ export class Route implements App, Outlet {
     return 0;
   }
 
-  /** Looks for a way to the packet's destination in a domain. @returns 0, or the counter of the reason why there is none */
+  /**
+   * Looks for a way to the packet's destination through a private port of a domain.
+   * @returns 0; ONWARD when none leads there; or the counter of the reason why there is none
+   */
   private find(domain: number, ip: number, isIpv4: boolean): number {
     const { fib, view } = this;
     const host = this.hosts[domain];
@@ -213,12 +234,12 @@ export class Route implements App, Outlet {
     this.hop = NOWHERE;
     if (this.hostOnly[domain] === 0) {
       const route = fib.routeIn(domain, view, ip, isIpv4);
-      if (route === NO_ROUTE) return COUNT["drop.no_route"];
+      if (route === NO_ROUTE) return ONWARD;
       if (route === TO_HOST) {
         if (host === NOWHERE) return COUNT["drop.local"];
       } else {
         this.port = fib.routePort(route);
-        if (this.isPrivate[this.port] === 0) return COUNT["drop.public"];
+        if (this.isPrivate[this.port] === 0) return ONWARD;
         this.hop = isIpv4 ? fib.hop4(route, view.getInt32(ip + 16)) : fib.hop6(route, view, ip + 24);
         if (this.hop === NOWHERE) return COUNT["drop.no_route"];
       }
@@ -238,10 +259,16 @@ export class Route implements App, Outlet {
     }
   }
 
-  /** Cuts a packet that is too long for the link, or tells its sender. */
+  private goOnward(frame: number): void {
+    this.counters[COUNT.onward]++;
+    this.onward.transmit(frame);
+  }
+
+  /** Cuts a packet that is too long for the link, or tells its sender; or it goes on, and the policies know what fits. */
   private shorten(frame: number, ip: number, length: number, isIpv4: boolean): void {
     this.keep(frame, ip, length);
-    if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame);
+    if (this.port >= this.entrances.first) this.goOnward(frame);
+    else if (isIpv4 && (this.view.getUint16(ip + 6) & DF) === 0) this.cut(frame);
     else {
       this.counters[COUNT["drop.too_big"]]++;
       this.errors.tooBig(frame, this.mtu);

@@ -2,6 +2,7 @@
 //
 //   private rx → ip-input ⇒ protect ⇒ encapsulate ⇒ transmit → public tx
 //   public rx → classify ⇒ decapsulate ⇒ route ⇒ transmit → private tx
+//                                           └→ hub ⇒ protect, for another tunnel
 //
 // Arrows are links; a double arrow is a call for each packet, which V8 compiles into one loop with its caller: what an app
 // has read of a packet is still in registers when the next one looks at it. Packets wait for each other where many at a
@@ -9,14 +10,16 @@
 //
 // A public port whose interface Vita owns has more apps of its own: see owned-link.ts.
 //
-// Errors for private senders go to `route`; those for senders behind the tunnel go back through `protect`.
+// Errors for private senders go to `route`; those for senders behind a tunnel go back through `hub`.
 
 import { Bindings } from "../apps/bindings.js";
 import { Classify } from "../apps/classify.js";
+import { Entrances } from "../apps/entrances.js";
 import { Fib, type FibPort } from "../apps/fib.js";
 import { Fragmenter } from "../apps/fragment.js";
 import { HoldQueue, type Milliseconds } from "../apps/hold-queue.js";
-import { IcmpErrors } from "../apps/icmp-errors.js";
+import { Hub } from "../apps/hub.js";
+import { type Addresses, IcmpErrors } from "../apps/icmp-errors.js";
 import { IpInput } from "../apps/ip-input.js";
 import { nextHopCounters } from "../apps/next-hops.js";
 import { Protect } from "../apps/protect.js";
@@ -97,13 +100,17 @@ export class Graph {
     const saDomains = new SaDomains(sad, this.fib.domains);
     this.queue = new HoldQueue(context, clock, notifier, spd.capacity);
     const routes = new SaRoutes(sad, this.fib);
-    const toProtect = link();
+    const toHub = link();
     const toRoute = link();
     const routed = link();
     const toSenders = new IcmpErrors(context, this.fib, toRoute);
-    const toFarSenders = new IcmpErrors(context, this.fib, toProtect);
     const fragmenter = new Fragmenter(context);
     const { fib, index, queue } = this;
+    const entrances = new Entrances(plans, fib.domains);
+    const behind: Addresses = {
+      localAddress: (port, family) => fib.localAddress(entrances.speaker(port), family),
+    };
+    const toFarSenders = new IcmpErrors(context, behind, toHub);
 
     // Each app is built with the one behind it. The ports' links follow when the ports are open.
     const outputs: Link[] = [];
@@ -111,10 +118,11 @@ export class Graph {
     const transmit = new Transmit(context, { fib, routes, slowPaths, slow: link() }, plans, routed, outputs);
     const route = new Route(
       context,
-      { fib, fragmenter, errors: toFarSenders, saDomains, transmit },
+      { fib, fragmenter, errors: toFarSenders, saDomains, entrances, transmit },
       plans,
       toRoute,
       link(),
+      toHub,
     );
     const decapsulate = new Decapsulate(context, {
       sad,
@@ -132,11 +140,12 @@ export class Graph {
       exit: transmit,
     });
     const bindings = new Bindings(spd, plans);
+    const errors = { errors: toSenders, farErrors: toFarSenders };
     const protect = new Protect(
       context,
-      { index, sad, routes, fib, fragmenter, errors: toSenders, bindings, queue, encapsulate, largest },
+      { index, sad, routes, fib, entrances, fragmenter, ...errors, bindings, queue, encapsulate, largest },
       plans,
-      { input: toProtect, fragments: link(), bypass: routed },
+      { fragments: link(), bypass: routed },
     );
     this.#decapsulate = decapsulate;
 
@@ -178,6 +187,7 @@ export class Graph {
       { name: "decapsulate", app: decapsulate },
       { name: "route", app: route },
       ...second,
+      { name: "hub", app: new Hub(context.frames, toHub, protect) },
       { name: "protect", app: protect },
       { name: "encapsulate", app: encapsulate },
       { name: "transmit", app: transmit },

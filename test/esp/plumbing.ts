@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
 import { Encapsulate, encapsulateCounters } from "../../src/ipsec/encapsulate.js";
+import { keyOf } from "../../src/ipsec/testing/requests.js";
 import { FRAME_SHIFT } from "../../src/memory/frames.js";
-import { ethernet, everyCounter, type Side } from "./gateway.js";
-import { forwarded, makeTunnel, OUT, type Suite, udp } from "./suite.js";
+import { ethernet, everyCounter, FAR, NEAR, type Side } from "./gateway.js";
+import { forwarded, IN, makeTunnel, OUT, type Suite, udp } from "./suite.js";
 
 const change = (packet: Uint8Array, ...bytes: [at: number, value: number][]) => {
   const copy = packet.slice();
@@ -100,24 +101,24 @@ export function plumbing({ test, scapy }: Suite): void {
     assert.deepEqual(gateway.send("public", [moved]).private, [forwarded(packet)]);
   });
 
-  test("what came out of a tunnel goes to the private side or nowhere", async (gateway) => {
-    const { toVita } = makeTunnel(gateway, { from: ["0.0.0.0/0"], to: ["0.0.0.0/0"] });
+  test("what came out of a tunnel goes to the private side, into another tunnel (hub.ts), or nowhere", async (gateway) => {
+    const { toVita } = makeTunnel(gateway);
+    const wide = { ...toVita, spi: IN + 1, key: keyOf(IN + 1, 20) };
+    const all = ["0.0.0.0/0"];
+    gateway.sa({ spi: wide.spi, inbound: true, src: FAR, dst: NEAR, from: all, to: all });
     let sequence = 1;
-    for (const [dst, counter] of [
-      ["192.0.2.9", "route.drop.public"],
-      ["198.51.100.1", "route.drop.public"],
-      ["10.1.0.1", "route.drop.local"],
-    ]) {
+    const send = async (dst: string) => {
       const packet = await scapy.packet(`IP(src="10.2.0.7",dst="${dst}")/UDP()`);
-      const [encrypted] = await scapy.encrypt(toVita, { packet, sequence: sequence++ });
+      const [encrypted] = await scapy.encrypt(wide, { packet, sequence: sequence++ });
       const result = gateway.send("public", [encrypted]);
-      assert.deepEqual(result.drops, { [counter]: 1 }, dst);
-      assert.equal(result.public.length, 0);
-    }
-    gateway.route("public", "0.0.0.0/0", "192.0.2.2", false);
-    const packet = await scapy.packet('IP(src="10.2.0.7",dst="198.51.100.1")/UDP()');
-    const [encrypted] = await scapy.encrypt(toVita, { packet, sequence: 9 });
-    assert.deepEqual(gateway.send("public", [encrypted]).drops, { "route.drop.no_route": 1 });
+      assert.equal(result.public.length, 0, dst);
+      return result.drops;
+    };
+    for (const dst of ["192.0.2.9", "198.51.100.1"])
+      assert.deepEqual(await send(dst), { "protect.drop.public": 1 });
+    assert.deepEqual(await send("10.1.0.1"), { "route.drop.local": 1 });
+    gateway.route("public", "0.0.0.0/0", FAR, false);
+    assert.deepEqual(await send("198.51.100.1"), { "protect.drop.public": 1 });
   });
 
   test(
@@ -178,6 +179,16 @@ export function plumbing({ test, scapy }: Suite): void {
     gateway.sendFrames("private", []);
     const result = gateway.send("private", await scapy.packets(udp(4, 20)));
     assert.deepEqual(result.drops, { "fib.drop.next_hops_full": 1, "transmit.drop.no_route": 1 });
+    // And the private side: there is a route, but no way.
+    gateway.route("private", "10.1.128.0/17");
+    const near = fib.route4(0x0a018000);
+    const host = Array.from({ length: 0x8000 }, (_, i) => i).find((i) => fib.hop4(near, 0x0a018000 + i) < 0)!;
+    const { toVita } = makeTunnel(gateway, { reqid: 2 });
+    const back = await scapy.packet(
+      `IP(src="10.2.0.7",dst="10.1.${128 + (host >>> 8)}.${host & 255}")/UDP()`,
+    );
+    const [encrypted] = await scapy.encrypt(toVita, { packet: back, sequence: 1 });
+    assert.equal(gateway.send("public", [encrypted]).drops["route.drop.no_route"], 1);
   });
 
   test(
