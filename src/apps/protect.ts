@@ -1,8 +1,7 @@
 // The outbound policy decision (RFC 4301 §5.1): IP packets from the private side, or out of another tunnel (hub.ts), meet the
-// SPD and go to the encapsulating app with the SA that protects them, or leave in the clear where a policy says so, but never
-// what came out of a tunnel, or end here. A packet
-// whose policy has no SA that can be used waits for one (hold-queue.ts). A packet too long for the tunnel is cut where it
-// may be, else its sender is told what fits.
+// SPD and go to the encapsulating app with the SA that protects them, or leave in the clear where a policy says so, or end
+// here. What came out of a tunnel never leaves in the clear. A packet whose policy has no SA that can be used waits for one
+// (hold-queue.ts). A packet too long for the tunnel is cut where it may be, else its sender is told what fits.
 //
 // In transport mode only this host's own packets are protected, and they must be whole (RFC 4303 §3.3.4). The kernel hands
 // over what it sends to an address, protocol and port that some policy wants protected; what matches no policy after all
