@@ -15,6 +15,14 @@ export const vitaProgram = join(dirname(dirname(fileURLToPath(import.meta.url)))
 /** A configuration as an operator writes it: what is left out has its default. */
 export type VitaConfiguration = WrittenConfiguration;
 
+/** The configuration that a file's text is; the module's name before its leaves may be there or not. */
+function written(text: string): VitaConfiguration {
+  const leaves = Object.entries(JSON.parse(text) as Record<string, unknown>);
+  return Object.fromEntries(
+    leaves.map(([name, value]) => [name.replace(/^vita-gateway:/, ""), value]),
+  ) as VitaConfiguration;
+}
+
 export class Vita {
   readonly process: Child;
   readonly node: string;
@@ -44,31 +52,39 @@ export class Vita {
    * @param name of the process, where it is not the first of its node
    * @param options further ones of `vita run`
    */
-  static async start(
+  static start(
     lab: Lab,
     namespace: string,
     configuration: VitaConfiguration,
-    name = `${configuration.node}-vita`,
+    name?: string,
+    options: readonly string[] = [],
+  ): Promise<Vita> {
+    return Vita.startText(lab, namespace, `${JSON.stringify(configuration, null, 2)}\n`, name, options);
+  }
+
+  /** The same with a configuration file's text as it is, in any spelling that `vita run` takes. */
+  static async startText(
+    lab: Lab,
+    namespace: string,
+    text: string,
+    name?: string,
     options: readonly string[] = [],
   ): Promise<Vita> {
     if (!existsSync(vitaProgram))
       throw new Error(`${vitaProgram} is missing: build Vita first (npm run setup)`);
+    const configuration = written(text);
     const { node } = configuration;
     const runDirectory = Vita.runDirectory(lab);
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 });
     const file = lab.path(`${node}.json`);
-    writeFileSync(file, `${JSON.stringify(configuration, null, 2)}\n`);
+    writeFileSync(file, text, { mode: 0o600 });
     // What a killed predecessor left would look like readiness.
     rmSync(join(runDirectory, node, "ready"), { force: true });
     const env = { ...process.env, VITA_RUN_DIR: runDirectory, VITA_STATE_DIR: lab.path("state") };
     const child = lab.start(
       process.execPath,
       ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file, ...options],
-      {
-        name,
-        namespace,
-        env,
-      },
+      { name: name ?? `${node}-vita`, namespace, env },
     );
     const vita = new Vita(child, configuration, runDirectory, file);
     await until(
