@@ -1,11 +1,12 @@
-// The worked examples of docs/configuration.md, each run as its files say, in a network that has the addresses they have:
+// The worked examples of docs/configuration.md, and the first site of the README, each run as it is written, in a network that
+// has the addresses they have:
 //
 //   host-1 ── gw-1 ──┐      ┌── gw-2 ── host-2      10.N.0.2 ── 10.N.0.1  192.0.2.N
 //                    ├─ wan ┤
 //   mobile, other ───┘      └── gw-3 ── host-3      192.0.2.4, 192.0.2.5
 //
-// All that is added to a file is where this lab has charon's socket. There is no swanctl.conf but that of a road warrior who
-// does not run Vita. Every example has one end of its tunnels on gw-1, and what passes there must be ESP.
+// All that is added is where this lab has charon's socket. There is no swanctl.conf but that of a road warrior who does not run
+// Vita, and of the first site's peer. Every example has one end of its tunnels on gw-1, and what passes there must be ESP.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -21,19 +22,22 @@ import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { ping } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
 
-const examples = fileURLToPath(new URL("../../docs/examples/", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const examples = `${root}docs/examples/`;
 const ESP = 50;
-
-interface Example {
-  "vita-gateway:node": string;
-  "vita-gateway:data-plane"?: boolean;
-  "vita-gateway:connection"?: { "pre-shared-key": string }[];
-}
-
 const tested: string[] = [];
 
-function readExample(file: string): Example {
-  return JSON.parse(readFileSync(`${examples}${file}`, "utf8"));
+function readExample(file: string): string {
+  tested.push(file);
+  return readFileSync(`${examples}${file}`, "utf8");
+}
+
+/** The first indented block of a page that follows these words. */
+function blockAfter(page: string, words: string): string {
+  const text = readFileSync(`${root}${page}`, "utf8");
+  const block = /\n\n((?: {4,}.*\n|\n)+)/.exec(text.slice(text.indexOf(words)))?.[1];
+  assert.ok(text.includes(words) && block, `${page} has no block after "${words}"`);
+  return block;
 }
 
 let lab: Lab;
@@ -77,17 +81,15 @@ interface Node {
   charon: Charon | undefined;
 }
 
-/** Starts the node of a file at its place, with a charon that nobody but Vita configures. */
-async function startNode(file: string, place: number): Promise<Node> {
-  tested.push(file);
-  const example = readExample(file);
-  const name = example["vita-gateway:node"];
+/** Starts a node at its place, and its charon, which Vita configures unless there is a swanctl.conf. */
+async function startNode(text: string, place: number, swanctl?: string): Promise<Node> {
+  const document = JSON.parse(text) as Record<string, unknown>;
+  const prefix = "node" in document ? "" : "vita-gateway:";
   const namespace = gateway(place);
-  if (example["vita-gateway:data-plane"]) {
-    const text = readFileSync(`${examples}${file}`, "utf8");
+  if (document[`${prefix}data-plane`])
     return { vita: await Vita.startText(lab, namespace, text), charon: undefined };
-  }
-  const document = { ...example, "vita-gateway:charon": { vici: Charon.viciUri(lab, name) } };
+  const name = document[`${prefix}node`] as string;
+  document[`${prefix}charon`] = { vici: Charon.viciUri(lab, name) };
   const vita = await Vita.startText(lab, namespace, JSON.stringify(document));
   const charon = await Charon.start(lab, {
     name,
@@ -95,25 +97,34 @@ async function startNode(file: string, place: number): Promise<Node> {
     system: "vita",
     vitaSocket: vita.charonSocket,
     settings: ["install_virtual_ip = yes"],
+    ...(swanctl === undefined ? {} : { connection: swanctl }),
   });
   await charon.untilConfigured();
   return { vita, charon };
 }
 
-/** Runs the nodes of an example, started in this order, while it is used. */
-async function withExample(
-  name: string,
-  files: readonly (readonly [file: string, place: number])[],
-  use: (nodes: Node[]) => Promise<void>,
-): Promise<void> {
+type Start = readonly [text: string, place: number, swanctl?: string];
+
+/** Runs nodes, started in this order, while they are used. */
+async function withNodes(starts: readonly Start[], use: (nodes: Node[]) => Promise<void>): Promise<void> {
   const nodes: Node[] = [];
   try {
-    for (const [file, place] of files) nodes.push(await startNode(`${name}/${file}.json`, place));
+    for (const start of starts) nodes.push(await startNode(...start));
     await use(nodes);
     await assertProtected();
   } finally {
     await stop(nodes);
   }
+}
+
+/** The same with the files of an example, each at its place. */
+function withExample(
+  name: string,
+  files: readonly (readonly [file: string, place: number])[],
+  use: (nodes: Node[]) => Promise<void>,
+): Promise<void> {
+  const starts = files.map(([file, place]) => [readExample(`${name}/${file}.json`), place] as const);
+  return withNodes(starts, use);
 }
 
 async function stop(nodes: readonly Node[]): Promise<void> {
@@ -212,7 +223,9 @@ async function wayIntoTunnel(namespace: string): Promise<string | undefined> {
 /** strongSwan without Vita, which asks for a virtual address as well. @returns it */
 async function otherWarrior(): Promise<string> {
   const namespace = gateway(5);
-  const [known] = readExample("road-warriors/gateway.json")["vita-gateway:connection"] ?? [];
+  const secret = /"pre-shared-key": "(.*)"/.exec(
+    readFileSync(`${examples}road-warriors/gateway.json`, "utf8"),
+  )?.[1];
   const connection = connectionSection({
     name: "home",
     local: { address: "192.0.2.5", id: "grace@example.org" },
@@ -226,7 +239,7 @@ async function otherWarrior(): Promise<string> {
     namespace,
     system: "libipsec",
     settings: ["install_virtual_ip = yes"],
-    connection: swanctlFile([connection], known?.["pre-shared-key"] ?? ""),
+    connection: swanctlFile([connection], secret ?? ""),
   });
   await charon.initiate(15, "lan");
   const { stdout } = await run("ip", ["-o", "-4", "address"], { namespace });
@@ -247,6 +260,47 @@ test("data plane only: static keys, and no charon", async () => {
     await assertReaches(host(2), inside(1));
   });
 });
+
+test("the first site of the README, and a peer that has the swanctl.conf of docs/strongswan.md", async () => {
+  const site = blockAfter("README.md", "2. `/etc/vita/site.json`");
+  const swanctl = blockAfter("docs/strongswan.md", "## A site with a swanctl.conf");
+  const { connection, ...bare } = JSON.parse(site) as Record<string, unknown>;
+  assert.ok(connection);
+  const peer = JSON.stringify({ ...bare, node: "peer" });
+  const wan = { 1: "203.0.113.5", 2: "198.51.100.7" };
+  for (const [place, other] of [
+    [1, 2],
+    [2, 1],
+  ] as const) {
+    const ip = (...args: string[]) => run("ip", ["-n", gateway(place), ...args]);
+    await ip("address", "add", `${wan[place]}/32`, "dev", "wan0");
+    await ip("route", "add", wan[other], "dev", "wan0", "src", wan[place]);
+  }
+  const starts = [
+    [peer, 2, mirrored(swanctl)],
+    [site, 1],
+  ] as const;
+  await withNodes(starts, async ([, a]) => {
+    const isUp = async () => (await a?.charon?.childSas())?.some(({ state }) => state === "INSTALLED");
+    await until("the tunnel", isUp, 8000);
+    await assertReaches(host(1), inside(2));
+    await assertReaches(host(2), inside(1));
+  });
+});
+
+/** The same as the other side has it. */
+function mirrored(swanctl: string): string {
+  const pairs = [
+    ["203.0.113.5", "198.51.100.7"],
+    ["gw.site", "gw.peer"],
+    ["10.1.0.", "10.2.0."],
+  ] as const;
+  const swaps = new Map<string, string>([...pairs, ...pairs.map(([a, b]) => [b, a] as const)]);
+  return swanctl.replace(
+    /203\.0\.113\.5|198\.51\.100\.7|gw\.site|gw\.peer|10\.[12]\.0\./g,
+    (part) => swaps.get(part) ?? part,
+  );
+}
 
 test("no example is left out", () => {
   const files = readdirSync(examples, { recursive: true, encoding: "utf8" });

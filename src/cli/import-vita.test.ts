@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import type { Configuration } from "../config/configuration.js";
+import { parseConfiguration } from "../config/load.js";
 import { importVita } from "./import-vita.js";
 
 /** The example that the Vita in Lua has in its documentation. */
@@ -33,6 +35,11 @@ const documented = `
 
   sa_ttl 86400;
 `;
+
+/** A configuration as the model has it; what is wrong with it is thrown. */
+function valid(configuration: unknown): Configuration {
+  return parseConfiguration(JSON.stringify(configuration), "imported");
+}
 
 const devices = { node: "site", private: "lan0", public: "wan0", deviceOf: () => undefined };
 
@@ -76,6 +83,8 @@ test("the documented example becomes connections with pre-shared keys", () => {
       ),
     ],
   });
+  const { connection: connections, mtu } = valid(configuration);
+  assert.deepEqual([mtu, connections.map(({ id }) => id)], [1280, ["testroute1", "testroute2"]]);
   assert.deepEqual(notes, [
     "lan0 keeps its addresses and routes in the kernel: see that it has the address 192.168.10.10 and routes by 192.168.10.1",
     "wan0 keeps its addresses and routes in the kernel: see that it has the address 203.0.113.1 and routes by 192.168.10.1",
@@ -90,15 +99,15 @@ test("a data plane in the later spelling keeps its routes and SAs", () => {
      mtu 1400; data-plane true;
      route4 { id foo; net "172.17.1.0/24"; gateway { ip 203.0.113.2; } preshared-key "00"; spi 1001; }
      outbound-sa { spi 1234; route foo; aead "aes-gcm-16-icv"; key "00112233445566778899AABBCCDDEEFF"; salt "00112233"; }
-     inbound-sa { spi 1235; queue 2; route foo; aead "aes-gcm-16-icv"; key "0011 2233 4455 6677 8899 AABB CCDD EEFF"; salt "00112233"; }`,
+     inbound-sa { spi 1235; queue 2; route foo; aead "aes-gcm-16-icv"; key "FF11 2233 4455 6677 8899 AABB CCDD EEFF"; salt "00112233"; }`,
     { ...devices, deviceOf: (pci) => `dev-${pci}` },
   );
-  const sa = {
+  const sa = (first: string) => ({
     route: "foo",
     aead: "aes-gcm-16-icv",
-    key: "00112233445566778899AABBCCDDEEFF",
+    key: `${first}112233445566778899AABBCCDDEEFF`,
     salt: "00112233",
-  };
+  });
   assert.deepEqual(configuration, {
     node: "site",
     "public-interface": [{ name: "wan0" }],
@@ -108,9 +117,14 @@ test("a data plane in the later spelling keeps its routes and SAs", () => {
     route: [
       { id: "foo", net: ["172.17.1.0/24"], gateway: { ip: "203.0.113.2" }, "local-ip": "203.0.113.10" },
     ],
-    "inbound-sa": [{ spi: 1235, queue: 2, ...sa }],
-    "outbound-sa": [{ spi: 1234, ...sa }],
+    "inbound-sa": [{ spi: 1235, queue: 2, ...sa("FF") }],
+    "outbound-sa": [{ spi: 1234, ...sa("00") }],
   });
+  const { route, ...checked } = valid(configuration);
+  assert.deepEqual(
+    [route[0]?.net, checked["inbound-sa"][0]?.spi, checked["outbound-sa"][0]?.spi],
+    [["172.17.1.0/24"], 1235, 1234],
+  );
 });
 
 test("what cannot be imported is said", () => {

@@ -199,7 +199,8 @@ export class LiveDemo {
     const first = this.#gateways[0] as Gateway;
     if (first.vita) {
       const environment = `VITA_RUN_DIR=${Vita.runDirectory(this.#lab)}`;
-      hints.push([`${environment} npx vita sa ${first.node}`, "the SAs of gateway A"]);
+      hints.push([`${environment} npx vita config get ${first.node}`, "all that gateway A was told"]);
+      hints.push([`${environment} npx vita sa ${first.node}`, "its SAs"]);
       hints.push([`${environment} npx vita policy ${first.node}`, "its policies"]);
     }
     hints.push([`swanctl --uri ${first.charon.uri} --list-sas`, "what charon says"]);
