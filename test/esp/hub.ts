@@ -278,6 +278,20 @@ export function hub({ test, scapy }: Suite): void {
     );
 
   test(
+    "an SA that is for every domain: the policies of the first one, which are those without a mark",
+    async (gateway) => {
+      const two = spoke(gateway, 2);
+      const marked = spoke(gateway, 3, 3, { mark: whole(2) });
+      const [packet] = await scapy.packets(udp(4, 2, 3, 0));
+      assert.deepEqual((await receive(gateway, two, [packet])).drops, { "protect.drop.public": 1 });
+      const [back] = await scapy.packets(udp(4, 3, 2, 0));
+      const { public: sent } = await receive(gateway, marked, [back]);
+      assert.deepEqual(await decrypted(two, sent), [forwarded(back)], "a policy without a mark is for any");
+    },
+    { customers: { red: bound(0, 1), blue: bound(0, 2) } },
+  );
+
+  test(
     "where this host is the only private side, its kernel routes",
     async (gateway) => {
       const two = spoke(gateway, 2);
