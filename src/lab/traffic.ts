@@ -76,15 +76,17 @@ export async function roundTrips(
   return [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]));
 }
 
-interface IperfSum {
+export interface IperfSum {
   bits_per_second: number;
   bytes: number;
   seconds: number;
   packets?: number;
 }
 
-interface IperfReport {
+export interface IperfReport {
   error?: string;
+  /** The client's streams, once there are any. */
+  start?: { connected?: unknown[] };
   end: { sum_sent?: IperfSum; sum_received?: IperfSum };
 }
 
@@ -103,6 +105,18 @@ export async function startIperfServer(lab: Lab, namespace: string, name = "iper
   return server;
 }
 
+/**
+ * Has the server not taken this client, because it was not done with the one before? It is busy then, or closes its socket
+ * for a moment: who comes then is refused, or was let in a moment before and is thrown out. No stream was begun.
+ */
+export function isBetweenClients({ error, start }: IperfReport): boolean {
+  return (
+    error !== undefined &&
+    start?.connected?.length === 0 &&
+    /Connection refused|Connection reset|server is busy/.test(error)
+  );
+}
+
 async function iperf(
   namespace: string,
   address: string,
@@ -116,8 +130,7 @@ async function iperf(
       { namespace, tolerate: true, timeout: (seconds + 15) * 1000 },
     );
   let report = await attempt();
-  // Between two clients the server closes its socket for a moment.
-  for (let i = 0; i < 5 && report.error?.includes("Connection refused"); i++) {
+  for (let i = 0; i < 15 && isBetweenClients(report); i++) {
     await sleep(200);
     report = await attempt();
   }
