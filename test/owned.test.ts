@@ -145,7 +145,7 @@ async function refusal(lab: Lab, network: Network): Promise<void> {
   };
   await assert.rejects(
     Vita.start(lab, network.gateways.a, usual),
-    /public-interface\/0\/mode: "owned" needs wan0 without addresses in the kernel, and it has 192\.0\.2\.1\/24: .*"ip address del 192\.0\.2\.1\/24 dev wan0"/,
+    /public-interface\[name="wan0"\]\/mode: "owned" needs wan0 without addresses in the kernel, and it has 192\.0\.2\.1\/24: .*"ip address del 192\.0\.2\.1\/24 dev wan0"/,
   );
   assert.equal(await indexOf(network.gateways.a, DEVICE), undefined);
 }
