@@ -66,7 +66,7 @@ before(async () => {
     await addRoute(host, "default", `10.${n}.0.1`);
   }
   await createBridge(wan, "switch", ports);
-  const filter = "esp or udp port 4500 or net 10.0.0.0/8";
+  const filter = "esp or udp port 4500 or ip net 10.0.0.0/8";
   capture = await Capture.start(lab, { name: "wan", namespace: wan, device: "to-1", filter });
 });
 
