@@ -45,15 +45,17 @@ export function planPorts(
   // An address belongs to the domain of its interface, and is foreign to the others.
   const { ofPort } = new Domains(sides);
   const domainOf = (device: string) => ofPort[sides.findIndex(({ leaves }) => leaves.name === device)] ?? 0;
+  const mayPause = !configuration["busy-poll"];
   // Ports share the frames, those of all workers; half of them stay for what is under way.
   const share = Math.floor(context.frames.capacity / (2 * Math.max(2, sides.length)));
   return sides.map(({ side, leaves, binding }, port) => {
     const mine = local.filter(({ device }) => domainOf(device) === ofPort[port]);
-    const parts = { side, binding, share, pool, local: mine.map(({ address }) => address) };
+    const addresses = mine.map(({ address }) => address);
+    const parts = { side, binding, share, pool, local: addresses, mayPause };
     const settings = side === "public" ? ownedSettings(leaves as PublicInterface) : undefined;
     if (!settings) return plan(leaves, context, parts);
     requireDevice(leaves.name, side);
-    return planDevice(leaves, parts, { ownership: ownershipOf(settings, loggerFor(leaves.name)) });
+    return planDevice(leaves, parts, { ownership: ownershipOf(settings, mayPause, loggerFor(leaves.name)) });
   });
 }
 
@@ -82,13 +84,15 @@ interface PlanParts {
   readonly pool: PacketPool;
   /** Addresses of this host, as far as the port's domain is concerned. */
   readonly local: readonly IpAddress[];
+  /** Whether the worker may pause. */
+  readonly mayPause: boolean;
 }
 
-function ownershipOf(settings: OwnedSettings, log: Logger): Ownership {
+function ownershipOf(settings: OwnedSettings, mayPause: boolean, log: Logger): Ownership {
   const { device } = settings.punt;
   return {
     settings,
-    openPunt: (context, options) => new TunPort(context, options),
+    openPunt: (context, options) => new TunPort(context, { ...options, mayPause }),
     setMtu: (mtu) => setMtu(device, Math.min(mtu, TUN_LARGEST)),
     warn: (text) => log.warn(text),
   };
@@ -138,7 +142,7 @@ function plan(
   parts: PlanParts,
 ): DevicePlan {
   const { name, driver } = settings;
-  const { side, binding } = parts;
+  const { side, binding, mayPause } = parts;
   if (driver === "tun")
     return {
       name,
@@ -147,7 +151,7 @@ function plan(
       kind: "ip",
       device: undefined,
       open: (appContext, options) =>
-        new TunPort(appContext, { ...options, isShared: parts.pool.workers > 1 }),
+        new TunPort(appContext, { ...options, mayPause, isShared: parts.pool.workers > 1 }),
     };
   requireDevice(name, side);
   return planDevice(settings, parts, { slowPath: new KernelPath(context.frames, name) });

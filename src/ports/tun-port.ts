@@ -17,6 +17,7 @@ import { close, errno, POLLIN, POLLOUT, readv, writev } from "../native/libc.js"
 import { finishChecksum } from "../net/checksum.js";
 import { COALESCE_BATCH, Coalescer } from "./coalescer.js";
 import { IoVectors } from "./iovec.js";
+import { Pacing } from "./pacing.js";
 import { type Port, type PortOptions, portCounters, received, type Waiting } from "./port.js";
 import { OVERSIZE, SEGMENTABLE, Segmenter } from "./segmenter.js";
 import { TRAIN_HEADER } from "./train-header.js";
@@ -61,6 +62,8 @@ export interface TunPortOptions extends PortOptions {
   readonly device?: string;
   /** Whether other workers have the device open too; default: no. */
   readonly isShared?: boolean;
+  /** Whether the worker may pause, so that this host's programs get to read their datagrams; default: yes. */
+  readonly mayPause?: boolean;
 }
 
 export class TunPort implements Port {
@@ -82,6 +85,7 @@ export class TunPort implements Port {
   readonly #writing: IoVectors;
   readonly #segmenter: Segmenter;
   readonly #coalescer: Coalescer;
+  readonly #pacing: Pacing | undefined;
   /** Where in the region the longest packet goes, and the two headers. */
   readonly #packet: number;
   readonly #header: number;
@@ -107,6 +111,7 @@ export class TunPort implements Port {
     this.#fd = fd;
     this.#segmenter = new Segmenter(frames, 0, LARGEST);
     this.#coalescer = new Coalescer(frames, 0, segmentsUdp);
+    if (options.mayPause ?? true) this.#pacing = new Pacing();
     this.#reading = new IoVectors(frames.region, 3);
     this.#reading.set(0, this.#header, HEADER);
     this.#reading.set(2, this.#packet + LARGEST, PACKET - LARGEST);
@@ -194,14 +199,27 @@ export class TunPort implements Port {
   #push(): void {
     const { input } = this.sink;
     const coalescer = this.#coalescer;
+    const pacing = this.#pacing;
+    if (input.readable === 0) pacing?.rest();
     while (input.readable > 0) {
       coalescer.clear();
       for (let n = Math.min(BATCH, input.readable); n > 0; n--) coalescer.add(input.receive());
       for (let train = 0; train < coalescer.trains; train++) {
-        if (coalescer.count[train] > 1) this.#writeTrain(train);
-        else this.#write(coalescer.first[train]);
+        const first = coalescer.first[train];
+        const count = coalescer.count[train];
+        const protocol = this.#protocol(first);
+        if (count > 1) this.#writeTrain(train);
+        else this.#write(first);
+        pacing?.handed(count, protocol);
       }
     }
+  }
+
+  /** The IP protocol of a packet that the graph made or checked; of IPv6 the first next header. */
+  #protocol(frame: number): number {
+    const { view, offset } = this.#frames;
+    const at = offset[frame];
+    return view.getUint8(at) >>> 4 === 4 ? view.getUint8(at + 9) : view.getUint8(at + 6);
   }
 
   /** Writes a packet by itself. */
