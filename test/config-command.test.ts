@@ -126,6 +126,27 @@ test("whole configurations: saved, compared, checked, loaded, rolled back", asyn
   assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
 });
 
+test("a configuration is checked in every form, whether its node runs or not", async () => {
+  const statements = "node NAME; public-interface { name wan0; } private-interface { name lan0; } workers 2;";
+  const xml = ["public", "private"].map(
+    (side) => `<${side}-interface xmlns="urn:vita:gateway"><name>${side}</name></${side}-interface>`,
+  );
+  const forms = [
+    '{ "node": "NAME", "public-interface": [{ "name": "wan0" }], "private-interface": [{ "name": "lan0" }] }',
+    statements,
+    `<data><node xmlns="urn:vita:gateway">NAME</node>${xml.join("")}</data>`,
+  ];
+  for (const node of ["vita-node", "nobody"])
+    for (const [i, form] of forms.entries()) {
+      const file = lab.path(`form-${i}`);
+      writeFileSync(file, form.replace("NAME", node));
+      assert.equal(await succeeds(["config", "validate", node, file]), "valid\n", form);
+    }
+  const wrong = lab.path("wrong");
+  writeFileSync(wrong, statements.replace("NAME", "nobody").replace("workers 2", "workers 17"));
+  await fails(1, /\/workers: 17 is more than 16/, ["config", "validate", "nobody", wrong]);
+});
+
 test("what is not confirmed goes, and what is confirmed stays", async () => {
   const ip = ["config", "get", "vita-node", "/route[id=foo]/gateway/ip"];
   const set = (address: string) => [
@@ -174,6 +195,14 @@ test("mistakes are named, and have exit codes of their own", async () => {
     "/inbound-sa/key",
   ]);
   await fails(3, /node nobody does not run/, ["config", "get", "nobody"]);
+  await fails(2, /--timeout: "soon" is not a number of seconds/, [
+    "connection",
+    "up",
+    "vita-node",
+    "hq",
+    "--timeout",
+    "soon",
+  ]);
   await fails(2, /unknown command/, ["config", "frobnicate"]);
 });
 

@@ -1,7 +1,7 @@
 // `vita config set | add | remove`: one change of a running node's configuration.
 
 import { Command } from "commander";
-import { type CommitFlags, commitQuery, withCommitFlags } from "./config.js";
+import { type CommitFlags, commitQuery, withCommitFlags } from "./commit-flags.js";
 import { documentOf } from "./config-value.js";
 import { formatPath, restconfPath } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";

@@ -2,10 +2,10 @@
 
 import { Command } from "commander";
 import { differenceText } from "../config/difference.js";
-import { loadConfiguration } from "../config/load.js";
+import { parseConfiguration } from "../config/load.js";
 import { Schema } from "../config/schema.js";
 import { Tree } from "../config/tree.js";
-import { type CommitFlags, commitQuery, withCommitFlags } from "./config.js";
+import { type CommitFlags, commitQuery, withCommitFlags } from "./commit-flags.js";
 import { datastoreDocument, plainDocument } from "./config-value.js";
 import { CliError, EXIT_UNREACHABLE } from "./exit-codes.js";
 import { readFile } from "./input.js";
@@ -37,7 +37,8 @@ function validateCommand(): Command {
         await put(node, file, { "vita-dry-run": "" });
       } catch (error) {
         if (!(error instanceof CliError) || error.exitCode !== EXIT_UNREACHABLE || file === "-") throw error;
-        const configuration = loadConfiguration(file);
+        const { text, format } = plainDocument(readFile(file));
+        const configuration = parseConfiguration(text, file, format);
         if (configuration.node !== node)
           throw new CliError(`${file}: /node: is ${configuration.node}, not ${node}`);
       }

@@ -2,6 +2,7 @@
 
 import { Command } from "commander";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
+import { callOperation } from "./operation.js";
 import { RestconfClient } from "./restconf-client.js";
 
 interface CommitState {
@@ -44,7 +45,7 @@ export function historyCommands(): Command[] {
       .action(async (node: string, number: string | undefined) => {
         if (number !== undefined && !/^\d{1,9}$/.test(number))
           throw new CliError(`${number} is not a number of the history`, EXIT_USAGE);
-        await call(node, "rollback", number === undefined ? {} : { number: Number(number) });
+        await callOperation(node, "rollback", number === undefined ? {} : { number: Number(number) });
       }),
   ];
 }
@@ -53,17 +54,5 @@ function operation(name: string, description: string, rpc: string): Command {
   return new Command(name)
     .description(description)
     .argument("<node>")
-    .action((node: string) => call(node, rpc));
-}
-
-/** Calls one of the model's operations. @throws CliError */
-export async function call(node: string, rpc: string, input: object = {}): Promise<void> {
-  const hasInput = Object.keys(input).length > 0;
-  await new RestconfClient(node).send({
-    method: "POST",
-    path: `/restconf/operations/vita-gateway:${rpc}`,
-    ...(hasInput
-      ? { body: JSON.stringify({ "vita-gateway:input": input }), contentType: "application/yang-data+json" }
-      : {}),
-  });
+    .action((node: string) => callOperation(node, rpc));
 }

@@ -1,7 +1,7 @@
 // `vita config …`: a running node's configuration, read and changed over its RESTCONF server. Every change is checked as a
 // whole, carried out at once, and written to the startup file; what is refused changes nothing.
 
-import { Command, Option } from "commander";
+import { Command } from "commander";
 import { changeCommands } from "./config-change.js";
 import { fileCommands } from "./config-files.js";
 import { getCommand } from "./config-get.js";
@@ -29,26 +29,4 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the node does not run,
   ])
     command.addCommand(sub);
   return command;
-}
-
-export interface CommitFlags {
-  readonly confirm?: string;
-  readonly comment?: string;
-}
-
-/** Adds what all commands have that change the configuration. */
-export function withCommitFlags(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        "--confirm <seconds>",
-        "roll back after so many seconds unless `vita config confirm` comes before",
-      ),
-    )
-    .option("--comment <text>", "what to write into the history");
-}
-
-/** The same for RESTCONF. */
-export function commitQuery({ confirm, comment }: CommitFlags): Record<string, string | undefined> {
-  return { "vita-confirm": confirm, "vita-comment": comment };
 }

@@ -1,7 +1,8 @@
 // `vita connection up | down | rekey NODE ID`: IKE connections of the configuration, negotiated, ended and rekeyed by hand.
 
 import { Command } from "commander";
-import { call } from "./config-history.js";
+import { CliError, EXIT_USAGE } from "./exit-codes.js";
+import { callOperation } from "./operation.js";
 
 interface Flags {
   readonly child?: string;
@@ -20,15 +21,23 @@ export function connectionCommand(): Command {
       .option("--child <id>", "this child alone")
       .option("--timeout <seconds>", "how long to wait for the outcome");
     if (verb === "rekey") sub.option("--reauth", "authenticates the IKE_SA anew instead");
-    sub.action((node: string, id: string, { child, timeout, reauth }: Flags) =>
-      call(node, `connection-${verb}`, {
+    sub.action((node: string, id: string, { child, timeout, reauth }: Flags) => {
+      const seconds = timeout === undefined ? undefined : secondsOf(timeout);
+      const input = {
         connection: id,
         ...(child === undefined ? {} : { child }),
-        ...(timeout === undefined ? {} : { timeout: Number(timeout) }),
+        ...(seconds === undefined ? {} : { timeout: seconds }),
         ...(reauth ? { reauth } : {}),
-      }),
-    );
+      };
+      return callOperation(node, `connection-${verb}`, input, seconds);
+    });
     command.addCommand(sub);
   }
   return command;
+}
+
+/** @throws CliError */
+function secondsOf(text: string): number {
+  if (/^\d{1,3}$/.test(text)) return Number(text);
+  throw new CliError(`--timeout: ${JSON.stringify(text)} is not a number of seconds`, EXIT_USAGE);
 }

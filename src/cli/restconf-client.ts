@@ -20,6 +20,8 @@ export interface Request {
   readonly body?: string;
   readonly contentType?: string;
   readonly accept?: string;
+  /** How long the node may take beyond what any request may, in seconds. */
+  readonly seconds?: number;
 }
 
 export interface Answer {
@@ -67,7 +69,9 @@ export class RestconfClient {
     }
   }
 
-  #exchange({ method, path, query = {}, body, contentType, accept }: Request): Promise<Answer> {
+  #exchange(wanted: Request): Promise<Answer> {
+    const { method, path, query = {}, body, contentType, accept, seconds = 0 } = wanted;
+    const patience = PATIENCE + seconds * 1000;
     const parameters = Object.entries(query)
       .filter((entry): entry is [string, string] => entry[1] !== undefined)
       .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
@@ -84,7 +88,7 @@ export class RestconfClient {
               ? {}
               : { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
           },
-          timeout: PATIENCE,
+          timeout: patience,
         },
         (incoming) => {
           const chunks: Buffer[] = [];
@@ -99,7 +103,7 @@ export class RestconfClient {
           );
         },
       );
-      outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${PATIENCE / 1000} s`)));
+      outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${patience / 1000} s`)));
       outgoing.on("error", reject);
       outgoing.end(body);
     });

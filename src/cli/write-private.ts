@@ -1,22 +1,13 @@
-// Files with secrets: written beside the place where they are to be, then put there at once, readable by their owner alone.
+// Files with secrets: put in their place as a whole, readable by their owner alone.
 
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { replaceFile } from "../config/atomic-file.js";
 import { CliError } from "./exit-codes.js";
 
 /** @throws CliError */
 export function writePrivate(file: string, text: string): void {
-  const beside = `${file}.${process.pid}.new`;
   try {
-    const fd = openSync(beside, "wx", 0o600);
-    try {
-      writeSync(fd, text);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(beside, file);
+    replaceFile(file, text);
   } catch (error) {
-    rmSync(beside, { force: true });
     throw new CliError(`${file}: ${(error as Error).message}`);
   }
 }

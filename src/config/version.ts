@@ -33,7 +33,6 @@ export function makeVersion(tree: Tree, source = ""): Version {
       tree,
       configuration,
       text,
-
       isStored: false,
       number: 0,
       time: new Date(),
