@@ -1,9 +1,10 @@
 // Values on the command line, and the documents that RESTCONF wants in their place. A value is JSON (RFC 7951) or
 // statements (statements.ts) for containers and list entries, and a plain word or JSON for leaves.
 
+import { escapeXml } from "../config/xml.js";
 import type { Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
-import { escapeXml, parseStatements, type Statement, statementsToXml } from "./statements.js";
+import { parseStatements, type Statement, statementsToXml } from "./statements.js";
 
 export interface Document {
   readonly text: string;

@@ -107,3 +107,10 @@ test("paths, as operators and as RESTCONF write them", () => {
   for (const path of ["route", "//", "/route[", "/route[id]", "/route[=a]", "/a b", "/route[id=a]x", ""])
     assert.throws(() => parsePath(path), /begins with|is expected/, path);
 });
+
+test("nothing that a value holds is lost in XML", () => {
+  assert.equal(
+    statementsToXml(parseStatements("id 'a<b>&\r\n\"c';")),
+    "<id>a&lt;b&gt;&amp;&#13;\n&quot;c</id>",
+  );
+});

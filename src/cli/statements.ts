@@ -2,6 +2,8 @@
 // A statement has a name and either a value or a block. Values are words or strings in quotes (RFC 7950, section 6.1.3);
 // comments are as in YANG.
 
+import { escapeXml } from "../config/xml.js";
+
 /** One statement: a leaf with its value, or a container or list entry with its block. */
 export interface Statement {
   readonly name: string;
@@ -174,9 +176,4 @@ export function statementsToXml(statements: readonly Statement[]): string {
       return `<${element}>${value === undefined ? statementsToXml(block ?? []) : escapeXml(value)}</${element}>`;
     })
     .join("");
-}
-
-export function escapeXml(text: string): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-  return text.replace(/[&<>"]/g, (c) => entities[c]);
 }

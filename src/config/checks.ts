@@ -7,9 +7,7 @@ import { checkOwned } from "./owned.js";
 import { type Problem, valueText } from "./problem.js";
 import { checkRoutes } from "./route-checks.js";
 import { checkStaticSas } from "./sa-checks.js";
-
-/** Tells what is wrong at an operator's path. @param value what is there; undefined for secrets and for what is no leaf */
-export type Tell = (path: string, message: string, value?: unknown) => void;
+import type { Tell } from "./tell.js";
 
 export function checkConfiguration(configuration: Configuration): Problem[] {
   const problems: Problem[] = [];
@@ -26,7 +24,3 @@ export function checkConfiguration(configuration: Configuration): Problem[] {
   checkStaticSas(configuration, tell);
   return problems;
 }
-
-/** The path of an entry: `/route[id="a"]`. */
-export const entryAt = (list: string, key: string, value: string | number): string =>
-  `/${list}[${key}=${JSON.stringify(String(value))}]`;

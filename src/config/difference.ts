@@ -5,6 +5,7 @@ import { operatorPath } from "./data-path.js";
 import type { Parts } from "./parse.js";
 import { valueText } from "./problem.js";
 import type { Schema } from "./schema.js";
+import { typedValue } from "./wording.js";
 import {
   check,
   childOf,
@@ -58,7 +59,7 @@ function compare(schema: Schema, from: Address, to: Address, found: Difference[]
 function walk(schema: Schema, node: Address, inherited: string, found: Difference[]): void {
   const meta = metaOf(schema, node);
   const operation = meta.get("operation") ?? inherited;
-  const { kind, presence, denyAll, children } = schemaOf(schema, node);
+  const { kind, presence, denyAll, children, type } = schemaOf(schema, node);
   const isInner = kind === "container" || kind === "list";
   // A container comes and goes with what is in it, and what is there by default was there before.
   if (operation === "none" || (kind === "container" && !presence)) {
@@ -78,8 +79,9 @@ function walk(schema: Schema, node: Address, inherited: string, found: Differenc
     found.push({ operation: operation === "replace" ? "move" : (operation as "create" | "delete"), path });
     return;
   }
-  const value = valueText(leafValue(schema, node));
-  const before = operation === "replace" ? valueText(meta.get("orig-value") ?? "") : value;
+  const text = (value: string) => valueText(typedValue(type, value));
+  const value = text(leafValue(schema, node));
+  const before = operation === "replace" ? text(meta.get("orig-value") ?? "") : value;
   found.push({
     operation: operation as "create" | "delete" | "replace",
     path,

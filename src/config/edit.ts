@@ -5,10 +5,11 @@ import { type DataPath, formatSteps, operatorPath, parsePath, type Step } from "
 import { parseJson } from "./document.js";
 import { Base, Entry, EntryTable } from "./entries.js";
 import { type Parts, parseParts } from "./parse.js";
+import { withOwnKeys } from "./placed.js";
 import { ConfigurationError, type Problem, type Rule } from "./problem.js";
 import type { Schema } from "./schema.js";
-import { Scope, withOwnKeys } from "./scope.js";
-import { refusal } from "./wording.js";
+import { Scope } from "./scope.js";
+import { valueProblem } from "./wording.js";
 import { type Format, freeTree, makeData, pathOf, YangFailure } from "./yang-data.js";
 
 export interface Edit {
@@ -189,7 +190,7 @@ function canonicalPath(schema: Schema, step: Step): string {
     const [[key, value]] = step.keys;
     const type = step.node.children.find(({ name }) => name === key)?.type;
     const { rule, message } = type
-      ? refusal(type, value)
+      ? valueProblem(type, value)
       : { rule: "invalid-value" as const, message: "is no key" };
     throw new ConfigurationError("", [
       { path: `/${step.node.name}/${key}`, rule, message, value: JSON.stringify(value) },

@@ -1,7 +1,7 @@
 // Names of interfaces: what no leaf can know by itself.
 
-import { entryAt, type Tell } from "./checks.js";
 import type { Configuration } from "./configuration.js";
+import { entryAt, type Tell } from "./tell.js";
 
 export function checkInterfaces(configuration: Configuration, tell: Tell): void {
   const names = new Map<string, string>();

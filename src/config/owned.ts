@@ -10,8 +10,8 @@ import {
 } from "../net/address.js";
 import { type InterfaceAddress, isUnicast, parseInterfaceAddress } from "../net/interface-address.js";
 import { isLinkLocal6 } from "../net/ipv6.js";
-import { entryAt, type Tell } from "./checks.js";
 import type { Configuration, PublicInterface } from "./configuration.js";
+import { entryAt, type Tell } from "./tell.js";
 
 /** Finds what no leaf can know by itself. */
 export function checkOwned(configuration: Configuration, tell: Tell): void {

@@ -1,7 +1,7 @@
 // Routes: the families of their addresses must agree.
 
-import { entryAt, type Tell } from "./checks.js";
 import type { Configuration } from "./configuration.js";
+import { entryAt, type Tell } from "./tell.js";
 
 export function checkRoutes({ route }: Configuration, tell: Tell): void {
   for (const { id, net, "local-net": localNet, gateway, "local-ip": localIp } of route) {

@@ -13,7 +13,7 @@ import { LYD_TYPE_RPC_YANG, libyangOperations } from "../native/libyang-operatio
 import { ConfigurationError, type Problem, valueText } from "./problem.js";
 import type { Schema, SchemaNode } from "./schema.js";
 import type { Format } from "./tree.js";
-import { refusal } from "./wording.js";
+import { valueProblem } from "./wording.js";
 import { takeErrors, type YangError } from "./yang-errors.js";
 
 type Input = Record<string, unknown>;
@@ -96,5 +96,5 @@ function problemOf(rpc: SchemaNode, error: YangError, text: string, format: Form
   const value =
     format === "json" ? Object.values(JSON.parse(text) as Record<string, Input>)[0]?.[name] : undefined;
   if (!type || value === undefined) return { path: at, rule: "invalid-value", message: error.message };
-  return { path: at, ...refusal(type, value), value: valueText(value) };
+  return { path: at, ...valueProblem(type, value), value: valueText(value) };
 }

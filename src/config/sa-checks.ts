@@ -1,7 +1,7 @@
 // Static SAs: keys must fit their algorithms, and no key may be used with one salt by two SAs. Nothing here tells a key.
 
-import { entryAt, type Tell } from "./checks.js";
 import type { Aead, Configuration, StaticSa } from "./configuration.js";
+import { entryAt, type Tell } from "./tell.js";
 
 /** Lengths of keys in bytes; for AES-CBC, of the HMAC's key too. */
 const algorithms: Record<Aead, { keys: readonly number[]; integrityKey?: number }> = {

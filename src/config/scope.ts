@@ -2,12 +2,12 @@
 
 import { type Address, libyang } from "../native/libyang.js";
 import { type DataPath, formatSteps, operatorPath, parsePath, type Step } from "./data-path.js";
-import { isObject, type JsonObject, parseJson } from "./document.js";
+import { parseJson } from "./document.js";
 import type { Edit } from "./edit.js";
+import { placed, withOwnKeys } from "./placed.js";
 import { ConfigurationError, type Rule } from "./problem.js";
-import { MODULE_NAME, type Schema, type SchemaNode } from "./schema.js";
-import { keysFirst, memberOf, shapeProblem } from "./shape.js";
-import { typedValue } from "./wording.js";
+import type { Schema, SchemaNode } from "./schema.js";
+import { shapeProblem } from "./shape.js";
 import {
   check,
   childOf,
@@ -222,7 +222,7 @@ export class Scope {
     if (!value) throw fail(target, "missing-element", `needs a value to ${operation}`);
     const schema = this.#schema;
     if (value.format === "xml") return this.#parseXml(value.text, parents);
-    const document = wrap(withOwnKeys(parseJson(value.text, ""), own), parents);
+    const document = placed(withOwnKeys(parseJson(value.text, ""), own), parents);
     try {
       return parseData(schema, JSON.stringify(document), "json");
     } catch (error) {
@@ -271,39 +271,3 @@ export class Scope {
 }
 
 const isList = ({ kind }: SchemaNode) => kind === "list" || kind === "leaf-list";
-
-/** A document at its place in a document from the top. */
-function wrap(document: JsonObject, parents: readonly Step[]): JsonObject {
-  let inner = document;
-  for (const { node, keys } of [...parents].reverse()) {
-    const own = [...keys].map(([key, value]): [string, unknown] => [key, keyValue(node, key, value)]);
-    inner = { [node.name]: node.kind === "list" ? [{ ...Object.fromEntries(own), ...inner }] : inner };
-  }
-  return qualified(inner);
-}
-
-const qualified = (document: JsonObject): JsonObject =>
-  Object.fromEntries(
-    Object.entries(document).map(([name, value]) => [
-      name.includes(":") ? name : `${MODULE_NAME}:${name}`,
-      value,
-    ]),
-  );
-
-/** A key as JSON has it. */
-const keyValue = (node: SchemaNode, key: string, value: string): unknown =>
-  typedValue(node.children.find(({ name }) => name === key)?.type, value);
-
-/** A document with one entry, with the entry's keys written into it where they are left out. */
-export function withOwnKeys(document: JsonObject, step?: Step): JsonObject {
-  if (step?.node.kind !== "list" || step.keys.size === 0) return document;
-  const { node, keys } = step;
-  const list = memberOf(document, node.name);
-  const [entry] = Array.isArray(list) && list.length === 1 ? (list as unknown[]) : [];
-  if (!isObject(entry)) return document;
-  const filled: JsonObject = { ...entry };
-  for (const [key, value] of keys)
-    if (memberOf(entry, key) === undefined) filled[key] = keyValue(node, key, value);
-  const others = Object.entries(document).filter(([, value]) => value !== list);
-  return { ...Object.fromEntries(others), [node.name]: keysFirst([filled], node) };
-}

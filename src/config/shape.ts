@@ -4,7 +4,7 @@
 import { isObject, type JsonObject, localName } from "./document.js";
 import { type Problem, valueText } from "./problem.js";
 import type { SchemaNode } from "./schema.js";
-import { refusal, unknown } from "./wording.js";
+import { unknown, valueProblem } from "./wording.js";
 
 /**
  * The first member that is not where it can be, or not an object or array where it must be one.
@@ -49,11 +49,11 @@ function memberProblem(node: SchemaNode, value: unknown, at: string): Problem | 
     case "leaf-list":
       if (!Array.isArray(value)) return wrong("is not an array");
       return first(value, (entry) =>
-        typeof entry === "object" ? wrong(refusal(node.type!, entry).message, entry) : undefined,
+        typeof entry === "object" ? wrong(valueProblem(node.type!, entry).message, entry) : undefined,
       );
     default:
       return (typeof value === "object" || isHuge(value)) && node.type
-        ? wrong(refusal(node.type, value).message)
+        ? wrong(valueProblem(node.type, value).message)
         : undefined;
   }
 }

@@ -377,7 +377,7 @@ test("differences name operations and values, but no secrets", () => {
   const found = before.differences(after);
   assert.deepEqual(found, [
     { operation: "move", path: '/public-interface[name="wan1"]' },
-    { operation: "create", path: "/workers", to: '"2"' },
+    { operation: "create", path: "/workers", to: "2" },
     { operation: "delete", path: '/route[id="s"]' },
     { operation: "replace", path: '/inbound-sa[spi="300"]/salt' },
   ]);

@@ -28,7 +28,7 @@ const bounds: Partial<Record<SchemaType["base"], [number, number]>> = {
  * Why a leaf cannot have a value.
  * @param value as JSON has it, or as text
  */
-export function refusal(type: SchemaType, value: unknown): { rule: Rule; message: string } {
+export function valueProblem(type: SchemaType, value: unknown): { rule: Rule; message: string } {
   return { rule: "invalid-value", message: reason(type, value) };
 }
 

@@ -5,7 +5,7 @@ import type { JsonObject } from "./document.js";
 import { type Problem, type Rule, valueText } from "./problem.js";
 import type { Schema, SchemaNode } from "./schema.js";
 import { valueAt } from "./shape.js";
-import { misplaced, refusal, typedValue, unknown } from "./wording.js";
+import { misplaced, typedValue, unknown, valueProblem } from "./wording.js";
 import { findData, leafValue, pathOf, selectData } from "./yang-data.js";
 import type { YangError } from "./yang-errors.js";
 
@@ -100,11 +100,14 @@ function foundValue(
     const named = /"(.*?)"/.exec(message)?.[1];
     return (
       value.find((entry) => String(entry) === named) ??
-      value.find((entry) => node.type && refusal(node.type, entry).message === message) ??
+      value.find((entry) => node.type && valueProblem(node.type, entry).message === message) ??
       value[0]
     );
   }
-  if (first === 0) return /value "(.*?)"/.exec(message)?.[1];
+  if (first === 0) {
+    const named = /value "(.*?)"/.exec(message)?.[1];
+    return named === undefined ? undefined : typedValue(node.type, named);
+  }
   const found = findData(schema, first, text);
   return found === 0 ? undefined : typedValue(node.type, leafValue(schema, found));
 }
@@ -128,7 +131,7 @@ function described(
   if (/^List instance is missing its key "/.test(message))
     return { rule: "missing-element", message: "is missing its key" };
   if (/^(Unsatisfied|Invalid|Value|Unexpected|Number|Failed|Zone) /.test(message) && node.type)
-    return refusal(node.type, value);
+    return valueProblem(node.type, value);
   // The model's own words.
   const isMust = node.must.some((must) => must.message === message);
   return { rule: isMust ? "operation-failed" : "invalid-value", message };

@@ -2,9 +2,9 @@
 // and with them entities, are refused.
 
 import { SaxesParser } from "saxes";
+import { escapeXml } from "../config/xml.js";
 import { malformed } from "./errors.js";
 import { deepest } from "./json.js";
-import { escapeXml } from "./xml-write.js";
 
 export interface XmlElement {
   /** Local name. */

@@ -2,6 +2,7 @@
 // elements of one name, `[null]` an empty element. In XML the prefixes in values are declared: those of identities, and
 // those of instance-identifiers, of which `error-path` is the only one.
 
+import { escapeXml } from "../config/xml.js";
 import type { Json } from "./json.js";
 
 /** Namespace of a module's name; undefined when it is not known. */
@@ -63,10 +64,4 @@ export function xmlWriter(namespaces: Namespaces): (document: { [name: string]: 
     Object.entries(document)
       .map(([name, value]) => element(name, value, ""))
       .join("");
-}
-
-export function escapeXml(text: string): string {
-  return text
-    .replace(/[&<>"]/g, (c) => (c === "&" ? "&amp;" : c === "<" ? "&lt;" : c === ">" ? "&gt;" : "&quot;"))
-    .replace(/\r/g, "&#13;");
 }
