@@ -280,10 +280,18 @@ const invalid: [unknown, string][] = [
     '/inbound-sa[spi="300"]/integrity-key: is missing, and aes-cbc-hmac-sha2-256-128 needs it',
   ],
   [
-    inbound({ aead: "aes-cbc-hmac-sha2-512-256", "integrity-key": secret }),
+    inbound({ aead: "aes-cbc-hmac-sha2-256-128", "integrity-key": secret.repeat(2) }),
+    '/inbound-sa[spi="300"]/salt: has no use: aes-cbc-hmac-sha2-256-128 has no salt',
+  ],
+  [
+    inbound({ aead: "aes-cbc-hmac-sha2-512-256", "integrity-key": secret, salt: undefined }),
     '/inbound-sa[spi="300"]/integrity-key: has 16 bytes, and aes-cbc-hmac-sha2-512-256 takes 64',
   ],
   [ike({ "pre-shared-key": 5 }), '/connection[id="c"]/pre-shared-key: is not text'],
+  ...["pass", "drop"].map((mode): [object, string] => [
+    ike({ child: [{ id: "n", mode }] }),
+    `/connection[id="c"]/child[id="n"]/mode: "${mode}" needs start-action "trap": charon puts a shunt in force with nothing else`,
+  ]),
   [ike({ "pre-shared-key": "" }), '/connection[id="c"]/pre-shared-key: is too short'],
 ];
 

@@ -31,7 +31,8 @@ function checkSa(sa: StaticSa, at: string, used: Map<string, string>, tell: Tell
     );
   if (integrityLength === undefined) {
     if (salt === undefined) tell(`${at}/salt`, `is missing, and ${aead} needs it`);
-  } else if (integrityKey === undefined) tell(`${at}/integrity-key`, `is missing, and ${aead} needs it`);
+  } else if (salt !== undefined) tell(`${at}/salt`, `has no use: ${aead} has no salt`);
+  else if (integrityKey === undefined) tell(`${at}/integrity-key`, `is missing, and ${aead} needs it`);
   else if (integrityKey.length / 2 !== integrityLength)
     tell(`${at}/integrity-key`, `has ${integrityKey.length / 2} bytes, and ${aead} takes ${integrityLength}`);
   // RFC 4106, section 3: two packets with one key and one nonce give both away, and two SAs count through the same nonces.

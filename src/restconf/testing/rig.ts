@@ -50,7 +50,7 @@ export const state = {
     { index: 0, pid: 4711, alive: true },
     { index: 1, pid: 4712, alive: false },
   ],
-  counter: [{ name: "decapsulate.drop.replayed", value: "18446744073709551615", description: "Replays." }],
+  counter: [{ name: "decapsulate.drop.replayed", value: "18446744073709551615" }],
   sa: [{ direction: "in", dst: "192.0.2.1:4500", spi: "0x4d2", "src-ts": ["10.0.0.0/8"], packets: "3" }],
   policy: [
     { direction: "out", type: "drop" },
