@@ -16,21 +16,11 @@ import { MachineFiles } from "./ike-files.js";
 import { concernsCharon, entriesOf, type IkeEntries, type IkePlan, planOf } from "./ike-items.js";
 import { IkeLoader } from "./ike-loader.js";
 import { IkeMemory } from "./ike-memory.js";
-import {
-  childRekeyed,
-  childUpDown,
-  type IkeSaState,
-  type IkeState,
-  ikeSas,
-  type SaEvent,
-  type SaNotification,
-} from "./ike-state.js";
+import { type IkeSaState, type IkeState, ikeSas } from "./ike-state.js";
 import { type Logger, messageOf } from "./log.js";
 
 export interface IkeConnectionsOptions {
   logger: Logger;
-  /** Told of charon's CHILD_SAs, once for each direction. */
-  notify?: (name: SaNotification, event: SaEvent) => void;
   /** File in which the names of what charon has of Vita outlive the supervisor. */
   memoryFile?: string;
   /** Milliseconds for which charon may be silent. */
@@ -275,19 +265,11 @@ export class IkeConnections {
     const vici = new Vici({
       uri,
       ...this.#patience,
-      events: {
-        "child-updown": (event) => this.#tell(childUpDown(event)),
-        "child-rekey": (event) => this.#tell(childRekeyed(event)),
-      },
       connected: () => void this.#inTurn(() => this.#catchUp(charon)),
       lost: (why) => this.#log.warn(`charon cannot be reached: ${why.message}`),
     });
     const charon: Charon = { uri, vici, loader, loaded: undefined };
     this.#charon = charon;
-  }
-
-  #tell({ name, events }: { name: SaNotification; events: SaEvent[] }): void {
-    for (const event of events) this.#options.notify?.(name, event);
   }
 
   /** Gives everything to a charon that is there and does not have it. */

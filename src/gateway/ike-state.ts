@@ -1,5 +1,4 @@
-// What charon says of its SAs, in the words of the model: `gateway-state/ike` as JSON (RFC 7951), and the events of
-// CHILD_SAs as notifications.
+// What charon says of its SAs, in the words of the model: `gateway-state/ike` as JSON (RFC 7951).
 
 import type { ViciSection } from "../charon/vici-message.js";
 
@@ -40,18 +39,6 @@ export interface IkeState {
   connected: boolean;
   version?: string;
   "ike-sa": IkeSaState[];
-}
-
-export type SaNotification = "sa-up" | "sa-down" | "sa-rekeyed";
-
-export interface SaEvent {
-  direction: "in" | "out";
-  /** Hexadecimal. */
-  spi: string;
-  src: string;
-  dst: string;
-  reqid?: number;
-  "old-spi"?: string;
 }
 
 /** Without what is undefined: JSON and comparisons shall not tell the difference. */
@@ -116,40 +103,4 @@ export function ikeSas(event: ViciSection): IkeSaState[] {
       "child-sa": [...sa.section("child-sas").sections.values()].map(childState),
     }),
   );
-}
-
-/** Both directions of a CHILD_SA: what comes in, and what goes out. */
-function directions(ike: ViciSection, child: ViciSection, old?: ViciSection): SaEvent[] {
-  const local = ike.text("local-host") ?? "";
-  const remote = ike.text("remote-host") ?? "";
-  const reqid = child.number("reqid");
-  const event = (direction: "in" | "out", src: string, dst: string): SaEvent =>
-    defined<SaEvent>({
-      direction,
-      spi: child.text(`spi-${direction}`) ?? "",
-      src,
-      dst,
-      reqid,
-      "old-spi": old?.text(`spi-${direction}`),
-    });
-  return [event("in", remote, local), event("out", local, remote)];
-}
-
-/** What a `child-updown` event has to tell. */
-export function childUpDown(event: ViciSection): { name: SaNotification; events: SaEvent[] } {
-  const name = event.flag("up") ? "sa-up" : "sa-down";
-  const events = [...event.sections.values()].flatMap((ike) =>
-    [...ike.section("child-sas").sections.values()].flatMap((child) => directions(ike, child)),
-  );
-  return { name, events };
-}
-
-/** What a `child-rekey` event has to tell. */
-export function childRekeyed(event: ViciSection): { name: SaNotification; events: SaEvent[] } {
-  const events = [...event.sections.values()].flatMap((ike) =>
-    [...ike.section("child-sas").sections.values()].flatMap((child) =>
-      directions(ike, child.section("new"), child.section("old")),
-    ),
-  );
-  return { name: "sa-rekeyed", events };
 }

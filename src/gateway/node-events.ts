@@ -1,4 +1,5 @@
 // What a node tells those who want to hear of it: the notifications of the model (yang/vita-gateway.yang), with its leaves.
+// Changes of the configuration are told by the datastore.
 
 import { EventEmitter } from "node:events";
 
@@ -18,16 +19,6 @@ export interface NodeEventMap {
   "sa-rekeyed": [SaEvent & { "old-spi": string }];
   "port-up": [{ interface: string }];
   "port-down": [{ interface: string }];
-  "configuration-changed": [
-    {
-      number: number;
-      user: string;
-      /** RFC 3339. */
-      "confirm-by"?: string;
-      /** Paths, the first 100. */
-      changed: string[];
-    },
-  ];
 }
 
 export class NodeEvents extends EventEmitter<NodeEventMap> {}

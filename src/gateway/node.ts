@@ -34,14 +34,6 @@ export class Node {
     this.#datastore = datastore;
     this.#supervisor = supervisor;
     datastore.carryOut = (_from, to) => supervisor.reconfigure(adjust(to)).catch(rethrow);
-    datastore.on("changed", ({ number, user, confirmBy, changed }) =>
-      supervisor.events.emit("configuration-changed", {
-        number,
-        user,
-        ...(confirmBy && { "confirm-by": confirmBy.toISOString() }),
-        changed: changed.slice(0, 100),
-      }),
-    );
     // Traffic goes without it, and need not wait for it.
     this.#closeApi = openApi(datastore, supervisor, logger).catch((error) => {
       logger.warn(`there is no RESTCONF: ${messageOf(error)}`);
@@ -73,7 +65,10 @@ export class Node {
     return this.#supervisor.over;
   }
 
-  /** Reads the startup file, which somebody has edited, and brings what it says into force, or logs what is wrong. */
+  /**
+   * Reads the startup file, which somebody may have edited, and brings what it says into force; then charon is given what
+   * has changed in the files that it names. What is wrong is logged.
+   */
   async reload(): Promise<void> {
     try {
       const value = { text: readFileSync(this.#file, "utf8"), format: "json" } as const;
@@ -82,6 +77,12 @@ export class Node {
       this.#log.info(`the configuration is in force that ${this.#file} has`);
     } catch (error) {
       this.#log.warn(`the configuration stays as it was: ${messageOf(error)}`);
+      return;
+    }
+    try {
+      await this.#supervisor.connections.reload();
+    } catch (error) {
+      this.#log.warn(`charon keeps the certificates and keys that it has: ${messageOf(error)}`);
     }
   }
 
