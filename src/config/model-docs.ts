@@ -11,7 +11,7 @@ export interface ModelDocs {
 }
 
 /** Tables of the configuration, of operational state, of operations and notifications: Markdown. */
-export function modelTables({ data, rpcs, notifications }: ModelDocs): string {
+function modelTables({ data, rpcs, notifications }: ModelDocs): string {
   const configuration = data.filter(({ config }) => config);
   const state = data.filter(({ config }) => !config);
   const scalars = configuration.filter(isLeaf);

@@ -20,7 +20,7 @@ import {
 import { sameData } from "./same-data.js";
 
 /** In the order of loading: what others need comes before them. */
-export const itemKinds = ["authority", "certificate", "key", "secret", "pool", "connection"] as const;
+const itemKinds = ["authority", "certificate", "key", "secret", "pool", "connection"] as const;
 export type ItemKind = (typeof itemKinds)[number];
 
 const loadCommands: Record<ItemKind, string> = {

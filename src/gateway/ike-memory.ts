@@ -1,8 +1,9 @@
 // What charon was given by Vita, by its names there: what is no longer in the configuration when charon is seen again, be
 // it by another supervisor, is taken away from it, and nothing else is. Names only, no contents.
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { replaceFile } from "../config/atomic-file.js";
 
 /** Kinds that can be taken away again, in that order. */
 export const rememberedKinds = ["connection", "pool", "secret", "key", "authority"] as const;
@@ -53,9 +54,7 @@ export class IkeMemory {
     if (!this.#isChanged || this.#file === undefined) return;
     const document = Object.fromEntries(rememberedKinds.map((kind) => [kind, [...this.#names[kind]]]));
     mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
-    const draft = `${this.#file}.new`;
-    writeFileSync(draft, `${JSON.stringify(document)}\n`, { mode: 0o600 });
-    renameSync(draft, this.#file);
+    replaceFile(this.#file, `${JSON.stringify(document)}\n`);
     this.#isChanged = false;
   }
 }

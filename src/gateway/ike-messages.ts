@@ -161,7 +161,7 @@ function ownersOf(connection: Connection): string[] {
 }
 
 /** Names of secrets in charon, by which they can be unloaded. No id has a slash, so that these two cannot be the same. */
-export const OWN_SECRET = "vita/";
+const OWN_SECRET = "vita/";
 export const connectionSecretName = (id: string) => `${OWN_SECRET}connection/${id}`;
 export const secretName = (id: string) => `${OWN_SECRET}secret/${id}`;
 

@@ -11,8 +11,6 @@ import { window } from "./libc.js";
 export type Address = number;
 
 export const LY_SUCCESS = 0;
-export const LY_ENOTFOUND = 5;
-export const LY_EINCOMPLETE = 9;
 
 export const LYD_XML = 1;
 export const LYD_JSON = 2;
@@ -27,16 +25,13 @@ export const LYD_PARSE_ONLY = 0x01_0000;
 export const LYD_PARSE_STRICT = 0x02_0000;
 export const LYD_PARSE_NO_STATE = 0x08_0000;
 export const LYD_VALIDATE_NO_STATE = 0x0001;
-export const LYD_VALIDATE_PRESENT = 0x0002;
 export const LYD_PRINT_WITHSIBLINGS = 0x01;
 export const LYD_PRINT_SHRINK = 0x02;
 export const LYD_PRINT_KEEPEMPTYCONT = 0x04;
 export const LYD_PRINT_WD_TRIM = 0x10;
 export const LYD_PRINT_WD_ALL = 0x20;
 export const LYD_DUP_RECURSIVE = 0x01;
-export const LYD_DUP_WITH_PARENTS = 0x04;
 export const LYD_DUP_WITH_FLAGS = 0x08;
-export const LYD_MERGE_DESTRUCT = 0x01;
 export const LYD_DEFAULT = 0x01;
 export const LYD_PATH_STD = 0;
 export const LYSC_PATH_LOG = 0;

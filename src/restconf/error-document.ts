@@ -7,7 +7,7 @@ import type { JsonObject } from "./json.js";
 const ownModule = "vita-gateway";
 
 /** An operator's path as an instance-identifier (RFC 7951, section 6.11). */
-export function instanceIdentifier(path: string): string {
+function instanceIdentifier(path: string): string {
   return /^\/[A-Za-z_][\w.-]*:/.test(path) ? path : path.replace(/^\/(?=[A-Za-z_])/, `/${ownModule}:`);
 }
 

@@ -89,7 +89,7 @@ export function accessDenied(message: string): RestconfError {
 }
 
 /** A problem of the datastore's in the words of RESTCONF. */
-export function failureOf(problem: Problem): Failure {
+function failureOf(problem: Problem): Failure {
   return {
     type: "application",
     tag: Object.hasOwn(statusOf, problem.rule) ? problem.rule : "operation-failed",
@@ -103,7 +103,7 @@ export function failureOf(problem: Problem): Failure {
  * The status for several problems is that of the first one. `operation-failed` has two (RFC 8040, section 7): 412 where
  * the client's data or its condition do not hold, 500 where something could not be carried out.
  */
-export function statusOfProblems(problems: readonly Problem[]): number {
+function statusOfProblems(problems: readonly Problem[]): number {
   const rule: string = problems[0]?.rule ?? "";
   if (rule === "operation-failed" && problems[0]?.path === "/") return 500;
   if (rule === "precondition-failed") return 412;

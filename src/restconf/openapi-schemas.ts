@@ -98,7 +98,7 @@ function jsonValue(type: SchemaType | undefined, text: string): string | number 
   return number && /^-?\d+$/.test(text) ? Number(text) : text;
 }
 
-export function typeSchema(schema: Schema, type: SchemaType | undefined): JsonObject {
+function typeSchema(schema: Schema, type: SchemaType | undefined): JsonObject {
   if (!type) return {};
   if (narrowNumber.test(type.base)) return numberSchema(type);
   switch (type.base) {

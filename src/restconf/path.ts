@@ -63,7 +63,7 @@ export function parentOf(target: Target): Target {
 }
 
 /** `route={id}`. */
-export function keyForm(node: SchemaNode): string {
+function keyForm(node: SchemaNode): string {
   const keys = node.kind === "list" ? node.keys : ["value"];
   return keys.length === 0
     ? `${node.name} has none`
