@@ -540,9 +540,10 @@ test("connections of the model live in charon", async (t) => {
 
     await t.test(
       "another charon takes everything over, and one that refuses leaves it where it was",
-      async () => {
+      async (t) => {
         const warn: string[] = [];
         const mover = new IkeConnections({ logger: { info: () => {}, warn: (line) => warn.push(line) } });
+        t.after(() => mover.close());
         mover.start();
         const held = async () => [(await ends.a.loaded()).connections, (await ends.b.loaded()).connections];
         const at = (side: Side, ...connections: Connection[]) =>
@@ -559,15 +560,15 @@ test("connections of the model live in charon", async (t) => {
         await mover.apply(undefined, at("b"));
         assert.deepEqual(await held(), [[], []]);
         assert.deepEqual(warn, []);
-        await mover.close();
       },
     );
 
-    await t.test("a charon that does not answer is given everything when it does", async () => {
+    await t.test("a charon that does not answer is given everything when it does", async (t) => {
       const { pid } = ends.a.gateway.charon.process;
       const log: string[] = [];
       const line = (text: string) => log.push(text);
       const patient = new IkeConnections({ logger: { info: line, warn: line }, patience: 500 });
+      t.after(() => patient.close());
       patient.start();
       await patient.apply(undefined, configuration(ends.a.uri, { connection: [site("a")] }));
       process.kill(pid, "SIGSTOP");
@@ -582,7 +583,6 @@ test("connections of the model live in charon", async (t) => {
       }
       await until("the change", async () => (await ends.a.loaded()).connections.join() === "second", 5000);
       await patient.apply(undefined, configuration(ends.a.uri, {}));
-      await patient.close();
     });
 
     for (const side of SIDES) {

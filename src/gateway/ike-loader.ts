@@ -1,6 +1,7 @@
 // Loads items into charon and takes them away again, over one vici connection. Commands go out many at a time, since charon
 // answers them in order. What was done up to a refusal is undone, the last first.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
 import type { ViciFields } from "../charon/vici-message.js";
 import type { Connection } from "../config/configuration.js";
@@ -13,6 +14,10 @@ import type { Logger } from "./log.js";
 
 /** Commands that are under way at the same time. */
 const WINDOW = 64;
+
+/** charon takes a pool's addresses back a moment after it has said that their IKE_SAs are gone: looks, and ms between them. */
+const LEASE_TRIES = 20;
+const LEASE_PAUSE = 50;
 
 const listings: Record<RememberedKind, { command: string; list: string }> = {
   connection: { command: "get-conns", list: "conns" },
@@ -255,13 +260,17 @@ export class IkeLoader {
   async #request(connection: ViciConnection, kind: ItemKind, name: string): Promise<boolean> {
     const command = unloading[kind]?.(name);
     if (!command) return false;
-    try {
-      await connection.request(...command);
-      return true;
-    } catch (error) {
-      // Somebody else has taken it away, or charon has begun anew.
-      if (!(error instanceof ViciRefusal) || !error.message.endsWith("not found")) throw error;
-      return false;
+    for (let tries = 1; ; tries++) {
+      try {
+        await connection.request(...command);
+        return true;
+      } catch (error) {
+        if (!(error instanceof ViciRefusal)) throw error;
+        // Somebody else has taken it away, or charon has begun anew.
+        if (error.message.endsWith("not found")) return false;
+        if (tries === LEASE_TRIES || !error.message.includes("has online leases")) throw error;
+        await sleep(LEASE_PAUSE);
+      }
     }
   }
 }
