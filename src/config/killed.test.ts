@@ -1,5 +1,5 @@
-// kill -9 at any moment while a configuration is being written: what is found afterwards is the last one that was told
-// to be committed, or the one that was about to be; it loads, and so does the history.
+// kill -9 while a configuration is being written, before each call that changes a file and at any moment: what is found
+// afterwards is the last one that was told to be committed, or the one that was about to be; it loads, and so does the history.
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -15,7 +15,10 @@ import { History } from "./history.js";
 import { minimal } from "./testing/node-files.js";
 
 const program = fileURLToPath(new URL("./testing/committer.js", import.meta.url));
-const KILLS = 200;
+/** More calls than two commits make, of which one is confirmed: five for a file, and its removal. */
+const CALLS = 24;
+/** At any moment. */
+const KILLS = 60;
 /** How many run at a time, each with files of its own. */
 const LANES = 2;
 
@@ -45,38 +48,45 @@ function numberIn(text: string): number {
   return (document["vita-gateway:limits"] ?? document.limits)["orphan-seconds"];
 }
 
-/** Lets the program run, kills it at a random moment, and returns what it has told. */
-async function runAndKill(args: string[]): Promise<[string, string][]> {
+/** Lets the program run, kills it at a random moment, if it does not do so itself, and returns what it has told. */
+async function runAndKill(args: string[], killsItself: boolean): Promise<[string, string][]> {
   const child: ChildProcess = spawn(process.execPath, [program, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const ended = once(child, "close");
   const told: [string, string][] = [];
-  // Most are killed while they commit, some before.
-  let kill = Math.random() < 0.1 ? sleep(Math.random() * 300) : undefined;
-  const opened = new Promise<void>((resolve) => {
+  const committed = new Promise<void>((resolve) => {
     createInterface(child.stdout!).on("line", (line) => {
       const [, what, about] = /^(\S+) (.*)$/.exec(line) ?? [];
       told.push([what, about]);
-      if (what === "open") resolve();
+      if (what === "done") resolve();
     });
   });
-  kill ??= opened.then(() => sleep(Math.random() * 30));
-  await Promise.race([kill, ended]);
+  // Most are killed while they commit, some before.
+  if (!killsItself)
+    await Promise.race([
+      ended,
+      Math.random() < 0.1 ? sleep(Math.random() * 300) : committed.then(() => sleep(Math.random() * 30)),
+    ]);
+  else await ended;
   assert.equal(child.exitCode, null, "it has ended by itself");
   child.kill("SIGKILL");
   await ended;
+  assert.equal(child.signalCode, "SIGKILL");
   return told;
 }
 
-test(`${KILLS} times`, { timeout: 300_000 }, async (t) => {
+test(`${CALLS} times before a call, ${KILLS} times at any moment`, { timeout: 300_000 }, async (t) => {
   let commits = 0;
+  /** How each run ends: at a call, or by a kill. */
+  const ends = Array.from({ length: CALLS + KILLS }, (_, i) => (i < CALLS ? [String(i + 1)] : []));
   const lane = async () => {
     const files = makeFiles(t);
     const numbers = () => numberIn(readFileSync(files.startupFile, "utf8"));
     let last = 1;
-    for (let n = 0; n < KILLS / LANES; n++) {
-      for (const [what, about] of await runAndKill([files.startupFile, files.stateDirectory])) {
+    for (let end = ends.shift(); end; end = ends.shift()) {
+      const args = [files.startupFile, files.stateDirectory, ...end];
+      for (const [what, about] of await runAndKill(args, end.length > 0)) {
         if (what === "open") {
           assert.ok(
             [last, last + 1].includes(Number(about)),
@@ -105,5 +115,5 @@ test(`${KILLS} times`, { timeout: 300_000 }, async (t) => {
   };
   await Promise.all(Array.from({ length: LANES }, lane));
   t.diagnostic(`${commits} commits between the kills`);
-  assert.ok(commits > KILLS, `only ${commits} commits: it was killed too early`);
+  assert.ok(commits > KILLS / 2, `only ${commits} commits: it was killed too early`);
 });
