@@ -4,9 +4,11 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Command, type Option } from "commander";
-import { MODULE_NAME, Schema, type SchemaNode } from "../config/schema.js";
+import type { SchemaNode } from "../config/schema.js";
+import { Schema } from "../config/schema.js";
 import { DEFAULT_RUN_DIRECTORY } from "../gateway/run-directory.js";
 import { getData } from "./config-get.js";
+import { MODULE } from "./config-value.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 
 const scripts: Record<string, string> = {
@@ -96,7 +98,7 @@ function runningNodes(): string[] {
 
 /** Data paths that go one step further than what is written. */
 async function paths(node: string, current: string, isState: boolean): Promise<string[]> {
-  const top = Schema.load().modules.find(({ name }) => name === MODULE_NAME)?.data ?? [];
+  const top = Schema.load().modules.find(({ name }) => name === MODULE)?.data ?? [];
   const parent = current.slice(0, current.lastIndexOf("/") + 1) || "/";
   let children: readonly SchemaNode[] = top;
   for (const [, name] of parent.matchAll(/\/([A-Za-z_][\w.-]*)(?=[/[])/g))

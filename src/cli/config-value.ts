@@ -1,7 +1,6 @@
 // Values on the command line, and the documents that RESTCONF wants in their place. A value is JSON (RFC 7951) or
 // statements (statements.ts) for containers and list entries, and a plain word or JSON for leaves.
 
-import { MODULE_NAME } from "../config/schema.js";
 import { escapeXml } from "../config/xml.js";
 import type { Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
@@ -15,7 +14,8 @@ export interface Document {
 /** What a path leads to. */
 export type TargetKind = "leaf" | "leaf-list" | "container" | "list";
 
-const NAMESPACE = "urn:vita:gateway";
+export const MODULE = "vita-gateway";
+export const NAMESPACE = "urn:vita:gateway";
 
 /**
  * The document for the node that a path leads to: its content, and the keys that the path has.
@@ -28,9 +28,9 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
     return xml(`<${name} xmlns="${NAMESPACE}">${escapeXml(scalar(text))}</${name}>`);
   if (text.startsWith("{") || text.startsWith("[")) {
     const content = contentOf(name, parseJson(text));
-    if (kind === "container") return json({ [`${MODULE_NAME}:${name}`]: content });
+    if (kind === "container") return json({ [`${MODULE}:${name}`]: content });
     const keys = Object.fromEntries(segment.keys.filter(([key]) => !(key in (content as object))));
-    return json({ [`${MODULE_NAME}:${name}`]: [{ ...keys, ...(content as object) }] });
+    return json({ [`${MODULE}:${name}`]: [{ ...keys, ...(content as object) }] });
   }
   let statements: Statement[];
   try {
@@ -76,7 +76,7 @@ export function datastoreDocument(value: string): Document {
   if (format === "xml") return xml(`<data xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf">${text}</data>`);
   const members = Object.entries(JSON.parse(text) as object);
   const data = Object.fromEntries(
-    members.map(([name, its]) => [name.includes(":") ? name : `${MODULE_NAME}:${name}`, its]),
+    members.map(([name, its]) => [name.includes(":") ? name : `${MODULE}:${name}`, its]),
   );
   return json({ "ietf-restconf:data": data });
 }
@@ -107,7 +107,7 @@ function contentOf(name: string, value: unknown): unknown {
   let content = value;
   if (typeof content === "object" && content !== null && !Array.isArray(content)) {
     const members = Object.keys(content);
-    if (members.length === 1 && (members[0] === `${MODULE_NAME}:${name}` || members[0] === name)) {
+    if (members.length === 1 && (members[0] === `${MODULE}:${name}` || members[0] === name)) {
       const inner = (content as Record<string, unknown>)[members[0]];
       if (typeof inner === "object") content = inner;
     }

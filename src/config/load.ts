@@ -1,4 +1,4 @@
-// Configurations from texts, for who wants nothing but the outcome.
+// A configuration from a text, for who wants nothing but the outcome.
 
 import type { Configuration } from "./configuration.js";
 import { Schema } from "./schema.js";

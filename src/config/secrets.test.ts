@@ -19,7 +19,7 @@ test("nothing that the model calls a secret is left, and all else is", () => {
       "private-interface": [{ name: "lan0" }],
       route: [{ id: "r", net: ["10.0.0.0/8"], gateway: { ip: "192.0.2.1" } }],
       "inbound-sa": [{ spi: 300, route: "r", key, salt: "5ec2e701" }],
-      "outbound-sa": [{ spi: 301, route: "r", key, ...cbc, salt: "5ec2e702" }],
+      "outbound-sa": [{ spi: 301, route: "r", key, ...cbc }],
       connection: [{ id: "c", "pre-shared-key": "5ec2e703", child: [{ id: "k" }] }],
       secret: [{ id: "s", data: "5ec2e704" }],
     }),

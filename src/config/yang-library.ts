@@ -2,7 +2,11 @@
 
 import { LYD_JSON, LYD_PRINT_SHRINK, LYD_PRINT_WITHSIBLINGS, libyang, textAt } from "../native/libyang.js";
 import { LYS_OUT_YANG, libyangOperations } from "../native/libyang-operations.js";
-import type { Schema } from "./schema.js";
+import type { Schema, SchemaModule } from "./schema.js";
+
+export function modulesOf(schema: Schema): readonly SchemaModule[] {
+  return schema.modules;
+}
 
 /**
  * ietf-yang-library's data in JSON, with both of its top-level nodes.

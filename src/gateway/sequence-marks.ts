@@ -21,7 +21,7 @@ import { join } from "node:path";
 import { tryLock } from "../native/libc.js";
 import { messageOf } from "./log.js";
 
-const DEFAULT_STATE_DIRECTORY = "/var/lib/vita";
+export const DEFAULT_STATE_DIRECTORY = "/var/lib/vita";
 
 const TITLE = "vita sequence marks 1";
 const DOMAIN = "vita sequence mark 1\0";

@@ -2,13 +2,13 @@
 // 3.7).
 
 import type { Schema } from "../config/schema.js";
-import { moduleText } from "../config/yang-library.js";
+import { modulesOf, moduleText } from "../config/yang-library.js";
 import { failure, notFound } from "./errors.js";
 import { preferred } from "./media.js";
 import { schemaFile } from "./monitoring.js";
 import type { Answer } from "./service.js";
 
-const yangLibraryVersion = "2019-01-04";
+export const yangLibraryVersion = "2019-01-04";
 
 const xrd = `<?xml version="1.0" encoding="UTF-8"?>
 <XRD xmlns="http://docs.oasis-open.org/ns/xri/xrd-1.0">
@@ -46,7 +46,7 @@ export function libraryVersion(): Answer {
 /** @param file `vita-gateway@2026-11-26.yang`, the revision may be left out */
 export function schemaAnswer(schema: Schema, file: string): Answer {
   const [, name, revision] = /^([A-Za-z_][\w.-]*?)(?:@(\d{4}-\d\d-\d\d))?(?:\.yang)?$/.exec(file) ?? [];
-  const module = schema.modules.find(
+  const module = modulesOf(schema).find(
     (entry) => entry.name === name && (revision === undefined || entry.revision === revision),
   );
   const text = module && moduleText(schema, module.name, module.revision);

@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import type { Schema } from "../config/schema.js";
-import { yangLibrary } from "../config/yang-library.js";
+import { modulesOf, yangLibrary } from "../config/yang-library.js";
 import { isObject, type Json, type JsonObject } from "./json.js";
 import { streamFormats } from "./streams.js";
 
@@ -46,7 +46,7 @@ let library: JsonObject | undefined;
 /** The library's top-level nodes; the model does not change while the process runs. */
 export function yangLibraryData(schema: Schema): JsonObject {
   if (library) return library;
-  const identity = schema.modules.map(({ name, revision }) => `${name}@${revision ?? ""}`);
+  const identity = modulesOf(schema).map(({ name, revision }) => `${name}@${revision ?? ""}`);
   const contentId = createHash("sha256").update(identity.join(" ")).digest("hex").slice(0, 16);
   library = JSON.parse(yangLibrary(schema, contentId)) as JsonObject;
   addLocations(library);
