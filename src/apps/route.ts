@@ -12,7 +12,8 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { Outlet } from "../ipsec/decapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
-import { decrementTtl } from "../net/ipv4.js";
+import type { Lanes } from "../memory/lanes.js";
+import { decrementTtl, ttlCountedDown } from "../net/ipv4.js";
 import type { Entrances } from "./entrances.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
@@ -35,6 +36,7 @@ const COUNT = counterIndex(routeCounters);
 const COUNT_PACKETS = COUNT.packets;
 // Names of this module's own, which V8 compiles in.
 const countDown = decrementTtl;
+const countedDown = ttlCountedDown;
 const NOWHERE = NONE;
 const TO_HOST = LOCAL;
 const NO_ROUTE = UNREACHABLE;
@@ -46,6 +48,7 @@ export class Route implements App, Outlet {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly fib: Fib;
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
@@ -95,6 +98,7 @@ export class Route implements App, Outlet {
     this.counters = context.counters("route", routeCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
@@ -161,12 +165,16 @@ export class Route implements App, Outlet {
   /** See Outlet. */
   takeNext(frame: number, ip: number, length: number): void {
     // The packet before this one may have ended here.
-    if (this.isOpen === 0 || length > this.mtu || (this.countsDown !== 0 && !countDown(this.view, ip, true)))
+    const { at6 } = this.lanes;
+    const word = ((ip >> 2) - 4) | 0;
+    const third = at6[word];
+    if (this.isOpen === 0 || length > this.mtu || (third & 0xfe) === 0) {
       this.take(frame, ip, length, true);
-    else {
-      this.packets++;
-      this.transmit.send(frame, ip, length, true);
+      return;
     }
+    if (this.countsDown !== 0) at6[word] = countedDown(third);
+    this.packets++;
+    this.transmit.send(frame, ip, length, true);
   }
 
   /** Notes of a packet that does not go on as it is what others need to know of it. */

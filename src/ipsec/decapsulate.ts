@@ -15,7 +15,10 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32, offHeapUint32 } from "../memory/off-heap.js";
+import { swap32 } from "../net/byte-order.js";
+import { ipv4Length } from "../net/ipv4-train.js";
 import type { AeadBatch, Batches } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import type { Clock } from "./encapsulate.js";
@@ -81,6 +84,8 @@ const adjust = adjustInner;
 const admits = areAdmitted;
 const join = joinTransport;
 const mend = mendChecksum;
+const swapWord = swap32;
+const lengthOf = ipv4Length;
 const FRESH = REPLAY_OK;
 const SEEN = REPLAY_SEEN;
 const NO_SA = NONE;
@@ -107,6 +112,8 @@ const ECN_BITS = 0x0000_3300;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
+/** Two bytes of padding, and how many they are, in the last word of a text as it lies in memory. */
+const TWO_BYTES = 0x02_0201;
 // In place of a sequence number's high half.
 const TOO_OLD = -1;
 const REPLAYED = -2;
@@ -138,6 +145,7 @@ export class Decapsulate implements App, EspSink {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly sad: Sad;
   private readonly words: Uint32Array;
   private readonly totals: Float64Array;
@@ -154,16 +162,17 @@ export class Decapsulate implements App, EspSink {
   private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
-  /** Packets that are set up for decryption, and the high halves of their sequence numbers. */
+  /** Packets that are set up for decryption, and the halves of their sequence numbers. */
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
+  private readonly low = new Uint32Array(MAX_BATCH);
   private count = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, TOO_EARLY or OTHER_CIPHER), or 0.
   private sa = NO_SA;
-  /** Its SPI, while `isOpen` is 1: it is the one to which packets are being taken. */
+  /** Its SPI as it lies in memory, while `isOpen` is 1: it is the one to which packets are being taken. */
   private spi = 0;
   private isOpen = 0;
   private offset = 0;
@@ -203,6 +212,7 @@ export class Decapsulate implements App, EspSink {
     this.counters = context.counters("decapsulate", decapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.sad = sad;
     this.words = sad.words;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
@@ -247,7 +257,9 @@ export class Decapsulate implements App, EspSink {
     }
     // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
     if (this.count === MAX_BATCH) this.flush();
-    const spi = view.getInt32(esp);
+    const { at0, at1, at2, at3 } = this.lanes;
+    const word = esp >> 2;
+    const spi = at0[word];
     if (spi !== this.spi || this.isOpen === 0) this.openSpi(spi);
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
@@ -257,14 +269,15 @@ export class Decapsulate implements App, EspSink {
       return;
     }
     const low = view.getUint32(esp + 4);
+    const { count } = this;
     let high = this.top[1];
     if (low <= this.top[0]) {
       high = this.placeOrDrop(frame, low);
       if (high < 0) return;
     }
-    const job = (this.enter(frame, high, first) - this.others.count) | 0;
-    const start = (esp + HEADER) | 0;
-    this.gcm.decrypt(job, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
+    this.enter(frame, high, low, first);
+    const job = (count - this.others.count) | 0;
+    this.gcm.decrypt(job, at2[word], at3[word], high, at1[word], (esp + HEADER) | 0, text);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
@@ -285,19 +298,19 @@ export class Decapsulate implements App, EspSink {
     const low = this.view.getUint32(esp + 4);
     const high = this.placeOrDrop(frame, low);
     if (high < 0) return;
-    this.enter(frame, high, first);
+    this.enter(frame, high, low, first);
     others.set(esp, text, high, low);
   }
 
-  /** Makes a packet of the open SA one of the batch. @returns its number */
-  private enter(frame: number, high: number, first: number): number {
+  /** Makes a packet of the open SA one of the batch. */
+  private enter(frame: number, high: number, low: number, first: number): void {
     const { count } = this;
     this.frames.sa[frame] = this.sa;
     this.marks[0] |= first;
     this.high[count] = high;
+    this.low[count] = low;
     this.batch[count] = frame;
-    this.count = count + 1;
-    return count;
+    this.count = (count + 1) | 0;
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
@@ -347,11 +360,11 @@ export class Decapsulate implements App, EspSink {
     return 0;
   }
 
-  /** Makes the SA with this SPI, as a signed number, the one that the next packets belong to. */
+  /** Makes the SA with this SPI, as it lies in memory, the one that the next packets belong to. */
   private openSpi(spi: number): void {
     this.spi = spi;
     this.isOpen = 1;
-    const sa = this.sad.lookup(spi);
+    const sa = this.sad.lookup(swapWord(spi));
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
@@ -497,25 +510,29 @@ export class Decapsulate implements App, EspSink {
     const end = (start + text) | 0;
 
     // Again, because the same number may have come twice in this batch.
-    const replay = this.window.accept(this.high[i], view.getUint32(esp + 4));
+    const replay = this.window.accept(this.high[i], this.low[i]);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
     if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
 
-    const trailer = view.getUint16(end - 2, true);
-    const pad = trailer & 0xff;
-    const nextHeader = trailer >>> 8;
+    const { at0, at4, at7, at8 } = this.lanes;
+    const trailer = at0[((end >> 2) - 1) | 0];
+    const pad = (trailer >>> 16) & 0xff;
+    const nextHeader = trailer >>> 24;
     const payload = (text - 2 - pad) | 0;
-    if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
+    // Most packets are a multiple of four bytes long, and have two bytes of padding.
+    if ((trailer & 0xff_ffff) !== TWO_BYTES && (payload < 0 || !this.isPadding(end - 2, pad)))
+      return this.drop(frame, COUNT["drop.bad_padding"]);
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
-    const first = view.getInt32(start);
+    const word = ((start >> 2) - 4) | 0;
+    const first = at4[word];
     const isNext =
       nextHeader === NEXT_HEADER_IPV4 &&
-      first >>> 16 === admitted[0] &&
-      view.getInt32(start + 12, true) === admitted[1] &&
-      view.getInt32(start + 16, true) === admitted[2];
-    let length = first & 0xffff;
+      (first & 0xffff) === admitted[0] &&
+      at7[word] === admitted[1] &&
+      at8[word] === admitted[2];
+    let length = lengthOf(first);
     if (!isNext) {
       length = this.inspect(frame, start, payload, nextHeader);
       if (length === 0) return 0;
@@ -554,7 +571,7 @@ export class Decapsulate implements App, EspSink {
     if (!admits(this.words, this.offset >>> 2, view, start, inner))
       return this.drop(frame, COUNT["drop.selectors"]);
     if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0 && view.getUint8(start) === 0x45) {
-      admitted[0] = view.getUint16(start);
+      admitted[0] = view.getUint16(start, true);
       admitted[1] = view.getInt32(start + 12, true);
       admitted[2] = view.getInt32(start + 16, true);
     }

@@ -13,6 +13,7 @@ import {
   MADV_DONTDUMP,
   MADV_HUGEPAGE,
   MADV_POPULATE_WRITE,
+  MAP_32BIT,
   MAP_FIXED,
   MAP_PRIVATE_ANONYMOUS,
   MAP_SHARED,
@@ -20,6 +21,7 @@ import {
   mmap,
   munmap,
   PROT_READ_WRITE,
+  SystemError,
   window,
 } from "../native/libc.js";
 
@@ -28,6 +30,8 @@ const PROT_NONE = 0;
 const PROT_READ = 1;
 /** Bytes of the kernel's huge pages. */
 export const HUGE_PAGE = 2 << 20;
+/** Bytes of a region that is put below 2^31. */
+const LARGEST_LOW = 64 << 20;
 
 export class Region {
   readonly address: bigint;
@@ -96,13 +100,29 @@ function mapRegion(size: number, map: () => bigint): Region {
   }
 }
 
+/** @returns undefined when there is no room below 2^31, or should be left for others */
+function reserveLow(size: number): bigint | undefined {
+  if (size > LARGEST_LOW) return undefined;
+  try {
+    return mmap(size, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0, PROT_NONE);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENOMEM") return undefined;
+    throw error;
+  }
+}
+
 function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE) * PAGE;
 }
 
-/** Address space of `size` bytes, whole pages, that begins at a huge page; nothing is behind it. */
+/**
+ * Address space of `size` bytes, whole pages, that begins at a huge page; nothing is behind it. For what is not large it lies
+ * below 2^31: instructions then have the address in them, where they would need a register, and another instruction that loads
+ * it.
+ */
 function reserve(size: number): bigint {
-  const whole = mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
+  const whole =
+    reserveLow(size + HUGE_PAGE) ?? mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
   const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
   if (skip > 0) munmap(whole, skip);
   munmap(whole + BigInt(skip + size), HUGE_PAGE - skip);

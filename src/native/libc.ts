@@ -51,6 +51,8 @@ export const PROT_READ_WRITE = 3;
 export const MAP_SHARED = 1;
 export const MAP_FIXED = 0x10;
 export const MAP_PRIVATE_ANONYMOUS = 0x22;
+/** An address below 2^31, where there is room for some hundred megabytes. */
+export const MAP_32BIT = 0x40;
 export const MAP_POPULATE = 0x8000;
 export const MADV_HUGEPAGE = 14;
 export const MADV_DONTDUMP = 16;
