@@ -75,8 +75,8 @@ export class Route implements App, Outlet {
   /** 1 when what was found for the last packet holds for those of its SA to the same IPv4 destination; to which one. */
   private isKnown = 0;
   private destination = 0;
-  /** 1 when the last packet has gone to the transmitting app, which knows its next hop. */
-  private isOpen = 0;
+  /** `mtu` when the last packet has gone to the transmitting app, which knows its next hop; else less than any length. */
+  private nextMtu = NOWHERE;
 
   constructor(
     context: AppContext,
@@ -133,7 +133,7 @@ export class Route implements App, Outlet {
     // What is known of an SA, and the routes, may have changed until the next time.
     this.sa = NOWHERE;
     this.isKnown = 0;
-    this.isOpen = 0;
+    this.nextMtu = NOWHERE;
   };
 
   take(frame: number, ip: number, length: number, isIpv4: boolean): void {
@@ -143,7 +143,7 @@ export class Route implements App, Outlet {
       isIpv4 &&
       frames.sa[frame] === this.sa &&
       view.getInt32(ip + 16) === this.destination;
-    this.isOpen = 0;
+    this.nextMtu = NOWHERE;
     if (!isLike) {
       const reason = this.look(frame, ip, isIpv4);
       if (reason !== 0) {
@@ -152,13 +152,13 @@ export class Route implements App, Outlet {
         return;
       }
     }
-    this.packets++;
+    this.packets = (this.packets + 1) | 0;
     if (this.countsDown !== 0 && !countDown(view, ip, isIpv4)) this.expire(frame, ip, length);
     else if (length > this.mtu) this.shorten(frame, ip, length, isIpv4);
     else {
       this.transmit.openHop(this.hop);
       this.transmit.send(frame, ip, length, isIpv4);
-      this.isOpen = 1;
+      this.nextMtu = this.mtu;
     }
   }
 
@@ -168,12 +168,12 @@ export class Route implements App, Outlet {
     const { at6 } = this.lanes;
     const word = ((ip >> 2) - 4) | 0;
     const third = at6[word];
-    if (this.isOpen === 0 || length > this.mtu || (third & 0xfe) === 0) {
+    if (length > this.nextMtu || (third & 0xfe) === 0) {
       this.take(frame, ip, length, true);
       return;
     }
     if (this.countsDown !== 0) at6[word] = countedDown(third);
-    this.packets++;
+    this.packets = (this.packets + 1) | 0;
     this.transmit.send(frame, ip, length, true);
   }
 

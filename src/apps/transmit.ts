@@ -160,8 +160,11 @@ export class Transmit implements App, Exit {
 
   private enqueue(frame: number): void {
     const { pending, pendingCount } = this;
-    if (pendingCount[0] === MAX_PENDING) this.handOver();
-    const count = pendingCount[0];
+    let count = pendingCount[0];
+    if (count === MAX_PENDING) {
+      this.handOver();
+      count = 0;
+    }
     pending[count] = frame;
     pendingCount[0] = (count + 1) | 0;
   }

@@ -72,6 +72,8 @@ const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
+/** Packets of SAs with one of these take part in `passes`; those of others only if their outer header is marked. */
+const SPECIAL = VOLUME | COPY_DSCP;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const OTHER = OTHER_CIPHERS;
 // Of AES-GCM.
@@ -339,10 +341,10 @@ export class Decapsulate implements App, EspSink {
         if ((this.flags & OTHER) !== 0) others.open(this.offset);
         skipped = others.asked;
       }
-      const length = this.finish(i, i - skipped, frame);
+      const length = this.finish(i, (i - skipped) | 0, frame);
       if (length === 0) continue;
-      packets++;
-      bytes += length;
+      packets = (packets + 1) | 0;
+      bytes = (bytes + length) | 0;
     }
     this.endRun(packets, bytes);
     this.marks[0] = 0;
@@ -494,19 +496,18 @@ export class Decapsulate implements App, EspSink {
    * @returns bytes of the inner packet; 0 when it ended here
    */
   private finish(i: number, job: number, frame: number): number {
-    const { frames, view, flags, admitted } = this;
+    const { frames, flags, admitted } = this;
     const esp = frames.offset[frame];
     let text = (frames.length[frame] - OVERHEAD) | 0;
     let start = (esp + HEADER) | 0;
-    let isAuthentic = false;
-    if ((flags & OTHER) === 0) isAuthentic = this.gcm.authentic(job, start + text);
-    else {
+    if ((flags & OTHER) === 0) {
+      if (!this.gcm.authentic(job, (start + text) | 0)) return this.drop(frame, COUNT["drop.bad_icv"]);
+    } else {
       const { headerLength, icvLength } = this.others;
-      text = frames.length[frame] - headerLength - icvLength;
-      start = esp + headerLength;
-      isAuthentic = this.others.authentic(start + text);
+      text = (frames.length[frame] - headerLength - icvLength) | 0;
+      start = (esp + headerLength) | 0;
+      if (!this.others.authentic((start + text) | 0)) return this.drop(frame, COUNT["drop.bad_icv"]);
     }
-    if (!isAuthentic) return this.drop(frame, COUNT["drop.bad_icv"]);
     const end = (start + text) | 0;
 
     // Again, because the same number may have come twice in this batch.
@@ -527,30 +528,45 @@ export class Decapsulate implements App, EspSink {
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
     const word = ((start >> 2) - 4) | 0;
     const first = at4[word];
-    const isNext =
-      nextHeader === NEXT_HEADER_IPV4 &&
-      (first & 0xffff) === admitted[0] &&
-      at7[word] === admitted[1] &&
-      at8[word] === admitted[2];
-    let length = lengthOf(first);
-    if (!isNext) {
-      length = this.inspect(frame, start, payload, nextHeader);
-      if (length === 0) return 0;
-    } else if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
     if (
-      ((flags & COPY_DSCP) !== 0 || (this.marks[0] & ECN_BITS) !== 0) &&
-      this.isMarked(frames.outer[frame], flags) &&
-      adjust(view, start, nextHeader === NEXT_HEADER_IPV4, frames.outer[frame], flags) === CE_ON_NOT_ECT
+      nextHeader !== NEXT_HEADER_IPV4 ||
+      (first & 0xffff) !== admitted[0] ||
+      at7[word] !== admitted[1] ||
+      at8[word] !== admitted[2]
     )
-      return this.dropInspected(frame, COUNT["drop.ecn"]);
-
-    // Again, because the packets before this one in the batch may have reached the limit.
-    if ((flags & VOLUME) !== 0 && !this.limits.take(length))
-      return this.dropInspected(frame, COUNT["drop.sa_expired"]);
+      return this.finishOther(frame, start, payload, nextHeader);
+    const length = lengthOf(first);
+    if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (((flags & SPECIAL) | (this.marks[0] & ECN_BITS)) !== 0 && !this.passes(frame, start, length, true))
+      return 0;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
-    if (isNext) this.outlet.takeNext(frame, start, length);
-    else this.outlet.take(frame, start, length, nextHeader === NEXT_HEADER_IPV4);
+    this.outlet.takeNext(frame, start, length);
     return length;
+  }
+
+  /** The same, from the content on, for a packet that is not like the one before. */
+  private finishOther(frame: number, start: number, payload: number, nextHeader: number): number {
+    const length = this.inspect(frame, start, payload, nextHeader);
+    const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
+    if (length === 0 || !this.passes(frame, start, length, isIpv4)) return 0;
+    this.outlet.take(frame, start, length, isIpv4);
+    return length;
+  }
+
+  /** Carries over what the outer header is marked with, and counts against limits. @returns whether the packet goes on */
+  private passes(frame: number, start: number, length: number, isIpv4: boolean): boolean {
+    const { frames, flags } = this;
+    if (
+      this.isMarked(frames.outer[frame], flags) &&
+      adjust(this.view, start, isIpv4, frames.outer[frame], flags) === CE_ON_NOT_ECT
+    ) {
+      this.dropInspected(frame, COUNT["drop.ecn"]);
+      return false;
+    }
+    // Again, because the packets before this one in the batch may have reached the limit.
+    if ((flags & VOLUME) === 0 || this.limits.take(length)) return true;
+    this.dropInspected(frame, COUNT["drop.sa_expired"]);
+    return false;
   }
 
   /**

@@ -274,10 +274,13 @@ export class Encapsulate implements App {
       if (!this.hasRoom(frame) && !this.makeRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
       else if (extended === 0 && (high !== 0 || low === 0))
         this.drop(frame, COUNT["drop.sequence_exhausted"]);
-      else
-        bytes += isUsual
-          ? this.packet(count++, frame, high, highWord, lowWord)
-          : this.unusualPacket(count++, frame, high, low);
+      else {
+        const length = isUsual
+          ? this.packet(count, frame, high, highWord, lowWord)
+          : this.unusualPacket(count, frame, high, low);
+        count = (count + 1) | 0;
+        bytes = (bytes + length) | 0;
+      }
       low = (low + 1) | 0;
       lowWord = (low & 0xff) === 0 ? swapWord(low) : (lowWord + 0x0100_0000) | 0;
     }
