@@ -154,7 +154,8 @@ export class MeterPort implements Port {
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, view, lengths, ipLengths, sums, destinations, output, number, written, thirds } = this;
+    const { frames, view, words, lengths, ipLengths, sums, destinations, output, number } = this;
+    const { written, thirds } = this;
     let count = this.toSend > max ? max : this.toSend;
     if (count > output.writable) count = output.writable;
     // Of every SAMPLE packets the first one; the number of the next one, counted from here.
@@ -175,7 +176,7 @@ export class MeterPort implements Port {
         this.writeSample(offset, template, next);
         written[frame] = 0;
         sample += SAMPLE;
-      } else if (written[frame] === headers) view.setInt32(offset + TTL, thirds[frame], true);
+      } else if (written[frame] === headers) words[(offset + TTL) >> 2] = thirds[frame];
       else {
         this.writeHeaders(offset, ipLengths[template]);
         this.address(view, offset, sums[template], destinations[next]);
@@ -243,13 +244,13 @@ export class MeterPort implements Port {
   }
 
   private readonly push = (): void => {
-    const { frames, input } = this;
+    const { frames, input, words } = this;
     const { view } = frames;
     const count = input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.at(i);
-      const stamp = view.getInt32(frames.offset[frame] + STAMP);
-      if (stamp !== 0) this.compare(frame, stamp - 1);
+      const at = frames.offset[frame] + STAMP;
+      if (words[at >> 2] !== 0) this.compare(frame, view.getInt32(at) - 1);
       frames.putBack(i, frame);
     }
     frames.reclaim(count);

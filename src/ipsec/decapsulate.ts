@@ -119,6 +119,9 @@ const TWO_BYTES = 0x02_0201;
 // In place of a sequence number's high half.
 const TOO_OLD = -1;
 const REPLAYED = -2;
+// Is the SA open to which packets are being taken, and can packets go to it the usual way?
+const UNUSABLE = 1;
+const USABLE = 2;
 /** In place of a reason to drop: the keys of the SA are to come, or earlier packets wait for them still. */
 const TOO_EARLY = -1;
 /** The same: it can be used, but its cipher is not AES-GCM. */
@@ -174,7 +177,7 @@ export class Decapsulate implements App, EspSink {
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, TOO_EARLY or OTHER_CIPHER), or 0.
   private sa = NO_SA;
-  /** Its SPI as it lies in memory, while `isOpen` is 1: it is the one to which packets are being taken. */
+  /** Its SPI as it lies in memory, while `isOpen` is not 0: it is the one to which packets are being taken. */
   private spi = 0;
   private isOpen = 0;
   private offset = 0;
@@ -262,11 +265,11 @@ export class Decapsulate implements App, EspSink {
     const { at0, at1, at2, at3 } = this.lanes;
     const word = esp >> 2;
     const spi = at0[word];
-    if (spi !== this.spi || this.isOpen === 0) this.openSpi(spi);
+    if (spi !== this.spi || this.isOpen !== USABLE) this.openSpi(spi);
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
     frames.length[frame] = length;
-    if (this.reason !== 0) {
+    if (this.isOpen !== USABLE) {
       this.takeUnusual(frame, esp, length, first);
       return;
     }
@@ -364,12 +367,14 @@ export class Decapsulate implements App, EspSink {
 
   /** Makes the SA with this SPI, as it lies in memory, the one that the next packets belong to. */
   private openSpi(spi: number): void {
+    if (spi === this.spi && this.isOpen === UNUSABLE) return;
     this.spi = spi;
-    this.isOpen = 1;
+    this.isOpen = UNUSABLE;
     const sa = this.sad.lookup(swapWord(spi));
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
+    if (this.reason === 0) this.isOpen = USABLE;
   }
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */

@@ -255,6 +255,8 @@ export class Encapsulate implements App {
 
     this.exit.open(sa);
     const isUsual = (this.flags & (TRANSPORT | OTHER)) === 0;
+    // V8 compiles the call with these two as constants into this loop, and no branch that depends on them.
+    const isPlain = isUsual && this.tfc === 0 && this.outerLength === IPV4_HEADER;
     const extended = this.flags & EXTENDED;
     let low = reserve(this.atomics, slot, ready - from) | 0;
     let high = highHalf(this.atomics, slot, low >>> 0);
@@ -275,9 +277,11 @@ export class Encapsulate implements App {
       else if (extended === 0 && (high !== 0 || low === 0))
         this.drop(frame, COUNT["drop.sequence_exhausted"]);
       else {
-        const length = isUsual
-          ? this.packet(count, frame, high, highWord, lowWord)
-          : this.unusualPacket(count, frame, high, low);
+        const length = isPlain
+          ? this.packet(count, frame, high, highWord, lowWord, 0, IPV4_HEADER)
+          : isUsual
+            ? this.packet(count, frame, high, highWord, lowWord, this.tfc, this.outerLength)
+            : this.unusualPacket(count, frame, high, low);
         count = (count + 1) | 0;
         bytes = (bytes + length) | 0;
       }
@@ -408,7 +412,15 @@ export class Encapsulate implements App {
    * Frames one packet, sets it up for encryption as number `i` of the batch, and sends it.
    * @returns bytes of the inner packet
    */
-  private packet(i: number, frame: number, high: number, highWord: number, lowWord: number): number {
+  private packet(
+    i: number,
+    frame: number,
+    high: number,
+    highWord: number,
+    lowWord: number,
+    tfc: number,
+    outerLength: number,
+  ): number {
     const { view, frames } = this;
     const { at0, at1, at2, at3, at4, at5 } = this.lanes;
     const inner = frames.offset[frame];
@@ -423,7 +435,7 @@ export class Encapsulate implements App {
     const second = at5[word];
     const isIpv4 = (first & 0xf0) === 0x40;
     let length = innerLength;
-    if (this.tfc !== 0) length = this.padTraffic(frame, length, this.tfc >>> 0);
+    if (tfc !== 0) length = this.padTraffic(frame, length, tfc >>> 0);
 
     // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3. What of the three is too
     // much is written over by what follows.
@@ -434,7 +446,7 @@ export class Encapsulate implements App {
     const text = (length + pad + 2) | 0;
 
     this.gcm.encrypt(i, high, lowWord, inner, text);
-    this.sendTunnel(frame, word << 2, first, second, (HEADER + ICV + text) | 0, lowWord);
+    this.sendTunnel(frame, word << 2, first, second, (HEADER + ICV + text) | 0, lowWord, outerLength);
     return innerLength;
   }
 
@@ -452,7 +464,8 @@ export class Encapsulate implements App {
     const text = others.frame(inner, length, nextHeader, high, low);
     const { headerLength, icvLength } = others;
     const espLength = headerLength + text + icvLength;
-    this.sendTunnel(frame, inner - headerLength, first, second, espLength, swapWord(low));
+    const esp = inner - headerLength;
+    this.sendTunnel(frame, esp, first, second, espLength, swapWord(low), this.outerLength);
     return innerLength;
   }
 
@@ -467,8 +480,8 @@ export class Encapsulate implements App {
     second: number,
     length: number,
     low: number,
+    outerLength: number,
   ): void {
-    const { outerLength } = this;
     const isIpv4 = (first & 0xf0) === 0x40;
     const tos = (isIpv4 ? first >>> 8 : (first << 4) | ((first >>> 12) & 15)) & this.tosMask;
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
@@ -478,7 +491,7 @@ export class Encapsulate implements App {
     // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
     const isOuterIpv4 = outerLength < IPV6_HEADER;
     // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
-    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, df === 0 ? low >>> 16 : 0);
+    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, df === 0 ? low >>> 16 : 0, outerLength);
     else this.outerIpv6(start, total, tos);
     this.exit.send(frame, start, total, isOuterIpv4);
   }
@@ -507,7 +520,14 @@ export class Encapsulate implements App {
   }
 
   /** @param df, id as they lie in memory */
-  private outerIpv4(start: number, total: number, tos: number, df: number, id: number): void {
+  private outerIpv4(
+    start: number,
+    total: number,
+    tos: number,
+    df: number,
+    id: number,
+    outerLength: number,
+  ): void {
     const { outer } = this;
     const { at0, at1, at2, at3, at4, at5, at6 } = this.lanes;
     const word = start >> 2;
@@ -517,7 +537,7 @@ export class Encapsulate implements App {
     at2[word] = outer[2] | (checksumOf((this.outerSum + (tos << 8) + length + id + df) | 0) << 16);
     at3[word] = outer[3];
     at4[word] = outer[4];
-    if (this.outerLength === IPV4_HEADER) return;
+    if (outerLength === IPV4_HEADER) return;
     at5[word] = outer[5];
     // UDP over IPv4 goes without a checksum (RFC 3948 §2.2).
     at6[word] = swapHalf(total - IPV4_HEADER);
