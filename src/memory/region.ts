@@ -13,15 +13,14 @@ import {
   MADV_DONTDUMP,
   MADV_HUGEPAGE,
   MADV_POPULATE_WRITE,
-  MAP_32BIT,
   MAP_FIXED,
   MAP_PRIVATE_ANONYMOUS,
   MAP_SHARED,
   madvise,
   mmap,
+  mmapLow,
   munmap,
   PROT_READ_WRITE,
-  SystemError,
   window,
 } from "../native/libc.js";
 
@@ -100,17 +99,6 @@ function mapRegion(size: number, map: () => bigint): Region {
   }
 }
 
-/** @returns undefined when there is no room below 2^31, or should be left for others */
-function reserveLow(size: number): bigint | undefined {
-  if (size > LARGEST_LOW) return undefined;
-  try {
-    return mmap(size, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0, PROT_NONE);
-  } catch (error) {
-    if (error instanceof SystemError && error.code === "ENOMEM") return undefined;
-    throw error;
-  }
-}
-
 function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE) * PAGE;
 }
@@ -122,7 +110,8 @@ function wholePages(bytes: number): number {
  */
 function reserve(size: number): bigint {
   const whole =
-    reserveLow(size + HUGE_PAGE) ?? mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
+    (size <= LARGEST_LOW ? mmapLow(size + HUGE_PAGE, PROT_NONE) : undefined) ??
+    mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
   const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
   if (skip > 0) munmap(whole, skip);
   munmap(whole + BigInt(skip + size), HUGE_PAGE - skip);

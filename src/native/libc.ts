@@ -100,6 +100,20 @@ export function mmap(
   return address;
 }
 
+/**
+ * Zeroed memory below 2^31.
+ * @returns undefined when there is no room
+ * @throws SystemError
+ */
+export function mmapLow(length: number, prot = PROT_READ_WRITE): bigint | undefined {
+  try {
+    return mmap(length, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0, prot);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENOMEM") return undefined;
+    throw error;
+  }
+}
+
 /** A window on mapped memory. It must not be touched once the memory is unmapped. */
 export function window(address: bigint, length: number): ArrayBuffer {
   return koffi.view(address, length) as ArrayBuffer;
