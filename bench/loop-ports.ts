@@ -3,16 +3,19 @@
 
 import type { App, AppContext, Source } from "../src/engine/app.js";
 import { Link } from "../src/engine/link.js";
-import { type Frames, NONE } from "../src/memory/frames.js";
+import { ETHERNET_START, FRAME_SHIFT, type Frames } from "../src/memory/frames.js";
 import { offHeapInt32 } from "../src/memory/off-heap.js";
+import { swap16 } from "../src/net/byte-order.js";
 import { sum16 } from "../src/net/checksum.js";
 import { headerChecksum } from "../src/net/ipv4.js";
 import { type Port, type PortOptions, received } from "../src/ports/port.js";
 
 // Names of this module's own, which V8 compiles in.
-const NO_FRAME = NONE;
+const SHIFT = FRAME_SHIFT;
+const START = ETHERNET_START;
 const receivedFrame = received;
 const checksumOf = headerChecksum;
+const swapHalf = swap16;
 
 /** The public side: what leaves comes back, by the very link by which it left. */
 export class LoopPort implements Port {
@@ -115,7 +118,7 @@ export class MeterPort implements Port {
     this.name = options.name;
     this.frames = context.frames;
     this.view = context.frames.view;
-    this.words = new Int32Array(context.frames.view.buffer);
+    this.words = context.frames.lanes.at0;
     this.input = new Link(context.frames);
     this.output = options.output;
     this.number = options.number;
@@ -130,7 +133,9 @@ export class MeterPort implements Port {
     const [first] = options.templates;
     const header = new DataView(first.buffer, first.byteOffset);
     this.common = offHeapInt32(8);
-    for (let i = 0; i < 8; i++) this.common[i] = header.getInt32(4 * i, true);
+    this.common[0] = header.getInt16(0, true) << 16;
+    for (let i = 1; i < 8; i++) this.common[i] = header.getInt32(4 * i - 2, true);
+    this.common[4] &= 0xffff;
     const ofEach = (value: (template: Uint8Array) => number) => {
       const values = offHeapInt32(options.templates.length);
       values.set(options.templates.map(value));
@@ -149,7 +154,8 @@ export class MeterPort implements Port {
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, view, lengths, ipLengths, sums, destinations, output, number, written, thirds } = this;
+    const { frames, view, words, lengths, ipLengths, sums, destinations, output, number } = this;
+    const { written, thirds } = this;
     let count = this.toSend > max ? max : this.toSend;
     if (count > output.writable) count = output.writable;
     // Of every SAMPLE packets the first one; the number of the next one, counted from here.
@@ -159,24 +165,25 @@ export class MeterPort implements Port {
     let left = this.left;
     let bytes = 0;
     let i = 0;
+    const templateCount = lengths.length;
+    if (count > frames.available) count = frames.available;
     for (; i < count; i++) {
-      const frame = frames.allocate();
-      if (frame === NO_FRAME) break;
-      const offset = frames.offset[frame];
+      const frame = frames.spare(i);
+      const offset = (frame << SHIFT) + START;
       const length = lengths[template];
       const headers = (length << STAMP_SHIFT) | (next + 1);
       if (i === sample) {
         this.writeSample(offset, template, next);
         written[frame] = 0;
         sample += SAMPLE;
-      } else if (written[frame] === headers) view.setInt32(offset + TTL, thirds[frame], true);
+      } else if (written[frame] === headers) words[(offset + TTL) >> 2] = thirds[frame];
       else {
         this.writeHeaders(offset, ipLengths[template]);
         this.address(view, offset, sums[template], destinations[next]);
         written[frame] = this.isLossy ? 0 : headers;
         thirds[frame] = view.getInt32(offset + TTL, true);
       }
-      if (++template === lengths.length) template = 0;
+      if (++template === templateCount) template = 0;
       if (--left === 0) {
         left = this.train;
         if (++next === destinations.length) next = 0;
@@ -185,6 +192,7 @@ export class MeterPort implements Port {
       receivedFrame(frames, frame, offset, length, number);
       output.put(i, frame);
     }
+    frames.claim(i);
     output.publish(i);
     this.nextTemplate = template;
     this.nextDestination = next;
@@ -197,18 +205,18 @@ export class MeterPort implements Port {
 
   /** Writes the headers anew, which the way has changed, but for checksum and destination; no stamp follows them. */
   private writeHeaders(offset: number, ipLength: number): void {
-    const { view, words, common } = this;
-    // Fresh packets begin at multiples of four.
-    const word = offset >>> 2;
+    const { words, common } = this;
+    // IP headers begin at multiples of four.
+    const word = ((offset + 14) >> 2) - 4;
     words[word] = common[0];
     words[word + 1] = common[1];
     words[word + 2] = common[2];
     words[word + 3] = common[3];
-    view.setInt32(offset + 16, ipLength << 16);
-    words[word + 5] = common[5];
+    words[word + 4] = common[4] | (swapHalf(ipLength) << 16);
+    words[word + 5] = 0;
     words[word + 6] = common[6];
     words[word + 7] = common[7];
-    view.setInt32(offset + STAMP, 0);
+    words[word + 11] = 0;
   }
 
   /** Writes destination and checksum of a packet made from the template with this sum. */
@@ -236,15 +244,16 @@ export class MeterPort implements Port {
   }
 
   private readonly push = (): void => {
-    const { frames, input } = this;
+    const { frames, input, words } = this;
     const { view } = frames;
     const count = input.readable;
     for (let i = 0; i < count; i++) {
       const frame = input.at(i);
-      const stamp = view.getInt32(frames.offset[frame] + STAMP);
-      if (stamp !== 0) this.compare(frame, stamp - 1);
-      frames.free(frame);
+      const at = frames.offset[frame] + STAMP;
+      if (words[at >> 2] !== 0) this.compare(frame, view.getInt32(at) - 1);
+      frames.putBack(i, frame);
     }
+    frames.reclaim(count);
     input.advance(count);
     this.arrived += count;
   };

@@ -10,6 +10,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { EspSink } from "../ipsec/decapsulate.js";
 import type { Frames } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { isChecksumRight } from "../net/ipv4.js";
 import { Ipv4Train, ipv4Length } from "../net/ipv4-train.js";
 
@@ -45,6 +46,7 @@ export class Classify implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly train = new Ipv4Train();
   /** What `walk` found: the protocol behind the extension headers, and bytes of header up to it. */
   private protocol = 0;
@@ -60,6 +62,7 @@ export class Classify implements App {
     this.counters = context.counters("classify", classifyCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
   }
 
   readonly push = (): void => {
@@ -77,6 +80,12 @@ export class Classify implements App {
     this.counters[reason]++;
     this.frames.free(frame);
     return 0;
+  }
+
+  /** Moves a packet whose IP header does not begin at a multiple of four. @returns where that begins now */
+  private align(frame: number): number {
+    this.frames.align(frame, ETHERNET_HEADER);
+    return this.frames.offset[frame] + ETHERNET_HEADER;
   }
 
   /** Well formed, but not ESP. */
@@ -105,22 +114,25 @@ export class Classify implements App {
   private classify(frame: number): number {
     const { frames, view, train } = this;
     const length = (frames.length[frame] - ETHERNET_HEADER) | 0;
-    const ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
+    let ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
+    if ((ip & 3) !== 0) ip = this.align(frame);
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     // As they lie in memory.
-    const first = view.getInt32(ip, true);
-    const third = view.getInt32(ip + 8, true);
-    const type = view.getUint16(ip - 2, true);
+    const { at0, at1, at2, at3, at4, at5 } = this.lanes;
+    const word = ((ip >> 2) - 1) | 0;
+    const type = at0[word] >>> 16;
+    const first = at1[word];
+    const third = at3[word];
     let header = 20;
     let total = lengthOf(first);
     let protocol = (third >>> 8) & 0xff;
     if (
       type === ETHERTYPE_IPV4 &&
-      train.continues(view, ip, first, third) &&
+      train.continues(first, third, at4[word], at5[word]) &&
       total <= length &&
       total >= 20
     ) {
-      const second = view.getInt32(ip + 4, true);
+      const second = at2[word];
       if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       // Fragment offset and "more fragments".
       if ((second & 0xff3f_0000) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
@@ -130,7 +142,7 @@ export class Classify implements App {
         return this.drop(frame, COUNT["drop.bad_header"]);
       if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-      if (header === 20) train.begin(view, ip, first, third);
+      if (header === 20) train.begin(first, third, at4[word], at5[word]);
     } else if (type === ETHERTYPE_IPV6) {
       header = 40;
       total = 40 + view.getUint16(ip + 4);

@@ -42,10 +42,12 @@ export class Hub implements App {
       // As they lie in memory.
       const first = view.getInt32(ip, true);
       const third = view.getInt32(ip + 8, true);
-      if (port === last && train.continues(view, ip, first, third))
+      const source = view.getInt32(ip + 12, true);
+      const destination = view.getInt32(ip + 16, true);
+      if (port === last && train.continues(first, third, source, destination))
         ticket = sink.takeNext(frame, ip, length, port, ticket);
       else {
-        if ((first & 0xff) === IPV4_SHORT) train.begin(view, ip, first, third);
+        if ((first & 0xff) === IPV4_SHORT) train.begin(first, third, source, destination);
         else train.end();
         last = port;
         ticket = sink.take(frame, ip, length, port);

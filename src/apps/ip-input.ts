@@ -8,6 +8,7 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import type { Frames } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32 } from "../memory/off-heap.js";
 import { decrementTtl, isChecksumRight, ttlCountedDown } from "../net/ipv4.js";
 import { Ipv4Train, ipv4Length } from "../net/ipv4-train.js";
@@ -56,6 +57,7 @@ export class IpInput implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly errors: IcmpErrors;
   private readonly port: number;
   private readonly ethernet: boolean;
@@ -75,6 +77,7 @@ export class IpInput implements App {
     this.counters = context.counters("ip-input", ipInputCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.errors = errors;
     this.port = port;
     this.ethernet = kind === "ethernet";
@@ -106,32 +109,42 @@ export class IpInput implements App {
 
   /** @returns bytes of the IP packet; 0 when it is none */
   private check(frame: number): number {
-    const { frames, view, ethernet, train } = this;
+    const { frames, ethernet, train } = this;
     let ip = frames.offset[frame] | 0;
     let length = frames.length[frame] | 0;
     if (ethernet) {
       ip = (ip + ETHERNET_HEADER) | 0;
       length = (length - ETHERNET_HEADER) | 0;
     }
+    if ((ip & 3) !== 0) ip = this.align(frame);
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     // As they lie in memory.
-    const first = view.getInt32(ip, true);
-    const third = view.getInt32(ip + 8, true);
+    const { at0, at1, at2, at3, at4, at5 } = this.lanes;
+    const word = ((ip >> 2) - 1) | 0;
+    const first = at1[word];
+    const third = at3[word];
     const total = lengthOf(first);
     if (
-      train.continues(view, ip, first, third) &&
+      train.continues(first, third, at4[word], at5[word]) &&
       total <= length &&
       total >= 20 &&
-      (!ethernet || view.getUint16(ip - 2, true) === IPV4_IN_MEMORY)
+      (!ethernet || at0[word] >>> 16 === IPV4_IN_MEMORY)
     ) {
-      if (!train.isChecksumRight(first, view.getInt32(ip + 4, true), third))
+      if (!train.isChecksumRight(first, at2[word], third))
         return this.drop(frame, COUNT["drop.bad_checksum"]);
       // The first packet of the train had a TTL that can be counted down.
-      if (ethernet) view.setInt32(ip + 8, countedDown(third), true);
+      if (ethernet) at3[word] = countedDown(third);
       this.ticket[0] = this.sink.takeNext(frame, ip, total, this.port, this.ticket[0]);
       return total;
     }
     return this.checkFirst(frame, ip, length);
+  }
+
+  /** Moves a packet whose IP header does not begin at a multiple of four. @returns where that begins now */
+  private align(frame: number): number {
+    const skip = this.ethernet ? ETHERNET_HEADER : 0;
+    this.frames.align(frame, skip);
+    return this.frames.offset[frame] + skip;
   }
 
   /** The same for a packet that is not like the one before. */
@@ -158,7 +171,9 @@ export class IpInput implements App {
     const third = view.getInt32(ip + 8, true);
     if (ethernet && !countDown(view, ip, version === 4)) this.expire(frame, ip, total);
     else {
-      if (first >>> 24 === 0x45) train.begin(view, ip, view.getInt32(ip, true), third);
+      const source = view.getInt32(ip + 12, true);
+      if (first >>> 24 === 0x45)
+        train.begin(view.getInt32(ip, true), third, source, view.getInt32(ip + 16, true));
       this.ticket[0] = this.sink.take(frame, ip, total, this.port);
     }
     return total;

@@ -12,7 +12,8 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { Outlet } from "../ipsec/decapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
-import { decrementTtl } from "../net/ipv4.js";
+import type { Lanes } from "../memory/lanes.js";
+import { decrementTtl, ttlCountedDown } from "../net/ipv4.js";
 import type { Entrances } from "./entrances.js";
 import { type Fib, LOCAL, UNREACHABLE } from "./fib.js";
 import type { Fragmenter } from "./fragment.js";
@@ -35,6 +36,7 @@ const COUNT = counterIndex(routeCounters);
 const COUNT_PACKETS = COUNT.packets;
 // Names of this module's own, which V8 compiles in.
 const countDown = decrementTtl;
+const countedDown = ttlCountedDown;
 const NOWHERE = NONE;
 const TO_HOST = LOCAL;
 const NO_ROUTE = UNREACHABLE;
@@ -46,6 +48,7 @@ export class Route implements App, Outlet {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly fib: Fib;
   private readonly fragmenter: Fragmenter;
   private readonly errors: IcmpErrors;
@@ -72,8 +75,8 @@ export class Route implements App, Outlet {
   /** 1 when what was found for the last packet holds for those of its SA to the same IPv4 destination; to which one. */
   private isKnown = 0;
   private destination = 0;
-  /** 1 when the last packet has gone to the transmitting app, which knows its next hop. */
-  private isOpen = 0;
+  /** `mtu` when the last packet has gone to the transmitting app, which knows its next hop; else less than any length. */
+  private nextMtu = NOWHERE;
 
   constructor(
     context: AppContext,
@@ -95,6 +98,7 @@ export class Route implements App, Outlet {
     this.counters = context.counters("route", routeCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.fib = parts.fib;
     this.fragmenter = parts.fragmenter;
     this.errors = parts.errors;
@@ -129,7 +133,7 @@ export class Route implements App, Outlet {
     // What is known of an SA, and the routes, may have changed until the next time.
     this.sa = NOWHERE;
     this.isKnown = 0;
-    this.isOpen = 0;
+    this.nextMtu = NOWHERE;
   };
 
   take(frame: number, ip: number, length: number, isIpv4: boolean): void {
@@ -139,7 +143,7 @@ export class Route implements App, Outlet {
       isIpv4 &&
       frames.sa[frame] === this.sa &&
       view.getInt32(ip + 16) === this.destination;
-    this.isOpen = 0;
+    this.nextMtu = NOWHERE;
     if (!isLike) {
       const reason = this.look(frame, ip, isIpv4);
       if (reason !== 0) {
@@ -148,25 +152,29 @@ export class Route implements App, Outlet {
         return;
       }
     }
-    this.packets++;
+    this.packets = (this.packets + 1) | 0;
     if (this.countsDown !== 0 && !countDown(view, ip, isIpv4)) this.expire(frame, ip, length);
     else if (length > this.mtu) this.shorten(frame, ip, length, isIpv4);
     else {
       this.transmit.openHop(this.hop);
       this.transmit.send(frame, ip, length, isIpv4);
-      this.isOpen = 1;
+      this.nextMtu = this.mtu;
     }
   }
 
   /** See Outlet. */
   takeNext(frame: number, ip: number, length: number): void {
     // The packet before this one may have ended here.
-    if (this.isOpen === 0 || length > this.mtu || (this.countsDown !== 0 && !countDown(this.view, ip, true)))
+    const { at6 } = this.lanes;
+    const word = ((ip >> 2) - 4) | 0;
+    const third = at6[word];
+    if (length > this.nextMtu || (third & 0xfe) === 0) {
       this.take(frame, ip, length, true);
-    else {
-      this.packets++;
-      this.transmit.send(frame, ip, length, true);
+      return;
     }
+    if (this.countsDown !== 0) at6[word] = countedDown(third);
+    this.packets = (this.packets + 1) | 0;
+    this.transmit.send(frame, ip, length, true);
   }
 
   /** Notes of a packet that does not go on as it is what others need to know of it. */

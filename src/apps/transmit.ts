@@ -8,6 +8,7 @@ import { type App, type AppContext, type Counters, counterIndex } from "../engin
 import type { Link } from "../engine/link.js";
 import type { Exit } from "../ipsec/encapsulate.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32 } from "../memory/off-heap.js";
 import type { Fib } from "./fib.js";
 import type { NextHops } from "./next-hops.js";
@@ -49,6 +50,7 @@ export class Transmit implements App, Exit {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly hops: NextHops;
   private readonly routes: SaRoutes;
   private readonly slowPaths: readonly (SlowPath | undefined)[];
@@ -62,7 +64,7 @@ export class Transmit implements App, Exit {
   private hop = NOWHERE;
   /** How they leave, and the Ethernet header up to the type, as it lies in memory. */
   private readonly way = offHeapInt32(1).fill(NO_ROUTE);
-  private readonly header = offHeapInt32(3);
+  private readonly header = offHeapInt32(4);
   private output: Link;
   /** Packets for `output` that it does not have yet, and how many. */
   private readonly pending = offHeapInt32(MAX_PENDING);
@@ -82,6 +84,7 @@ export class Transmit implements App, Exit {
     this.counters = context.counters("transmit", transmitCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.hops = parts.fib.hops;
     this.routes = parts.routes;
     this.slowPaths = parts.slowPaths;
@@ -126,31 +129,42 @@ export class Transmit implements App, Exit {
     }
     const isResolved = hops.resolved[hop];
     this.way[0] = isResolved === 0 ? SLOW : this.isEthernet[port] !== 0 ? ETHERNET : PLAIN;
-    for (let i = 0; i < 3; i++) this.header[i] = hops.header[4 * hop + i];
+    const { header } = this;
+    // Two bytes further on than in the table, so that the type ends where the last word does.
+    let before = 0;
+    for (let i = 0; i < 4; i++) {
+      const word = hops.header[4 * hop + i];
+      header[i] = (word << 16) | (before >>> 16);
+      before = word;
+    }
     hops.used[hop] = isResolved;
   }
 
   /** Hands a packet, whose IP header begins at `start`, to the port. */
   send(frame: number, start: number, length: number, isIpv4: boolean): void {
-    if (this.way[0] !== ETHERNET) {
-      this.sendOtherwise(frame, start, length);
+    if ((this.way[0] | (start & 3)) !== ETHERNET) {
+      this.sendOtherwise(frame, start, length, isIpv4);
       return;
     }
-    const { frames, view, header } = this;
-    const begin = (start - ETHERNET_HEADER) | 0;
-    view.setInt32(begin, header[0], true);
-    view.setInt32(begin + 4, header[1], true);
-    view.setInt32(begin + 8, header[2], true);
-    view.setInt16(begin + 12, isIpv4 ? IPV4_TYPE : IPV6_TYPE, true);
-    frames.offset[frame] = begin;
+    const { frames, header } = this;
+    const { at0, at1, at2, at3 } = this.lanes;
+    const word = ((start >> 2) - 4) | 0;
+    at0[word] = header[0];
+    at1[word] = header[1];
+    at2[word] = header[2];
+    at3[word] = header[3] | (isIpv4 ? IPV4_TYPE << 16 : IPV6_TYPE << 16);
+    frames.offset[frame] = (start - ETHERNET_HEADER) | 0;
     frames.length[frame] = (length + ETHERNET_HEADER) | 0;
     this.enqueue(frame);
   }
 
   private enqueue(frame: number): void {
     const { pending, pendingCount } = this;
-    if (pendingCount[0] === MAX_PENDING) this.handOver();
-    const count = pendingCount[0];
+    let count = pendingCount[0];
+    if (count === MAX_PENDING) {
+      this.handOver();
+      count = 0;
+    }
     pending[count] = frame;
     pendingCount[0] = (count + 1) | 0;
   }
@@ -163,11 +177,12 @@ export class Transmit implements App, Exit {
     this.output.transmitAll(this.pending, count);
   }
 
-  private sendOtherwise(frame: number, start: number, length: number): void {
+  private sendOtherwise(frame: number, start: number, length: number, isIpv4: boolean): void {
     const { frames } = this;
     frames.offset[frame] = start;
     frames.length[frame] = length;
     if (this.way[0] === PLAIN) this.enqueue(frame);
+    else if (this.way[0] === ETHERNET) this.sendUnaligned(frame, start, length, isIpv4);
     else if (this.way[0] === SLOW) {
       frames.nextHop[frame] = this.hop;
       this.slow.transmit(frame);
@@ -175,6 +190,16 @@ export class Transmit implements App, Exit {
       this.counters[COUNT["drop.no_route"]]++;
       frames.free(frame);
     }
+  }
+
+  /** A packet whose IP header does not begin at a multiple of four. */
+  private sendUnaligned(frame: number, start: number, length: number, isIpv4: boolean): void {
+    const { frames, view, header } = this;
+    const type = isIpv4 ? IPV4_TYPE << 16 : IPV6_TYPE << 16;
+    for (let i = 0; i < 4; i++) view.setInt32(start - 16 + 4 * i, i < 3 ? header[i] : header[i] | type, true);
+    frames.offset[frame] = start - ETHERNET_HEADER;
+    frames.length[frame] = length + ETHERNET_HEADER;
+    this.enqueue(frame);
   }
 
   private sendSlowly(frame: number): void {

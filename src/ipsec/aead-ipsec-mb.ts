@@ -3,6 +3,7 @@
 // halves of addresses, scratch pointers) is written once, so that a packet costs a dozen stores.
 
 import { type Frames, NONE } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { allocateRegion, type Region } from "../memory/region.js";
 import {
   type Burst,
@@ -77,8 +78,20 @@ class IpsecMbBatch implements AeadBatch {
   private readonly managerAddress: number;
   protected readonly job: Uint32Array;
   private readonly view: DataView;
-  private readonly words: Int32Array;
-  private readonly framesView: DataView;
+  /** Lanes (see memory/lanes.ts) of the scratch: a packet's nonce, the end of its additional data, and its computed ICV. */
+  private readonly ivHigh: Int32Array;
+  private readonly ivLow: Int32Array;
+  private readonly aadLow: Int32Array;
+  private readonly icv0: Int32Array;
+  private readonly icv1: Int32Array;
+  private readonly icv2: Int32Array;
+  private readonly icv3: Int32Array;
+  /** Lanes of the jobs. */
+  private readonly src: Int32Array;
+  private readonly dst: Int32Array;
+  private readonly cipherLength: Int32Array;
+  private readonly tag: Int32Array;
+  private readonly packets: Lanes;
   /** Address of the pointers to the jobs, which stand behind the scratch of the packets. */
   private readonly jobs: number;
   private readonly framesLow: number;
@@ -115,8 +128,22 @@ class IpsecMbBatch implements AeadBatch {
     this.managerAddress = manager.addressNumber;
     this.job = manager.words;
     this.view = new DataView(scratch.view.buffer, scratchAt, BATCH_SCRATCH);
-    this.words = new Int32Array(scratch.view.buffer as ArrayBuffer, scratchAt, BATCH_SCRATCH >>> 2);
-    this.framesView = frames.view;
+    const scratchLane = (bytes: number) =>
+      new Int32Array(scratch.view.buffer as ArrayBuffer, scratchAt + bytes, POINTERS >>> 2);
+    this.ivHigh = scratchLane(4);
+    this.ivLow = scratchLane(8);
+    this.aadLow = scratchLane(LOW);
+    this.icv0 = scratchLane(ICV);
+    this.icv1 = scratchLane(ICV + 4);
+    this.icv2 = scratchLane(ICV + 8);
+    this.icv3 = scratchLane(ICV + 12);
+    const jobLane = (word: number) =>
+      new Int32Array(manager.words.buffer as ArrayBuffer, 4 * word, JOBS + MAX_BATCH * JOB_WORDS);
+    this.src = jobLane(SRC);
+    this.dst = jobLane(DST);
+    this.cipherLength = jobLane(CIPHER_LENGTH);
+    this.tag = jobLane(TAG);
+    this.packets = frames.lanes;
     this.jobs = scratch.addressNumber + scratchAt + POINTERS;
     this.framesLow = frames.region.addressLow | 0;
     this.scratchLow = (scratch.addressLow + scratchAt) | 0;
@@ -207,16 +234,15 @@ class IpsecMbBatch implements AeadBatch {
   encrypt(i: number, high: number, low: number, text: number, length: number): void {
     if (high !== this.high) this.openHigh(high);
     if (this.templates[i] !== this.template) this.fillTemplate(i);
-    const { view, job } = this;
-    const scratch = i << SCRATCH_SHIFT;
-    view.setInt32(scratch + 8, low);
-    view.setInt32(scratch + LOW, low);
-    const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
+    const scratch = i << (SCRATCH_SHIFT - 2);
+    this.ivLow[scratch] = low;
+    this.aadLow[scratch] = low;
+    const job = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
     const address = (this.framesLow + text) | 0;
-    job[j + SRC] = address;
-    job[j + DST] = address;
-    job[j + CIPHER_LENGTH] = length;
-    job[j + TAG] = (address + length) | 0;
+    this.src[job] = address;
+    this.dst[job] = address;
+    this.cipherLength[job] = length;
+    this.tag[job] = (address + length) | 0;
   }
 
   decrypt(
@@ -230,16 +256,15 @@ class IpsecMbBatch implements AeadBatch {
   ): void {
     if (high !== this.high) this.openHigh(high);
     if (this.templates[i] !== this.template) this.fillTemplate(i);
-    const { view, job } = this;
-    const scratch = i << SCRATCH_SHIFT;
-    view.setInt32(scratch + 4, ivHigh);
-    view.setInt32(scratch + 8, ivLow);
-    view.setInt32(scratch + LOW, low);
-    const j = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
+    const scratch = i << (SCRATCH_SHIFT - 2);
+    this.ivHigh[scratch] = ivHigh;
+    this.ivLow[scratch] = ivLow;
+    this.aadLow[scratch] = low;
+    const job = (JOBS + Math.imul(i, JOB_WORDS)) | 0;
     const address = (this.framesLow + text) | 0;
-    job[j + SRC] = address;
-    job[j + DST] = address;
-    job[j + CIPHER_LENGTH] = length;
+    this.src[job] = address;
+    this.dst[job] = address;
+    this.cipherLength[job] = length;
   }
 
   run(count: number): void {
@@ -247,14 +272,15 @@ class IpsecMbBatch implements AeadBatch {
   }
 
   authentic(i: number, icv: number): boolean {
-    const computed = ((i << SCRATCH_SHIFT) + ICV) >>> 2;
-    const mine = this.words;
-    const other = this.framesView;
+    const computed = i << (SCRATCH_SHIFT - 2);
+    const { at1, at2, at3, at4 } = this.packets;
+    // The word in front of it is looked at as well, see decapsulate.ts.
+    const word = ((icv >> 2) - 1) | 0;
     return (
-      ((mine[computed] ^ other.getInt32(icv, true)) |
-        (mine[computed + 1] ^ other.getInt32(icv + 4, true)) |
-        (mine[computed + 2] ^ other.getInt32(icv + 8, true)) |
-        (mine[computed + 3] ^ other.getInt32(icv + 12, true))) ===
+      ((this.icv0[computed] ^ at1[word]) |
+        (this.icv1[computed] ^ at2[word]) |
+        (this.icv2[computed] ^ at3[word]) |
+        (this.icv3[computed] ^ at4[word])) ===
       0
     );
   }

@@ -3,6 +3,7 @@
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import type { Frames } from "../memory/frames.js";
+import { swap32 } from "../net/byte-order.js";
 import { type AeadBatch, type AeadEngine, type Batches, MAX_BATCH } from "./aead.js";
 import { NodeCbcBatch } from "./cbc-node.js";
 import type { Sad } from "./sad.js";
@@ -57,7 +58,7 @@ class NodeBatch implements AeadBatch {
   }
 
   encrypt(i: number, high: number, low: number, text: number, length: number): void {
-    this.decrypt(i, high, low, high, low, text, length);
+    this.decrypt(i, swap32(high), low, high, low, text, length);
   }
 
   decrypt(
@@ -74,11 +75,11 @@ class NodeBatch implements AeadBatch {
     packet.slot = slot;
     packet.keyLength = keyLength;
     packet.nonce.writeUInt32BE(salt >>> 0, 0);
-    packet.nonce.writeUInt32BE(ivHigh >>> 0, 4);
-    packet.nonce.writeUInt32BE(ivLow >>> 0, 8);
+    packet.nonce.writeInt32LE(ivHigh, 4);
+    packet.nonce.writeInt32LE(ivLow, 8);
     packet.aad.writeUInt32BE(spi >>> 0, 0);
-    packet.aad.writeUInt32BE((extended !== 0 ? high : low) >>> 0, 4);
-    packet.aad.writeUInt32BE(low >>> 0, 8);
+    packet.aad.writeInt32LE(extended !== 0 ? swap32(high) : low, 4);
+    packet.aad.writeInt32LE(low, 8);
     this.#aadLengths[i] = extended !== 0 ? 12 : 8;
     packet.text = text;
     packet.length = length;

@@ -39,14 +39,15 @@ export interface AeadBatch {
   open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void;
   /**
    * Packet number `i` to be encrypted. Its IV is the sequence number.
-   * @param high, low the sequence number; in the additional data `high` is left out when it has 32 bits
+   * @param high, low the sequence number, the low half as it lies in memory; in the additional data `high` is left out when
+   *   it has 32 bits
    * @param text byte offset of the text in the frames' region; the ICV will stand right behind it
    * @param length bytes of text
    */
   encrypt(i: number, high: number, low: number, text: number, length: number): void;
   /**
    * Packet number `i` to be decrypted.
-   * @param ivHigh, ivLow the nonce's other two words
+   * @param ivHigh, ivLow the nonce's other two words, as they lie in memory
    * @param high, low, text, length see `encrypt`
    */
   decrypt(
@@ -62,7 +63,7 @@ export interface AeadBatch {
   run(count: number): void;
   /**
    * Decryption: did packet `i` carry the right ICV? Compared in constant time.
-   * @param icv byte offset of the received ICV in the frames' region
+   * @param icv byte offset of the received ICV in the frames' region, a multiple of four
    */
   authentic(i: number, icv: number): boolean;
 }

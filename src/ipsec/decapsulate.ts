@@ -15,7 +15,10 @@
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import type { Link } from "../engine/link.js";
 import { type Frames, NONE } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32, offHeapUint32 } from "../memory/off-heap.js";
+import { swap32 } from "../net/byte-order.js";
+import { ipv4Length } from "../net/ipv4-train.js";
 import type { AeadBatch, Batches } from "./aead.js";
 import { EarlyPackets } from "./early-packets.js";
 import type { Clock } from "./encapsulate.js";
@@ -69,6 +72,8 @@ const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
 const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
+/** Packets of SAs with one of these take part in `passes`; those of others only if their outer header is marked. */
+const SPECIAL = VOLUME | COPY_DSCP;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const OTHER = OTHER_CIPHERS;
 // Of AES-GCM.
@@ -81,6 +86,8 @@ const adjust = adjustInner;
 const admits = areAdmitted;
 const join = joinTransport;
 const mend = mendChecksum;
+const swapWord = swap32;
+const lengthOf = ipv4Length;
 const FRESH = REPLAY_OK;
 const SEEN = REPLAY_SEEN;
 const NO_SA = NONE;
@@ -107,9 +114,14 @@ const ECN_BITS = 0x0000_3300;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const NEXT_HEADER_NONE = 59;
+/** Two bytes of padding, and how many they are, in the last word of a text as it lies in memory. */
+const TWO_BYTES = 0x02_0201;
 // In place of a sequence number's high half.
 const TOO_OLD = -1;
 const REPLAYED = -2;
+// Is the SA open to which packets are being taken, and can packets go to it the usual way?
+const UNUSABLE = 1;
+const USABLE = 2;
 /** In place of a reason to drop: the keys of the SA are to come, or earlier packets wait for them still. */
 const TOO_EARLY = -1;
 /** The same: it can be used, but its cipher is not AES-GCM. */
@@ -138,6 +150,7 @@ export class Decapsulate implements App, EspSink {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly sad: Sad;
   private readonly words: Uint32Array;
   private readonly totals: Float64Array;
@@ -154,16 +167,17 @@ export class Decapsulate implements App, EspSink {
   private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
-  /** Packets that are set up for decryption, and the high halves of their sequence numbers. */
+  /** Packets that are set up for decryption, and the halves of their sequence numbers. */
   private readonly batch = new Int32Array(MAX_BATCH);
   private readonly high = new Uint32Array(MAX_BATCH);
+  private readonly low = new Uint32Array(MAX_BATCH);
   private count = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
   // (a counter, TOO_EARLY or OTHER_CIPHER), or 0.
   private sa = NO_SA;
-  /** Its SPI, while `isOpen` is 1: it is the one to which packets are being taken. */
+  /** Its SPI as it lies in memory, while `isOpen` is not 0: it is the one to which packets are being taken. */
   private spi = 0;
   private isOpen = 0;
   private offset = 0;
@@ -203,6 +217,7 @@ export class Decapsulate implements App, EspSink {
     this.counters = context.counters("decapsulate", decapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.sad = sad;
     this.words = sad.words;
     this.totals = new Float64Array(sad.words.buffer as ArrayBuffer);
@@ -247,24 +262,27 @@ export class Decapsulate implements App, EspSink {
     }
     // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
     if (this.count === MAX_BATCH) this.flush();
-    const spi = view.getInt32(esp);
-    if (spi !== this.spi || this.isOpen === 0) this.openSpi(spi);
+    const { at0, at1, at2, at3 } = this.lanes;
+    const word = esp >> 2;
+    const spi = at0[word];
+    if (spi !== this.spi || this.isOpen !== USABLE) this.openSpi(spi);
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
     frames.length[frame] = length;
-    if (this.reason !== 0) {
+    if (this.isOpen !== USABLE) {
       this.takeUnusual(frame, esp, length, first);
       return;
     }
     const low = view.getUint32(esp + 4);
+    const { count } = this;
     let high = this.top[1];
     if (low <= this.top[0]) {
       high = this.placeOrDrop(frame, low);
       if (high < 0) return;
     }
-    const job = (this.enter(frame, high, first) - this.others.count) | 0;
-    const start = (esp + HEADER) | 0;
-    this.gcm.decrypt(job, view.getInt32(esp + 8), view.getInt32(esp + 12), high, low, start, text);
+    this.enter(frame, high, low, first);
+    const job = (count - this.others.count) | 0;
+    this.gcm.decrypt(job, at2[word], at3[word], high, at1[word], (esp + HEADER) | 0, text);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
@@ -285,19 +303,19 @@ export class Decapsulate implements App, EspSink {
     const low = this.view.getUint32(esp + 4);
     const high = this.placeOrDrop(frame, low);
     if (high < 0) return;
-    this.enter(frame, high, first);
+    this.enter(frame, high, low, first);
     others.set(esp, text, high, low);
   }
 
-  /** Makes a packet of the open SA one of the batch. @returns its number */
-  private enter(frame: number, high: number, first: number): number {
+  /** Makes a packet of the open SA one of the batch. */
+  private enter(frame: number, high: number, low: number, first: number): void {
     const { count } = this;
     this.frames.sa[frame] = this.sa;
     this.marks[0] |= first;
     this.high[count] = high;
+    this.low[count] = low;
     this.batch[count] = frame;
-    this.count = count + 1;
-    return count;
+    this.count = (count + 1) | 0;
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
@@ -326,10 +344,10 @@ export class Decapsulate implements App, EspSink {
         if ((this.flags & OTHER) !== 0) others.open(this.offset);
         skipped = others.asked;
       }
-      const length = this.finish(i, i - skipped, frame);
+      const length = this.finish(i, (i - skipped) | 0, frame);
       if (length === 0) continue;
-      packets++;
-      bytes += length;
+      packets = (packets + 1) | 0;
+      bytes = (bytes + length) | 0;
     }
     this.endRun(packets, bytes);
     this.marks[0] = 0;
@@ -347,14 +365,16 @@ export class Decapsulate implements App, EspSink {
     return 0;
   }
 
-  /** Makes the SA with this SPI, as a signed number, the one that the next packets belong to. */
+  /** Makes the SA with this SPI, as it lies in memory, the one that the next packets belong to. */
   private openSpi(spi: number): void {
+    if (spi === this.spi && this.isOpen === UNUSABLE) return;
     this.spi = spi;
-    this.isOpen = 1;
-    const sa = this.sad.lookup(spi);
+    this.isOpen = UNUSABLE;
+    const sa = this.sad.lookup(swapWord(spi));
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
+    if (this.reason === 0) this.isOpen = USABLE;
   }
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
@@ -481,59 +501,77 @@ export class Decapsulate implements App, EspSink {
    * @returns bytes of the inner packet; 0 when it ended here
    */
   private finish(i: number, job: number, frame: number): number {
-    const { frames, view, flags, admitted } = this;
+    const { frames, flags, admitted } = this;
     const esp = frames.offset[frame];
     let text = (frames.length[frame] - OVERHEAD) | 0;
     let start = (esp + HEADER) | 0;
-    let isAuthentic = false;
-    if ((flags & OTHER) === 0) isAuthentic = this.gcm.authentic(job, start + text);
-    else {
+    if ((flags & OTHER) === 0) {
+      if (!this.gcm.authentic(job, (start + text) | 0)) return this.drop(frame, COUNT["drop.bad_icv"]);
+    } else {
       const { headerLength, icvLength } = this.others;
-      text = frames.length[frame] - headerLength - icvLength;
-      start = esp + headerLength;
-      isAuthentic = this.others.authentic(start + text);
+      text = (frames.length[frame] - headerLength - icvLength) | 0;
+      start = (esp + headerLength) | 0;
+      if (!this.others.authentic((start + text) | 0)) return this.drop(frame, COUNT["drop.bad_icv"]);
     }
-    if (!isAuthentic) return this.drop(frame, COUNT["drop.bad_icv"]);
     const end = (start + text) | 0;
 
     // Again, because the same number may have come twice in this batch.
-    const replay = this.window.accept(this.high[i], view.getUint32(esp + 4));
+    const replay = this.window.accept(this.high[i], this.low[i]);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
     if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
 
-    const trailer = view.getUint16(end - 2, true);
-    const pad = trailer & 0xff;
-    const nextHeader = trailer >>> 8;
+    const { at0, at4, at7, at8 } = this.lanes;
+    const trailer = at0[((end >> 2) - 1) | 0];
+    const pad = (trailer >>> 16) & 0xff;
+    const nextHeader = trailer >>> 24;
     const payload = (text - 2 - pad) | 0;
-    if (payload < 0 || !this.isPadding(end - 2, pad)) return this.drop(frame, COUNT["drop.bad_padding"]);
+    // Most packets are a multiple of four bytes long, and have two bytes of padding.
+    if ((trailer & 0xff_ffff) !== TWO_BYTES && (payload < 0 || !this.isPadding(end - 2, pad)))
+      return this.drop(frame, COUNT["drop.bad_padding"]);
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
-    const first = view.getInt32(start);
-    const isNext =
-      nextHeader === NEXT_HEADER_IPV4 &&
-      first >>> 16 === admitted[0] &&
-      view.getInt32(start + 12, true) === admitted[1] &&
-      view.getInt32(start + 16, true) === admitted[2];
-    let length = first & 0xffff;
-    if (!isNext) {
-      length = this.inspect(frame, start, payload, nextHeader);
-      if (length === 0) return 0;
-    } else if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
+    const word = ((start >> 2) - 4) | 0;
+    const first = at4[word];
     if (
-      ((flags & COPY_DSCP) !== 0 || (this.marks[0] & ECN_BITS) !== 0) &&
-      this.isMarked(frames.outer[frame], flags) &&
-      adjust(view, start, nextHeader === NEXT_HEADER_IPV4, frames.outer[frame], flags) === CE_ON_NOT_ECT
+      nextHeader !== NEXT_HEADER_IPV4 ||
+      (first & 0xffff) !== admitted[0] ||
+      at7[word] !== admitted[1] ||
+      at8[word] !== admitted[2]
     )
-      return this.dropInspected(frame, COUNT["drop.ecn"]);
-
-    // Again, because the packets before this one in the batch may have reached the limit.
-    if ((flags & VOLUME) !== 0 && !this.limits.take(length))
-      return this.dropInspected(frame, COUNT["drop.sa_expired"]);
+      return this.finishOther(frame, start, payload, nextHeader);
+    const length = lengthOf(first);
+    if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
+    if (((flags & SPECIAL) | (this.marks[0] & ECN_BITS)) !== 0 && !this.passes(frame, start, length, true))
+      return 0;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
-    if (isNext) this.outlet.takeNext(frame, start, length);
-    else this.outlet.take(frame, start, length, nextHeader === NEXT_HEADER_IPV4);
+    this.outlet.takeNext(frame, start, length);
     return length;
+  }
+
+  /** The same, from the content on, for a packet that is not like the one before. */
+  private finishOther(frame: number, start: number, payload: number, nextHeader: number): number {
+    const length = this.inspect(frame, start, payload, nextHeader);
+    const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
+    if (length === 0 || !this.passes(frame, start, length, isIpv4)) return 0;
+    this.outlet.take(frame, start, length, isIpv4);
+    return length;
+  }
+
+  /** Carries over what the outer header is marked with, and counts against limits. @returns whether the packet goes on */
+  private passes(frame: number, start: number, length: number, isIpv4: boolean): boolean {
+    const { frames, flags } = this;
+    if (
+      this.isMarked(frames.outer[frame], flags) &&
+      adjust(this.view, start, isIpv4, frames.outer[frame], flags) === CE_ON_NOT_ECT
+    ) {
+      this.dropInspected(frame, COUNT["drop.ecn"]);
+      return false;
+    }
+    // Again, because the packets before this one in the batch may have reached the limit.
+    if ((flags & VOLUME) === 0 || this.limits.take(length)) return true;
+    this.dropInspected(frame, COUNT["drop.sa_expired"]);
+    return false;
   }
 
   /**
@@ -554,7 +592,7 @@ export class Decapsulate implements App, EspSink {
     if (!admits(this.words, this.offset >>> 2, view, start, inner))
       return this.drop(frame, COUNT["drop.selectors"]);
     if (isIpv4 && (this.flags & WITH_TRANSPORT) === 0 && view.getUint8(start) === 0x45) {
-      admitted[0] = view.getUint16(start);
+      admitted[0] = view.getUint16(start, true);
       admitted[1] = view.getInt32(start + 12, true);
       admitted[2] = view.getInt32(start + 16, true);
     }

@@ -11,8 +11,10 @@
 // once a run. What the packets of a run have in common stands in this object's fields meanwhile.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
-import { FRAME_SHIFT, FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
-import { offHeapUint32 } from "../memory/off-heap.js";
+import { FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
+import type { Lanes } from "../memory/lanes.js";
+import { offHeapInt32 } from "../memory/off-heap.js";
+import { swap16, swap32 } from "../net/byte-order.js";
 import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch, Batches } from "./aead.js";
@@ -45,13 +47,14 @@ const COUNT_BYTES = COUNT.bytes;
 // What the data path uses of other modules has a name here: V8 compiles a module's own constants in, and looks those of
 // others up at each use.
 const MAX_BATCH = 128;
-const SHIFT = FRAME_SHIFT;
 const FRAME = FRAME_SIZE;
 const NOWHERE = NONE;
 const reserve = reserveSequence;
 const highHalf = sequenceHigh;
 const isAtCeiling = atCeiling;
 const checksumOf = headerChecksum;
+const swapHalf = swap16;
+const swapWord = swap32;
 const sum = sum16;
 const foldSum = fold;
 const ACTIVE = SaState.active;
@@ -70,7 +73,7 @@ const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
 const VERSION = at.version >>> 2;
 const OUTER_LENGTH = at.outerLength >>> 2;
-const OUTER = at.outer;
+const OUTER = at.outer >>> 2;
 const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
@@ -80,13 +83,14 @@ const HEADER = AEAD_HEADER;
 const TRAILER = AEAD_TRAILER;
 const ICV = AEAD_ICV_BYTES;
 
-/** Bytes that Ethernet wants in front of the outer header. */
-const ETHERNET_HEADER = 14;
+/** Bytes that Ethernet wants in front of the outer header, and two that are written with them. */
+const ETHERNET_HEADER = 16;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
-const DF = 0x4000;
+/** As it lies in memory, in the second half of the header's second word. */
+const DF = 0x0040;
 /** 1 2 3, as they lie in memory, read by this machine. */
 const PADDING = 0x00030201;
 const UDP = 17;
@@ -111,6 +115,7 @@ export class Encapsulate implements App {
   readonly counters: Counters;
   private readonly frames: Frames;
   private readonly view: DataView;
+  private readonly lanes: Lanes;
   private readonly sad: Sad;
   private readonly words: Uint32Array;
   private readonly atomics: Int32Array;
@@ -147,6 +152,8 @@ export class Encapsulate implements App {
   private offset = 0;
   private flags = 0;
   private spi = 0;
+  /** As it lies in memory. */
+  private spiWord = 0;
   /** Bytes that its packets need in front of them, and behind them at most. */
   private frontLength = 0;
   private tailLength = TRAILER + ICV;
@@ -157,8 +164,8 @@ export class Encapsulate implements App {
   /** What of the inner TOS byte and of its DF flag the outer header takes over, as masks. */
   private tosMask = 0;
   private dfMask = 0;
-  /** Its outer header, as big-endian words. */
-  private readonly outer = offHeapUint32(12);
+  /** Its outer header as it lies in memory. */
+  private readonly outer = offHeapInt32(12);
 
   constructor(
     context: AppContext,
@@ -168,6 +175,7 @@ export class Encapsulate implements App {
     this.counters = context.counters("encapsulate", encapsulateCounters);
     this.frames = context.frames;
     this.view = context.frames.view;
+    this.lanes = context.frames.lanes;
     this.sad = sad;
     this.words = sad.words;
     this.atomics = sad.atomics;
@@ -247,24 +255,38 @@ export class Encapsulate implements App {
 
     this.exit.open(sa);
     const isUsual = (this.flags & (TRANSPORT | OTHER)) === 0;
+    // V8 compiles the call with these two as constants into this loop, and no branch that depends on them.
+    const isPlain = isUsual && this.tfc === 0 && this.outerLength === IPV4_HEADER;
     const extended = this.flags & EXTENDED;
-    let low = reserve(this.atomics, slot, ready - from);
-    let high = highHalf(this.atomics, slot, low);
+    let low = reserve(this.atomics, slot, ready - from) | 0;
+    let high = highHalf(this.atomics, slot, low >>> 0);
+    // The same as they lie in memory.
+    let lowWord = swapWord(low);
+    let highWord = swapWord(high);
     let count = set;
     let bytes = 0;
     for (let i = from; i < ready; i = (i + 1) | 0) {
       const frame = taken[i];
       // The high half changes where the low one begins anew, and has another home for each half of it.
-      if ((low & 0x7fffffff) === 0) high = highHalf(this.atomics, slot, low);
+      if ((low & 0x7fffffff) === 0) {
+        high = highHalf(this.atomics, slot, low >>> 0);
+        highWord = swapWord(high);
+      }
       // A number that is not used is left out: a hole in the sequence is harmless.
-      if (!this.hasRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
+      if (!this.hasRoom(frame) && !this.makeRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
       else if (extended === 0 && (high !== 0 || low === 0))
         this.drop(frame, COUNT["drop.sequence_exhausted"]);
-      else
-        bytes += isUsual
-          ? this.packet(count++, frame, high, low)
-          : this.unusualPacket(count++, frame, high, low);
-      low = (low + 1) >>> 0;
+      else {
+        const length = isPlain
+          ? this.packet(count, frame, high, highWord, lowWord, 0, IPV4_HEADER)
+          : isUsual
+            ? this.packet(count, frame, high, highWord, lowWord, this.tfc, this.outerLength)
+            : this.unusualPacket(count, frame, high, low);
+        count = (count + 1) | 0;
+        bytes = (bytes + length) | 0;
+      }
+      low = (low + 1) | 0;
+      lowWord = (low & 0xff) === 0 ? swapWord(low) : (lowWord + 0x0100_0000) | 0;
     }
     const packets = count - set;
     if (packets > 0) {
@@ -286,8 +308,19 @@ export class Encapsulate implements App {
 
   private hasRoom(frame: number): boolean {
     const { offset, length } = this.frames;
-    const front = (offset[frame] - (frame << SHIFT)) | 0;
-    return front >= this.frontLength && ((FRAME - front - length[frame]) | 0) >= this.tailLength;
+    const inner = offset[frame];
+    const front = inner & (FRAME - 1);
+    return (
+      front >= this.frontLength &&
+      ((FRAME - front - length[frame]) | 0) >= this.tailLength &&
+      (inner & 3) === 0
+    );
+  }
+
+  /** Moves a packet that does not begin at a multiple of four. @returns whether it has room then */
+  private makeRoom(frame: number): boolean {
+    this.frames.align(frame, 0);
+    return this.hasRoom(frame);
   }
 
   /** Drops what of a run in transport mode, or with limits, is not to be protected. @returns the new end of the run */
@@ -324,10 +357,10 @@ export class Encapsulate implements App {
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;
+    this.spiWord = swapWord(this.spi);
     this.tfc = words[slot + TFC] | 0;
     this.tosMask = ((flags & COPY_DSCP) !== 0 ? 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? 3 : 0);
     this.dfMask = (flags & COPY_DF) !== 0 ? DF : 0;
-    const view = this.sad.view;
     const outer = this.outer;
     // The end points may move while this reads them: the sequence lock says so, and it reads again.
     let version = 0;
@@ -335,8 +368,8 @@ export class Encapsulate implements App {
       version = Atomics.load(this.atomics, slot + VERSION);
       const length = words[slot + OUTER_LENGTH] | 0;
       this.outerLength = length;
-      this.outerSum = words[slot + OUTER_SUM] | 0;
-      for (let i = 0; i < length; i += 4) outer[i >>> 2] = view.getUint32(offset + OUTER + i);
+      this.outerSum = swapHalf(~checksumOf(words[slot + OUTER_SUM] | 0) & 0xffff);
+      for (let i = 0; i < length >>> 2; i++) outer[i] = words[slot + OUTER + i];
     } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
     if ((flags & OTHER) === 0) this.openGcm();
     else this.openOther();
@@ -379,14 +412,30 @@ export class Encapsulate implements App {
    * Frames one packet, sets it up for encryption as number `i` of the batch, and sends it.
    * @returns bytes of the inner packet
    */
-  private packet(i: number, frame: number, high: number, low: number): number {
+  private packet(
+    i: number,
+    frame: number,
+    high: number,
+    highWord: number,
+    lowWord: number,
+    tfc: number,
+    outerLength: number,
+  ): number {
     const { view, frames } = this;
+    const { at0, at1, at2, at3, at4, at5 } = this.lanes;
     const inner = frames.offset[frame];
     const innerLength = frames.length[frame];
-    const first = view.getInt32(inner);
-    const isIpv4 = first >>> 28 === 4;
+    // Where the ESP header goes, of which the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
+    const word = ((inner >> 2) - 4) | 0;
+    at0[word] = this.spiWord;
+    at1[word] = lowWord;
+    at2[word] = highWord;
+    at3[word] = lowWord;
+    const first = at4[word];
+    const second = at5[word];
+    const isIpv4 = (first & 0xf0) === 0x40;
     let length = innerLength;
-    if (this.tfc !== 0) length = this.padTraffic(frame, length, this.tfc >>> 0);
+    if (tfc !== 0) length = this.padTraffic(frame, length, tfc >>> 0);
 
     // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3. What of the three is too
     // much is written over by what follows.
@@ -396,56 +445,53 @@ export class Encapsulate implements App {
     view.setInt16(tail + pad, pad | (isIpv4 ? NEXT_HEADER_IPV4 << 8 : NEXT_HEADER_IPV6 << 8), true);
     const text = (length + pad + 2) | 0;
 
-    // Header: the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
-    const esp = (inner - HEADER) | 0;
-    view.setInt32(esp, this.spi);
-    view.setInt32(esp + 4, low);
-    view.setInt32(esp + 8, high);
-    view.setInt32(esp + 12, low);
-    this.gcm.encrypt(i, high, low, inner, text);
-
-    this.sendTunnel(frame, inner, first, esp, (HEADER + ICV + text) | 0, low);
+    this.gcm.encrypt(i, high, lowWord, inner, text);
+    this.sendTunnel(frame, word << 2, first, second, (HEADER + ICV + text) | 0, lowWord, outerLength);
     return innerLength;
   }
 
   /** `packet` in transport mode, or with another cipher than AES-GCM. */
   private unusualPacket(i: number, frame: number, high: number, low: number): number {
     if ((this.flags & TRANSPORT) !== 0) return this.transportPacket(i, frame, high, low);
-    const { view, frames, others } = this;
+    const { frames, others } = this;
+    const { at0, at1 } = this.lanes;
     const inner = frames.offset[frame];
     const innerLength = frames.length[frame];
-    const first = view.getInt32(inner);
+    const first = at0[inner >> 2];
+    const second = at1[inner >> 2];
     const length = this.tfc === 0 ? innerLength : this.padTraffic(frame, innerLength, this.tfc >>> 0);
-    const nextHeader = first >>> 28 === 4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6;
+    const nextHeader = (first & 0xf0) === 0x40 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6;
     const text = others.frame(inner, length, nextHeader, high, low);
     const { headerLength, icvLength } = others;
-    this.sendTunnel(frame, inner, first, inner - headerLength, headerLength + text + icvLength, low);
+    const espLength = headerLength + text + icvLength;
+    const esp = inner - headerLength;
+    this.sendTunnel(frame, esp, first, second, espLength, swapWord(low), this.outerLength);
     return innerLength;
   }
 
   /**
    * Puts the outer header in front of `length` bytes of ESP that begin at `esp`, and sends the packet.
-   * @param inner where the inner packet begins
-   * @param first its first word
+   * @param first, second the inner packet's first words, as they lie in memory, as does `low`, half of the sequence number
    */
   private sendTunnel(
     frame: number,
-    inner: number,
-    first: number,
     esp: number,
+    first: number,
+    second: number,
     length: number,
     low: number,
+    outerLength: number,
   ): void {
-    const { outerLength } = this;
-    const isIpv4 = first >>> 28 === 4;
-    const tos = (isIpv4 ? first >>> 16 : first >>> 20) & this.tosMask;
+    const isIpv4 = (first & 0xf0) === 0x40;
+    const tos = (isIpv4 ? first >>> 8 : (first << 4) | ((first >>> 12) & 15)) & this.tosMask;
     // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-    const df = (isIpv4 ? this.view.getUint16(inner + 6) : DF) & this.dfMask;
+    const df = (isIpv4 ? second >>> 16 : DF) & this.dfMask;
     const start = (esp - outerLength) | 0;
     const total = (outerLength + length) | 0;
     // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
     const isOuterIpv4 = outerLength < IPV6_HEADER;
-    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, low);
+    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
+    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, df === 0 ? low >>> 16 : 0, outerLength);
     else this.outerIpv6(start, total, tos);
     this.exit.send(frame, start, total, isOuterIpv4);
   }
@@ -473,31 +519,40 @@ export class Encapsulate implements App {
     return length;
   }
 
-  private outerIpv4(start: number, total: number, tos: number, df: number, low: number): void {
-    const view = this.view;
-    const outer = this.outer;
-    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
-    const id = df === 0 ? low & 0xffff : 0;
-    view.setInt32(start, outer[0] | (tos << 16) | total);
-    view.setInt32(start + 4, (id << 16) | df);
-    view.setInt32(start + 8, outer[2] | checksumOf((this.outerSum + tos + total + id + df) | 0));
-    view.setInt32(start + 12, outer[3]);
-    view.setInt32(start + 16, outer[4]);
-    if (this.outerLength === IPV4_HEADER) return;
-    view.setInt32(start + 20, outer[5]);
+  /** @param df, id as they lie in memory */
+  private outerIpv4(
+    start: number,
+    total: number,
+    tos: number,
+    df: number,
+    id: number,
+    outerLength: number,
+  ): void {
+    const { outer } = this;
+    const { at0, at1, at2, at3, at4, at5, at6 } = this.lanes;
+    const word = start >> 2;
+    const length = swapHalf(total);
+    at0[word] = outer[0] | (tos << 8) | (length << 16);
+    at1[word] = id | (df << 16);
+    at2[word] = outer[2] | (checksumOf((this.outerSum + (tos << 8) + length + id + df) | 0) << 16);
+    at3[word] = outer[3];
+    at4[word] = outer[4];
+    if (outerLength === IPV4_HEADER) return;
+    at5[word] = outer[5];
     // UDP over IPv4 goes without a checksum (RFC 3948 §2.2).
-    view.setInt32(start + 24, (total - IPV4_HEADER) << 16);
+    at6[word] = swapHalf(total - IPV4_HEADER);
   }
 
   private outerIpv6(start: number, total: number, tos: number): void {
-    const view = this.view;
-    const outer = this.outer;
-    view.setInt32(start, outer[0] | (tos << 20));
-    view.setInt32(start + 4, outer[1] | ((total - IPV6_HEADER) << 16));
-    for (let i = 8; i < IPV6_HEADER; i += 4) view.setInt32(start + i, outer[i >>> 2]);
+    const { outer } = this;
+    const packets = this.lanes.at0;
+    const word = start >> 2;
+    packets[word] = outer[0] | (tos >>> 4) | ((tos & 15) << 12);
+    packets[word + 1] = outer[1] | swapHalf(total - IPV6_HEADER);
+    for (let i = 2; i < IPV6_HEADER >>> 2; i++) packets[word + i] = outer[i];
     if (this.outerLength === IPV6_HEADER) return;
-    view.setInt32(start + 40, outer[10]);
-    view.setInt32(start + 44, (total - IPV6_HEADER) << 16);
+    packets[word + 10] = outer[10];
+    packets[word + 11] = swapHalf(total - IPV6_HEADER);
     this.oweChecksum(start, start + IPV6_HEADER);
   }
 

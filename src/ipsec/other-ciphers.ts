@@ -2,6 +2,7 @@
 // packets of SAs with the other ciphers they call what is here, once they have found out, which they do once a run. A batch
 // may have packets of all of them; each kind of cipher counts its own.
 
+import { swap32 } from "../net/byte-order.js";
 import type { AeadBatch, Batches, CbcBatch } from "./aead.js";
 import {
   AEAD_HEADER,
@@ -26,6 +27,7 @@ const SPI = at.spi >>> 2;
 const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
 const icvBytesOf = icvBytes;
+const swapWord = swap32;
 const framePlain = frameAead;
 const frameBlocks = frameCbc;
 const HEADER_AEAD = AEAD_HEADER;
@@ -104,7 +106,7 @@ export class OtherEncryption extends OtherCiphers {
       return text;
     }
     const text = framePlain(view, start, length, nextHeader, spi, high, low);
-    this.chacha20.encrypt(this.chacha20Count++, high, low, start, text);
+    this.chacha20.encrypt(this.chacha20Count++, high, swapWord(low), start, text);
     return text;
   }
 }
@@ -134,9 +136,17 @@ export class OtherDecryption extends OtherCiphers {
     this.count++;
     if (this.isCbc) this.cbc.set(this.cbcCount++, esp, text, high);
     else {
-      const ivHigh = this.view.getInt32(esp + 8);
-      const ivLow = this.view.getInt32(esp + 12);
-      this.chacha20.decrypt(this.chacha20Count++, ivHigh, ivLow, high, low, esp + HEADER_AEAD, text);
+      const ivHigh = this.view.getInt32(esp + 8, true);
+      const ivLow = this.view.getInt32(esp + 12, true);
+      this.chacha20.decrypt(
+        this.chacha20Count++,
+        ivHigh,
+        ivLow,
+        high,
+        swapWord(low),
+        esp + HEADER_AEAD,
+        text,
+      );
     }
   }
 

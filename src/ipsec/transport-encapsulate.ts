@@ -8,6 +8,7 @@
 // packets from and to the very end points of the SA are protected (RFC 4303 §3.3.4).
 
 import type { Frames } from "../memory/frames.js";
+import { swap32 } from "../net/byte-order.js";
 import { fold, sum16 } from "../net/checksum.js";
 import type { AeadBatch } from "./aead.js";
 import { AEAD_HEADER, AEAD_ICV_BYTES, frameAead } from "./esp-format.js";
@@ -22,6 +23,7 @@ export const TransportRefusal = { none: 0, fragment: 1, address: 2 } as const;
 const { none: NONE, fragment: FRAGMENT, address: ADDRESS } = TransportRefusal;
 const sum = sum16;
 const foldSum = fold;
+const swapWord = swap32;
 const SRC = saSlot.at.src;
 const DST = saSlot.at.dst;
 
@@ -42,7 +44,7 @@ export interface TransportSa {
   /** AES-GCM; else it is the one that OtherEncryption has opened. */
   isGcm: boolean;
   spi: number;
-  /** 0, or 8 for ESP in UDP; its ports as they stand in the header. */
+  /** 0, or 8 for ESP in UDP; its ports as they lie in memory. */
   udpLength: number;
   udpPorts: number;
 }
@@ -140,7 +142,7 @@ export class TransportEncapsulate {
     let end = payload;
     if (isGcm) {
       const text = frameForGcm(view, payload, carried, nextHeader, sa.spi, high, low);
-      this.gcm.encrypt(i, high, low, payload, text);
+      this.gcm.encrypt(i, high, swapWord(low), payload, text);
       end += text + ICV;
     } else end += others.frame(payload, carried, nextHeader, high, low) + others.icvLength;
 
@@ -150,7 +152,7 @@ export class TransportEncapsulate {
     frames.length[frame] = total;
     if (udpLength !== 0) {
       const udp = esp - udpLength;
-      view.setInt32(udp, sa.udpPorts);
+      view.setInt32(udp, sa.udpPorts, true);
       // Over IPv4 without a checksum (RFC 3948 §2.2); over IPv6 it comes when the packet is encrypted.
       view.setInt32(udp + 4, (start + total - udp) << 16);
     }

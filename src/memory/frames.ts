@@ -2,7 +2,9 @@
 // the packet begins in the region and how long it is stands in typed arrays beside the memory, with what the apps
 // learnt of it, so that a packet passes through the graph as one 32-bit number and nothing is allocated.
 //
-// A packet usually begins `HEADROOM` bytes into its frame, so that outer headers are written in front of it, in place.
+// A packet usually begins `HEADROOM` bytes into its frame, so that outer headers are written in front of it, in place. Apps
+// read and write headers as words (see lanes.ts): ports see to it that IP headers begin at multiples of four bytes, and the
+// first apps move packets of which that is not so.
 // The same region serves as UMEM for AF_XDP.
 //
 // Several workers have one region together (ports/packet-pool.ts): a frame may come to any of them, and the arrays are each
@@ -13,6 +15,7 @@
 // Behind the frames lies an annex, for ports that receive more at once than a frame holds: bytes are moved quickest within
 // one region. It takes address space only until it is used.
 
+import { Lanes } from "./lanes.js";
 import { allocateRegion, type Region } from "./region.js";
 
 // Not exported themselves: V8 compiles a module's own constants in, and looks exported ones up at each use.
@@ -27,6 +30,9 @@ export const FRAME_SIZE = 1 << SHIFT;
 export const FRAME_SHIFT = SHIFT;
 export const HEADROOM = HEAD;
 
+/** Where in its frame a port puts an Ethernet frame that it receives: the IP header then begins at a multiple of four. */
+export const ETHERNET_START = HEAD - 2;
+
 /** No frame, no SA, no next hop. */
 export const NONE = NO_FRAME;
 
@@ -34,6 +40,8 @@ export class Frames {
   readonly region: Region;
   readonly view: DataView;
   readonly bytes: Uint8Array;
+  /** The region's words, for headers that begin at multiples of four bytes. */
+  readonly lanes: Lanes;
   /** How many frames there are. */
   readonly capacity: number;
   /** Where the packet begins in the region, bytes. */
@@ -67,6 +75,7 @@ export class Frames {
     this.annexStart = Math.ceil((capacity * FRAME_SIZE) / PAGE) * PAGE;
     this.view = this.region.view;
     this.bytes = this.region.bytes;
+    this.lanes = new Lanes(this.view.buffer as ArrayBuffer);
     this.capacity = capacity;
     this.offset = new Int32Array(capacity);
     this.length = new Int32Array(capacity);
@@ -113,6 +122,28 @@ export class Frames {
     return frame;
   }
 
+  /**
+   * The frame that would be allocated as number `i` from now on, for those who take many: they ask whether there are so many
+   * `available`, look at each with this, say themselves where its packet is, and `claim` them all.
+   */
+  spare(i: number): number {
+    return this.freeList[this.availableCount - 1 - i];
+  }
+
+  /** Takes the `count` frames that `spare` has shown. */
+  claim(count: number): void {
+    this.availableCount -= count;
+  }
+
+  /** Frees frames, one after the other, with `putBack` for number `i` of them and `reclaim` for all: see `spare`. */
+  putBack(i: number, frame: number): void {
+    this.freeList[this.availableCount + i] = frame;
+  }
+
+  reclaim(count: number): void {
+    this.availableCount += count;
+  }
+
   free(frame: number): void {
     this.freeList[this.availableCount++] = frame;
   }
@@ -123,16 +154,25 @@ export class Frames {
     this.availableCount += frames.length;
   }
 
+  /** Moves a packet, by three bytes at most to the front, so that its byte number `skip` comes to stand at a multiple of four. */
+  align(frame: number, skip: number): void {
+    const start = this.offset[frame];
+    const to = start - ((start + skip) & 3);
+    this.bytes.copyWithin(to, start, start + this.length[frame]);
+    this.offset[frame] = to;
+  }
+
   /** Bytes between the packet's end and the frame's. */
   tailroom(frame: number): number {
     return ((frame + 1) << SHIFT) - this.offset[frame] - this.length[frame];
   }
 
-  /** Copies `packet` into a fresh frame; NONE when there is none, or when it does not fit. For tests and set-up. */
-  from(packet: Uint8Array): number {
-    if (packet.length > FRAME_SIZE - HEADROOM) return NONE;
+  /** Copies `packet` into a fresh frame, `start` bytes into it; NONE when there is none, or when it does not fit. For tests and set-up. */
+  from(packet: Uint8Array, start = HEADROOM): number {
+    if (packet.length > FRAME_SIZE - start) return NONE;
     const frame = this.allocate();
     if (frame === NONE) return NONE;
+    this.offset[frame] += start - HEADROOM;
     this.bytes.set(packet, this.offset[frame]);
     this.length[frame] = packet.length;
     return frame;

@@ -18,6 +18,7 @@ import {
   MAP_SHARED,
   madvise,
   mmap,
+  mmapLow,
   munmap,
   PROT_READ_WRITE,
   window,
@@ -28,6 +29,8 @@ const PROT_NONE = 0;
 const PROT_READ = 1;
 /** Bytes of the kernel's huge pages. */
 export const HUGE_PAGE = 2 << 20;
+/** Bytes of a region that is put below 2^31. */
+const LARGEST_LOW = 64 << 20;
 
 export class Region {
   readonly address: bigint;
@@ -100,9 +103,15 @@ function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE) * PAGE;
 }
 
-/** Address space of `size` bytes, whole pages, that begins at a huge page; nothing is behind it. */
+/**
+ * Address space of `size` bytes, whole pages, that begins at a huge page; nothing is behind it. For what is not large it lies
+ * below 2^31: instructions then have the address in them, where they would need a register, and another instruction that loads
+ * it.
+ */
 function reserve(size: number): bigint {
-  const whole = mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
+  const whole =
+    (size <= LARGEST_LOW ? mmapLow(size + HUGE_PAGE, PROT_NONE) : undefined) ??
+    mmap(size + HUGE_PAGE, MAP_PRIVATE_ANONYMOUS, -1, 0, PROT_NONE);
   const skip = (HUGE_PAGE - Number(whole % BigInt(HUGE_PAGE))) % HUGE_PAGE;
   if (skip > 0) munmap(whole, skip);
   munmap(whole + BigInt(skip + size), HUGE_PAGE - skip);

@@ -2,7 +2,7 @@
 // (Debian 12); a test compares them with the installed header, and `IpsecMb.load` refuses another version.
 
 import koffi from "koffi";
-import { window } from "./libc.js";
+import { MAP_PRIVATE_ANONYMOUS, mmap, mmapLow, munmap, window } from "./libc.js";
 
 /** Byte offsets in IMB_JOB, and its size. */
 export const JOB = {
@@ -98,7 +98,8 @@ export type Burst = (manager: number, count: number, jobs: number) => number;
 interface Library {
   /** The function that a manager holds a pointer to, one of `NAME_VARIANT`. */
   burst(name: string, address: bigint): Burst;
-  alloc(flags: number): bigint;
+  /** Memory for a manager, not yet initialised. @throws when there is none */
+  alloc(): bigint;
   init(manager: bigint, arch: Uint32Array): void;
   free(manager: bigint): void;
 }
@@ -113,7 +114,10 @@ function loadLibrary(): Library {
     throw new Error(
       `libIPSec_MB has version 0x${version.toString(16)}; Vita knows the layout of 0x${VERSION.toString(16)}`,
     );
-  const alloc = mb.func("uintptr_t alloc_mb_mgr(uint64_t flags)");
+  const managerSize: () => bigint | number = mb.func("size_t imb_get_mb_mgr_size()");
+  const setPointers = mb.func(
+    "uintptr_t imb_set_pointers_mb_mgr(uintptr_t memory, uint64_t flags, uint32_t reset)",
+  );
   library = {
     burst: (name, address) => {
       for (const variant of VARIANTS) {
@@ -127,9 +131,18 @@ function loadLibrary(): Library {
       // Calls the pointer itself, which takes koffi three times as long as calling an exported function.
       return (manager, count, jobs) => koffi.call(address, burstPrototype, manager, count, jobs);
     },
-    alloc: (flags) => BigInt(alloc(flags)),
+    // In place of `alloc_mb_mgr`: see `reserve` in memory/region.ts, why addresses below 2^31 are better.
+    alloc: () => {
+      const size = Number(managerSize());
+      const address = mmapLow(size) ?? mmap(size, MAP_PRIVATE_ANONYMOUS);
+      if (BigInt(setPointers(address, 0, 1)) !== address) {
+        munmap(address, size);
+        throw new Error("libIPSec_MB: imb_set_pointers_mb_mgr failed");
+      }
+      return address;
+    },
     init: mb.func("void init_mb_mgr_auto(void *manager, void *arch)"),
-    free: mb.func("void free_mb_mgr(void *manager)"),
+    free: (manager) => munmap(manager, Number(managerSize())),
   };
   return library;
 }
@@ -166,8 +179,7 @@ export class IpsecMbManager {
   /** @throws when the library is missing or of another version */
   constructor() {
     const lib = loadLibrary();
-    const address = lib.alloc(0);
-    if (address === 0n) throw new Error("libIPSec_MB: alloc_mb_mgr failed (out of memory)");
+    const address = lib.alloc();
     lib.init(address, new Uint32Array(1));
     const view = new DataView(window(address, MANAGER.size));
     this.address = address;

@@ -51,6 +51,8 @@ export const PROT_READ_WRITE = 3;
 export const MAP_SHARED = 1;
 export const MAP_FIXED = 0x10;
 export const MAP_PRIVATE_ANONYMOUS = 0x22;
+/** An address below 2^31, where there is room for some hundred megabytes. */
+export const MAP_32BIT = 0x40;
 export const MAP_POPULATE = 0x8000;
 export const MADV_HUGEPAGE = 14;
 export const MADV_DONTDUMP = 16;
@@ -96,6 +98,20 @@ export function mmap(
   const address = BigInt(c.mmap(at, length, prot, flags, fd, offset));
   if (address === 0xffffffffffffffffn) throw new SystemError("mmap", koffi.errno());
   return address;
+}
+
+/**
+ * Zeroed memory below 2^31.
+ * @returns undefined when there is no room
+ * @throws SystemError
+ */
+export function mmapLow(length: number, prot = PROT_READ_WRITE): bigint | undefined {
+  try {
+    return mmap(length, MAP_PRIVATE_ANONYMOUS | MAP_32BIT, -1, 0, prot);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === "ENOMEM") return undefined;
+    throw error;
+  }
 }
 
 /** A window on mapped memory. It must not be touched once the memory is unmapped. */

@@ -21,16 +21,16 @@ export class Ipv4Train {
   private readonly common = offHeapInt32(5).fill(-1, 0, 1);
 
   /**
-   * Does the header at `ip` belong to the train? It has no options then.
+   * Does the header belong to the train? It has no options then.
    * @param first, third words of the header
    */
-  continues(view: DataView, ip: number, first: number, third: number): boolean {
+  continues(first: number, third: number, source: number, destination: number): boolean {
     const { common } = this;
     return (
       (first & 0xffff) === common[FIRST] &&
       (third & 0xffff) === common[THIRD] &&
-      view.getInt32(ip + 12, true) === common[SOURCE] &&
-      view.getInt32(ip + 16, true) === common[DESTINATION]
+      source === common[SOURCE] &&
+      destination === common[DESTINATION]
     );
   }
 
@@ -41,11 +41,9 @@ export class Ipv4Train {
     return (sum & 0xffff) + (sum >>> 16) === 0xffff;
   }
 
-  /** The header at `ip`, which has no options, begins a new train. */
-  begin(view: DataView, ip: number, first: number, third: number): void {
+  /** The header, which has no options, begins a new train. */
+  begin(first: number, third: number, source: number, destination: number): void {
     const { common } = this;
-    const source = view.getInt32(ip + 12, true);
-    const destination = view.getInt32(ip + 16, true);
     common[FIRST] = first & 0xffff;
     common[THIRD] = third & 0xffff;
     common[SOURCE] = source;

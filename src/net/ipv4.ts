@@ -31,7 +31,7 @@ export function headerChecksum(sum: number): number {
  * The third word of a header (TTL, protocol, checksum) with a TTL that is one lower.
  * @param word as it lies in memory, read by this machine, which has the low byte first
  */
-export function ttlCountedDown(word: number): number {
+function countedDown(word: number): number {
   // One less in the high byte of a header's word is one more in the high byte of the checksum (RFC 1624).
   if ((word & 0xfe_0000) !== 0xfe_0000) return (word + 0x1_0000 - 1) | 0;
   const checksum = (((word >>> 8) & 0xff00) | (word >>> 24)) + 0x100;
@@ -44,7 +44,7 @@ export function decrementTtl(view: DataView, ip: number, isIpv4: boolean): boole
   if (isIpv4) {
     const word = view.getInt32(ip + 8, true);
     if ((word & 0xfe) === 0) return false;
-    view.setInt32(ip + 8, ttlCountedDown(word), true);
+    view.setInt32(ip + 8, countedDown(word), true);
     return true;
   }
   const limit = view.getUint8(ip + 7);
@@ -52,3 +52,6 @@ export function decrementTtl(view: DataView, ip: number, isIpv4: boolean): boole
   view.setUint8(ip + 7, limit - 1);
   return true;
 }
+
+// Under a name of its own, V8 compiles it into `decrementTtl`: it looks exported ones up at each use.
+export { countedDown as ttlCountedDown };

@@ -17,7 +17,7 @@
 
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
-import { FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
+import { ETHERNET_START, FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
 import {
   close,
   getsockopt,
@@ -50,6 +50,7 @@ const REST = 65_536;
 const ETHERNET_HEADER = 14;
 // A name of this module's own, which V8 compiles in.
 const NOWHERE = NONE;
+const START = ETHERNET_START;
 const LARGEST = FRAME_SIZE - HEADROOM - TAILROOM;
 /** Breaths between two looks at the kernel's counters. */
 const STATISTICS_INTERVAL = 1 << 14;
@@ -148,6 +149,7 @@ export class PacketPort implements DevicePort {
       if (segmenter.remaining > 0) {
         frame = frames.allocate();
         if (frame === NOWHERE) break;
+        frames.offset[frame] += START - HEADROOM;
         length = segmenter.cut(frame);
       } else {
         if (this.#next === this.#received && !this.#receive()) break;
@@ -181,6 +183,7 @@ export class PacketPort implements DevicePort {
       const frame = frames.allocate();
       if (frame === NOWHERE) break;
       slots[room] = frame;
+      frames.offset[frame] += START - HEADROOM;
       messages.set(room, frames.offset[frame], LARGEST);
     }
     const count = room === 0 ? 0 : recvmmsg(this.#fd, messages.address, room, MSG_DONTWAIT, null);

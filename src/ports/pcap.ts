@@ -4,7 +4,7 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { type App, type AppContext, type Counters, counterIndex, type Source } from "../engine/app.js";
 import { Link } from "../engine/link.js";
-import { FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
+import { ETHERNET_START, FRAME_SIZE, type Frames, HEADROOM, NONE } from "../memory/frames.js";
 import {
   type CapturedPacket,
   LINKTYPE_ETHERNET,
@@ -94,7 +94,7 @@ export class PcapPort implements Port {
       } else if (bytes.length < originalLength) {
         this.#counters[c["drop.cut"]]++;
       } else {
-        const frame = this.#frames.from(bytes);
+        const frame = this.#frames.from(bytes, ETHERNET_START);
         if (frame === NONE) break; // Captured packets can wait.
         received(this.#frames, frame, this.#frames.offset[frame], bytes.length, this.#number);
         this.#counters[c["rx.packets"]]++;

@@ -2,7 +2,7 @@
 // a file), the graph sees a source that fills one link and an app that empties another.
 //
 // Ethernet ports carry frames from the destination address on, without FCS. IP ports (TUN) carry packets from the IP
-// header on. A received packet begins at least HEADROOM bytes into its frame, and at least TAILROOM bytes follow it.
+// header on. A received packet begins at least ETHERNET_START bytes into its frame, and at least TAILROOM bytes follow it.
 // Longer packets are dropped by the port and counted.
 
 import type { App, CounterTexts, Source } from "../engine/app.js";

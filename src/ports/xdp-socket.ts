@@ -238,7 +238,9 @@ function registerFrames(fd: number, frames: Frames, device: string): void {
   view.setBigUint64(0, frames.region.address, true);
   view.setBigUint64(8, BigInt(frames.capacity * FRAME_SIZE), true);
   view.setUint32(16, FRAME_SIZE, true);
-  // Headroom 0: the kernel leaves XDP_PACKET_HEADROOM, 256 bytes, in front of received packets on its own.
+  // Headroom, on top of XDP_PACKET_HEADROOM, 256 bytes, which the kernel leaves in front of received packets on its own: IP
+  // headers begin at multiples of four then.
+  view.setUint32(20, 2, true);
   try {
     setsockopt(fd, SOL_XDP, XDP_UMEM_REG, registration, `frame memory for ${device}`);
   } catch (error) {

@@ -4,7 +4,7 @@
 //   xdp-loop.js PACKETS MODE SIZE
 
 import { Link } from "../../src/engine/link.js";
-import { HEADROOM, NONE } from "../../src/memory/frames.js";
+import { ETHERNET_START, NONE } from "../../src/memory/frames.js";
 import { ethernetAddress } from "../../src/ports/device.js";
 import { type XdpMode, XdpPort } from "../../src/ports/xdp.js";
 import { report } from "./child.js";
@@ -56,7 +56,8 @@ while (got < packets && idle < 200_000) {
       frames.view.getUint32(offset + 34) === got &&
       frames.length[frame] === size &&
       frames.port[frame] === 1 &&
-      offset % 2048 === HEADROOM;
+      offset % 2048 >= ETHERNET_START &&
+      (offset + 14) % 4 === 0;
     if (!good) wrong++;
     got++;
     frames.free(frame);

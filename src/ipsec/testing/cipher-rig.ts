@@ -17,6 +17,7 @@ import {
   MANAGER,
   ORDER_HASH_CIPHER,
 } from "../../native/ipsec-mb.js";
+import { swap32 } from "../../net/byte-order.js";
 import { type AeadEngine, type Batches, MAX_BATCH } from "../aead.js";
 import { IpsecMbEngine } from "../aead-ipsec-mb.js";
 import { NodeEngine } from "../aead-node.js";
@@ -185,10 +186,10 @@ export class CipherRig {
         view.getInt32(esp),
         flags & SaFlag.extendedSequenceNumbers,
       );
-      if (icv === undefined) batches[kind].encrypt(counts[kind], high, low, at, text.length);
+      if (icv === undefined) batches[kind].encrypt(counts[kind], high, swap32(low), at, text.length);
       else {
-        const [ivHigh, ivLow] = [view.getInt32(esp + ESP), view.getInt32(esp + ESP + 4)];
-        batches[kind].decrypt(counts[kind], ivHigh, ivLow, high, low, at, text.length);
+        const [ivHigh, ivLow] = [view.getInt32(esp + ESP, true), view.getInt32(esp + ESP + 4, true)];
+        batches[kind].decrypt(counts[kind], ivHigh, ivLow, high, swap32(low), at, text.length);
       }
       return { at, job: counts[kind]++ };
     });
