@@ -51,7 +51,7 @@ function decodeMembers(node: IkelessNode, value: Json, path: string): JsonObject
 }
 
 function decodeLeaf(node: IkelessNode, value: Json, path: string): Json {
-  const decoded = node.value && valueOf(node.value, value);
+  const decoded = node.value && canonical(node.value, value);
   if (decoded === undefined) throw problem("invalid-value", path, `is not ${nameOf(node.value ?? "string")}`);
   if (node.only && !node.only.includes(decoded))
     throw unsupported(path, `can be ${node.only.join(" or ")} alone here`);
@@ -60,7 +60,7 @@ function decodeLeaf(node: IkelessNode, value: Json, path: string): Json {
 
 const largest = { uint8: 0xff, uint16: 0xffff, uint32: 0xffff_ffff } as const;
 
-function valueOf(kind: ValueKind, value: Json): Json | undefined {
+function canonical(kind: ValueKind, value: Json): Json | undefined {
   switch (kind) {
     case "uint8":
     case "uint16":
@@ -71,7 +71,7 @@ function valueOf(kind: ValueKind, value: Json): Json | undefined {
     case "boolean":
       return typeof value === "boolean" ? value : undefined;
     case "protocol":
-      return value === "any" ? value : valueOf("uint8", value);
+      return value === "any" ? value : canonical("uint8", value);
   }
   if (typeof value !== "string") return undefined;
   switch (kind) {

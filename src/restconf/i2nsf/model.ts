@@ -5,6 +5,8 @@ import type { SchemaModule, SchemaNode } from "../../config/schema.js";
 import type { Json } from "../json.js";
 
 export const IKELESS = "ietf-i2nsf-ikeless";
+/** The module that it takes its types from. */
+export const ikelessTypes = "ietf-i2nsf-ikec";
 export const ikelessNamespace = `urn:ietf:params:xml:ns:yang:${IKELESS}`;
 const revision = "2021-07-14";
 

@@ -13,12 +13,14 @@ interface Suite {
   encryption: number;
   /** Of AES-CBC. */
   integrity?: number;
+  /** Where it has but one length; without the salt. */
+  keyDigits?: number;
 }
 
 /** The first one of those with the same numbers is taken for new SAs. */
 const suites: readonly Suite[] = [
   { aead: "aes-gcm-16-icv", encryption: 20 },
-  { aead: "aes-256-gcm-16-icv", encryption: 20 },
+  { aead: "aes-256-gcm-16-icv", encryption: 20, keyDigits: 64 },
   { aead: "chacha20-poly1305", encryption: 28 },
   { aead: "aes-cbc-hmac-sha2-256-128", encryption: 12, integrity: 12 },
   { aead: "aes-cbc-hmac-sha2-384-192", encryption: 12, integrity: 13 },
@@ -50,15 +52,17 @@ export function algorithmsOf(sa: Keys): EspAlgorithms {
 /** @param former the SA that is changed, whose name for the same algorithm is kept; undefined for what Vita lacks */
 export function keysOf(esp: Esp, former: Keys | undefined): Keys | undefined {
   const { "encryption-algorithm": encryption, key } = esp.encryption;
+  const digits = plainDigits(key);
   const integrity = esp.integrity?.["integrity-algorithm"] ?? 12;
   const fitting = suites.filter(
     (suite) =>
-      suite.encryption === encryption && (suite.integrity === undefined || suite.integrity === integrity),
+      suite.encryption === encryption &&
+      (suite.integrity === undefined || suite.integrity === integrity) &&
+      (suite.keyDigits === undefined || suite.keyDigits + SALT_DIGITS === digits.length),
   );
   const suite = fitting.find(({ aead }) => aead === former?.aead) ?? fitting[0];
   if (!suite) return undefined;
   const { aead } = suite;
-  const digits = plainDigits(key);
   if (suite.integrity !== undefined) {
     const integrityKey = plainDigits(esp.integrity?.key ?? "");
     return { aead, key: digits, ...(integrityKey !== "" && { "integrity-key": integrityKey }) };
