@@ -5,11 +5,11 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import type { JsonObject } from "../json.js";
 import { type Rig, startRig, state } from "../testing/rig.js";
 import { checkRow, type Row, titleOf } from "../testing/table.js";
+import { ikelessAnswer } from "./resource.js";
 import {
   at,
   both,
   errorAt,
-  errorRoot,
   left,
   right,
   root,
@@ -106,18 +106,6 @@ describe("a controller's view of a node", () => {
     const { number, etag } = rig.datastore;
     await put(root, await read(root));
     assert.deepEqual([rig.datastore.number, rig.datastore.etag], [number, etag]);
-  });
-
-  it("is kept from clients without the right to see keys by nothing but their keys", async () => {
-    await put(root, both(left));
-    const { IkelessSource } = await import("./source.js");
-    const source = new IkelessSource(rig.datastore);
-    const path = `${errorRoot}/sad`;
-    const print = (secrets: boolean) =>
-      source.read(path, { format: "json", defaults: "explicit", secrets }) ?? "";
-    assert.match(print(true), /"key":"a1:a1/);
-    assert.doesNotMatch(print(false), /"key":|a1:a1|b2:b2/);
-    assert.match(print(false), /"encryption-algorithm":20/);
   });
 
   it("tells the state of SAs that are in use", async () => {
@@ -476,4 +464,78 @@ describe("a controller's requests", () => {
     await put(root, both(left));
   });
   for (const row of rows) it(titleOf(row), () => checkRow(rig, row));
+});
+
+describe("a controller without the right to see keys", () => {
+  const client = { user: "controller", read: true, write: true, secrets: false };
+  const ask = (method: string, path: string, body: object = {}) =>
+    ikelessAnswer(
+      {
+        datastore: rig.datastore,
+        state: () => state,
+        operations: {},
+        events: rig.events,
+        logger: { info() {}, warn() {} },
+      },
+      {
+        method,
+        path: path.slice("/restconf/data".length),
+        query: "",
+        headers: { "content-type": "application/yang-data+json" },
+        body: Buffer.from(JSON.stringify(body)),
+        client,
+      },
+      "/restconf/data",
+      "unified",
+    );
+  const algorithm = { "encryption-algorithm": 20 };
+  const esp = `${at("sad", "in/34501")}/ipsec-sa-config/esp-sa/encryption`;
+
+  beforeEach(async () => {
+    await rig.reset();
+    await put(root, both(left));
+  });
+
+  it("reads everything but them", async () => {
+    const { document } = await ask("GET", root);
+    assert.match(JSON.stringify(document), /"encryption-algorithm":20/);
+    assert.doesNotMatch(JSON.stringify(document), /"key":|a1:a1|b2:b2/);
+    await assert.rejects(ask("GET", `${esp}/key`), { status: 403 });
+  });
+
+  it("changes the rest of an SA, and the key stays", async () => {
+    const body = { "ietf-i2nsf-ikeless:ipsec-sa-config": { "anti-replay-window-size": 128 } };
+    const { status } = await ask("PATCH", `${at("sad", "in/34501")}/ipsec-sa-config`, body);
+    assert.equal(status, 204);
+    const sa = rig.datastore.configuration["inbound-sa"].find(({ spi }) => spi === 34501);
+    assert.deepEqual([sa?.["replay-window"], sa?.key], [128, "a1".repeat(16)]);
+  });
+
+  it("gives an SA another key, but does not take it away", async () => {
+    const key = `${"d4:".repeat(19)}d4`;
+    const body = (content: object) => ({ "ietf-i2nsf-ikeless:encryption": content });
+    assert.equal((await ask("PUT", esp, body({ ...algorithm, key }))).status, 204);
+    await assert.rejects(ask("PUT", esp, body(algorithm)), { status: 403 });
+    const sa = rig.datastore.configuration["inbound-sa"].find(({ spi }) => spi === 34501);
+    assert.equal(sa?.key, "d4".repeat(16));
+  });
+});
+
+describe("the YANG library", () => {
+  it("has the module, and the one that it takes its types from", async () => {
+    const library = "/restconf/data/ietf-yang-library:yang-library/module-set=complete";
+    const module = {
+      name: "ietf-i2nsf-ikeless",
+      revision: "2021-07-14",
+      namespace: "urn:ietf:params:xml:ns:yang:ietf-i2nsf-ikeless",
+    };
+    assert.deepEqual(await read(`${library}/module=ietf-i2nsf-ikeless`), {
+      "ietf-yang-library:module": [module],
+    });
+    const imported = await read(`${library}/import-only-module=ietf-i2nsf-ikec,2021-07-14/name`);
+    assert.deepEqual(imported, { "ietf-yang-library:name": "ietf-i2nsf-ikec" });
+    const state =
+      "/restconf/data/ietf-yang-library:modules-state/module=ietf-i2nsf-ikeless,2021-07-14/conformance-type";
+    assert.deepEqual(await read(state), { "ietf-yang-library:conformance-type": "implement" });
+  });
 });
