@@ -8,6 +8,7 @@ import type { Lists } from "./view.js";
 
 export function editsBetween(from: Lists, to: Lists): Edit[] {
   return [
+    ...making(from, to),
     ...replacing("route", "id", from.route, to.route),
     ...replacing("security-policy", "id", from["security-policy"], to["security-policy"]),
     ...changingSas("inbound-sa", from["inbound-sa"], to["inbound-sa"]),
@@ -16,6 +17,24 @@ export function editsBetween(from: Lists, to: Lists): Edit[] {
 }
 
 type List = keyof Lists;
+
+/** All new entries at once: thousands of edits would take long. */
+function making(from: Lists, to: Lists): Edit[] {
+  const made = (list: List, key: string): [string, object[]][] => {
+    const keyOf = (entry: object) => (entry as Record<string, unknown>)[key];
+    const known = new Set((from[list] as object[]).map(keyOf));
+    const entries = (to[list] as object[]).filter((entry) => !known.has(keyOf(entry)));
+    return entries.length === 0 ? [] : [[`${MODULE_NAME}:${list}`, entries]];
+  };
+  const document = Object.fromEntries([
+    ...made("route", "id"),
+    ...made("security-policy", "id"),
+    ...made("inbound-sa", "spi"),
+    ...made("outbound-sa", "spi"),
+  ]);
+  if (Object.keys(document).length === 0) return [];
+  return [{ operation: "merge", target: "/", value: { text: JSON.stringify(document), format: "json" } }];
+}
 
 /** Entries that are shown have nothing that is not. */
 function replacing<Entry extends { id: string }>(
@@ -54,8 +73,7 @@ function compare<Key extends string, Entry extends { [Name in Key]: string | num
     ...gone.map((entry): Edit => ({ operation: "delete", target: pathOf(entry) })),
     ...to.flatMap((entry): Edit[] => {
       const old = former.get(entry[key]);
-      if (!old) return [{ operation: "create", target: pathOf(entry), value: documentOf(list, entry) }];
-      return old === entry || isDeepStrictEqual(old, entry) ? [] : change(pathOf(entry), entry, old);
+      return !old || old === entry || isDeepStrictEqual(old, entry) ? [] : change(pathOf(entry), entry, old);
     }),
   ];
 }

@@ -1,23 +1,14 @@
 // ietf-i2nsf-ikeless as a controller uses it: what it reads and what it writes.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import type { JsonObject } from "../json.js";
 import { type Rig, startRig, state } from "../testing/rig.js";
 import { checkRow, type Row, titleOf } from "../testing/table.js";
 import { ikelessAnswer } from "./resource.js";
-import {
-  at,
-  both,
-  errorAt,
-  left,
-  right,
-  root,
-  sad,
-  selector,
-  spd,
-  told,
-} from "./testing/gateways.js";
+import { at, both, errorAt, left, right, root, sad, selector, spd, told } from "./testing/gateways.js";
 
 const xml = { "content-type": "application/yang-data+xml" };
 const patch = { "content-type": "application/yang-patch+json" };
@@ -110,7 +101,7 @@ describe("a controller's view of a node", () => {
 
   it("tells the state of SAs that are in use", async () => {
     await put(root, both(left));
-    const sa = { direction: "in", spi: "0x86c5", src: left.there, dst: left.here };
+    const sa = { direction: "in", spi: "000086c5", src: left.there, dst: left.here };
     const counters = { packets: "7", bytes: "700", sequence: "100", "replay-window": 64, age: 60, idle: 2 };
     state.sa.push({ ...sa, ...counters } as unknown as (typeof state.sa)[0]);
     try {
@@ -422,7 +413,7 @@ const rows: Row[] = [
     tag: "missing-element",
   },
   {
-    title: "an SPI that is reserved: the model's own rules hold",
+    title: "an SPI that is reserved",
     path: `${root}/sad`,
     method: "POST",
     body: {
@@ -432,7 +423,45 @@ const rows: Row[] = [
     },
     status: 400,
     tag: "invalid-value",
-    errorPath: "/vita-gateway:inbound-sa/spi",
+    errorPath: `${errorAt("sad", "in/255")}/ipsec-sa-config/spi`,
+  },
+  {
+    title: "a key that is too short",
+    path: `${at("sad", "in/34501")}/ipsec-sa-config/esp-sa/encryption/key`,
+    method: "PUT",
+    body: { "ietf-i2nsf-ikeless:key": `${"a1:".repeat(15)}a1` },
+    status: 400,
+    tag: "invalid-value",
+    errorPath: `${errorAt("sad", "in/34501")}/ipsec-sa-config/esp-sa/encryption/key`,
+    message: /^must have 20 or 28 or 36 bytes/,
+  },
+  {
+    title: "a second outbound SA",
+    path: `${root}/sad`,
+    method: "POST",
+    body: { "ietf-i2nsf-ikeless:sad-entry": [{ ...rekeyed, name: "out/34510" }] },
+    status: 501,
+    tag: "operation-not-supported",
+    errorPath: `${errorAt("sad", "out/34510")}/reqid`,
+  },
+  {
+    title: "a key that another SA has: the model's own rules hold",
+    path: `${root}/sad`,
+    method: "POST",
+    body: {
+      "ietf-i2nsf-ikeless:sad-entry": [
+        {
+          ...rekeyed,
+          "ipsec-sa-config": {
+            ...rekeyed["ipsec-sa-config"],
+            "esp-sa": sad(left, "in")["ipsec-sa-config"]["esp-sa"],
+          },
+        },
+      ],
+    },
+    status: 400,
+    tag: "invalid-value",
+    errorPath: '/vita-gateway:inbound-sa[spi="34510"]/key',
   },
   { path: `${at("sad", "in/34501")}/ipsec-sa-state`, method: "PUT", body: {}, status: 405 },
   { path: `${root}/nothing`, status: 404 },
@@ -537,5 +566,54 @@ describe("the YANG library", () => {
     const state =
       "/restconf/data/ietf-yang-library:modules-state/module=ietf-i2nsf-ikeless,2021-07-14/conformance-type";
     assert.deepEqual(await read(state), { "ietf-yang-library:conformance-type": "implement" });
+  });
+});
+
+describe("docs/i2nsf.md", () => {
+  const text = readFileSync(fileURLToPath(new URL("../../../../docs/i2nsf.md", import.meta.url)), "utf8");
+  const blocks = [...text.matchAll(/^```json\n(.*?)^```$/gms)].map(([, block = ""]) => JSON.parse(block));
+
+  it("has an example that gives the route behind it", async () => {
+    await rig.reset();
+    const [request, route] = blocks;
+    const reply = await rig.ask(root, { method: "PATCH", body: request });
+    assert.equal(reply.status, 204, reply.text);
+    assert.deepEqual(await read("/restconf/data/vita-gateway:route=site"), { "vita-gateway:route": [route] });
+  });
+
+  it("has keys changed without loss", async () => {
+    const edit = async (...edits: object[]) => {
+      const body = { "ietf-yang-patch:yang-patch": { "patch-id": "keys", edit: edits } };
+      const reply = await rig.ask(root, { method: "PATCH", headers: patch, body: JSON.stringify(body) });
+      assert.equal(reply.status, 200, reply.text);
+    };
+    const sas = () =>
+      (["inbound-sa", "outbound-sa"] as const).map((list) =>
+        rig.datastore.configuration[list].filter(({ route }) => route === "site").map(({ spi }) => spi),
+      );
+    await rig.reset();
+    await put(root, both(left));
+    const added = await rig.ask(`${root}/sad`, {
+      method: "POST",
+      body: { "ietf-i2nsf-ikeless:sad-entry": [rekeyed] },
+    });
+    assert.equal(added.status, 201, added.text);
+    assert.deepEqual(sas(), [[34501, 34510], [34502]]);
+    const next = sad(left, "out", {
+      spi: 34511,
+      "esp-sa": { encryption: { "encryption-algorithm": 28, key: `${"d4:".repeat(35)}d4` } },
+    });
+    await edit(
+      { "edit-id": "1", operation: "delete", target: "/sad/sad-entry=out%2F34502" },
+      {
+        "edit-id": "2",
+        operation: "create",
+        target: "/sad/sad-entry=out%2F34511",
+        value: { "ietf-i2nsf-ikeless:sad-entry": [{ ...next, name: "out/34511" }] },
+      },
+    );
+    assert.deepEqual(sas(), [[34501, 34510], [34511]]);
+    await edit({ "edit-id": "1", operation: "delete", target: "/sad/sad-entry=in%2F34501" });
+    assert.deepEqual(sas(), [[34510], [34511]]);
   });
 });

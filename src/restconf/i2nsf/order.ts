@@ -4,10 +4,19 @@
 import { isDeepStrictEqual } from "node:util";
 import type { SpdEntry } from "./entries.js";
 import { unsupported } from "./problems.js";
-import { overlap, rankOf, reachOf } from "./selectors.js";
+import { overlap, type Reach, rankOf, reachOf } from "./selectors.js";
 
 /** Lies between the ranks of the two classes. */
 const CLASS = 1_000_000;
+
+interface Evaluated {
+  name: string;
+  action: string;
+  /** Where it stands in what is in force, if it is there and is the same. */
+  place: number | undefined;
+  reach: Reach;
+  rank: number;
+}
 
 const selectorOf = (entry: SpdEntry) => entry["ipsec-policy-config"]["traffic-selector"];
 const actionOf = (entry: SpdEntry) => entry["ipsec-policy-config"]["processing-info"].action;
@@ -24,7 +33,7 @@ export function checkOrder(
   const known = new Map(former.map((entry, place) => [entry.name, { entry, place }]));
   const entries = wanted
     .filter(({ direction }) => direction === "outbound")
-    .map((entry) => {
+    .map((entry): Evaluated => {
       const old = known.get(entry.name);
       const isKept =
         old &&
@@ -39,17 +48,25 @@ export function checkOrder(
         rank: rankOf(selectorOf(entry)) + (action === "protect" ? CLASS : 0),
       };
     });
+  // Of entries that follow each other as they did, none is looked at.
+  let highest = -1;
+  const isInPlace = entries.map(({ place = -1 }) => {
+    const inPlace = place > highest;
+    highest = Math.max(highest, place);
+    return inPlace;
+  });
+  const all = entries.map((_, i) => i);
+  const moved = all.filter((i) => !isInPlace[i]);
   for (const [i, later] of entries.entries()) {
-    for (let j = 0; j < i; j++) {
-      const earlier = entries[j] as (typeof entries)[number];
+    for (const j of isInPlace[i] ? moved : all) {
+      if (j >= i) break;
+      const earlier = entries[j] as Evaluated;
       if (earlier.place !== undefined && later.place !== undefined && earlier.place < later.place) continue;
       if (earlier.rank < later.rank || !overlap(earlier.reach, later.reach)) continue;
       if (later.action !== "protect" && later.action === earlier.action) continue;
       const why = earlier.rank === later.rank ? "neither before nor behind" : "before";
-      throw unsupported(
-        pathOf(later.name),
-        `is evaluated ${why} "${earlier.name}", which has packets in common with it`,
-      );
+      const message = `is evaluated ${why} "${earlier.name}", which has packets in common with it`;
+      throw unsupported(pathOf(later.name), message);
     }
   }
 }

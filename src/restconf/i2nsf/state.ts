@@ -7,6 +7,7 @@ import type { Lists } from "./view.js";
 /** The part of an entry of `/gateway-state/sa` that is read here. */
 export interface SaState {
   direction: string;
+  /** Hexadecimal. */
   spi: string;
   src?: string;
   dst?: string;
@@ -25,7 +26,10 @@ const LARGEST32 = 0xffff_ffff;
 export function addState(view: Ikeless, lists: Lists, sas: readonly SaState[]): void {
   if (sas.length === 0) return;
   const found = new Map(
-    sas.map((sa) => [keyOf(sa.direction, Number(sa.spi), sa.direction === "in" ? sa.src : sa.dst), sa]),
+    sas.map((sa) => [
+      keyOf(sa.direction, Number.parseInt(sa.spi, 16), sa.direction === "in" ? sa.src : sa.dst),
+      sa,
+    ]),
   );
   const gateways = new Map(lists.route.map(({ id, gateway }) => [id, gateway.ip]));
   const routes = {

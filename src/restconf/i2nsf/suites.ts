@@ -70,6 +70,22 @@ export function keysOf(esp: Esp, former: Keys | undefined): Keys | undefined {
   return { aead, key: digits.slice(0, -SALT_DIGITS), salt: digits.slice(-SALT_DIGITS) };
 }
 
+const integrityBytes: Record<number, number> = { 12: 32, 13: 48, 14: 64 };
+
+/** What is wrong with the lengths of the keys of an algorithm that Vita has, and with which of them. */
+export function wrongKey({ encryption, integrity }: Esp): { leaf: string; message: string } | undefined {
+  const algorithm = encryption["encryption-algorithm"];
+  const bytes = (text: string | undefined) => plainDigits(text ?? "").length / 2;
+  const lengths = algorithm === 12 ? [16, 24, 32] : algorithm === 28 ? [36] : [20, 28, 36];
+  const salt = algorithm === 12 ? "" : ", the last 4 of them its salt";
+  if (!lengths.includes(bytes(encryption.key)))
+    return { leaf: "encryption/key", message: `must have ${lengths.join(" or ")} bytes${salt}` };
+  if (algorithm !== 12) return undefined;
+  const wanted = integrityBytes[integrity?.["integrity-algorithm"] ?? 12];
+  if (bytes(integrity?.key) === wanted) return undefined;
+  return { leaf: "integrity/key", message: `must have ${wanted} bytes` };
+}
+
 /** `yang:hex-string`. */
 const hexString = (digits: string) => (digits.toLowerCase().match(/../g) ?? []).join(":");
 const plainDigits = (text: string) => text.replaceAll(":", "");

@@ -5,13 +5,14 @@ import { isDeepStrictEqual } from "node:util";
 import type { InboundSa, SecurityPolicy, StaticRoute, StaticSa } from "../../config/configuration.js";
 import { reqidOf } from "../../config/route-reqid.js";
 import { isObject, type Json } from "../json.js";
-import { canonicalPrefix, entryPath } from "./decode.js";
+import { entryPath } from "./decode.js";
 import {
   type Ikeless,
   readSadName,
   readSpdName,
   type SadEntry,
   type SpdEntry,
+  sadName,
   sadOf,
   spdName,
   spdOf,
@@ -22,7 +23,7 @@ import { childOf, type IkelessNode, ikelessRoot } from "./model.js";
 import { checkOrder } from "./order.js";
 import { problem, unsupported } from "./problems.js";
 import { familyOf, textsOf, whyNoPorts } from "./selectors.js";
-import { isAead, keysOf } from "./suites.js";
+import { isAead, keysOf, wrongKey } from "./suites.js";
 import {
   everything,
   isClean,
@@ -46,17 +47,28 @@ const sadPath = (name: string) => entryPath(sadNode, sadNode.path, { name });
  */
 export function listsOf(former: Lists, document: Ikeless): Lists {
   const wanted = settled(document);
+  const known = indexOf(former);
   const routes = new Map<string, StaticRoute>();
   const policies: SecurityPolicy[] = [];
   for (const [entry, kind, id] of pairs(wanted)) {
-    if (kind === "route") addRoute(routes, routeOf(entry, id, former), entry);
-    else policies.push(policyOf(entry, id, former));
+    if (kind === "route") addRoute(routes, routeOf(entry, id, known), entry);
+    else policies.push(policyOf(entry, id, known));
   }
+  const outbound = new Map<string, number>();
   const sas = { in: [] as InboundSa[], out: [] as StaticSa[] };
   for (const entry of sadOf(wanted)) {
-    const [way, sa] = saOf(entry, routes, former);
-    if (way === "in") sas.in.push(sa as InboundSa);
-    else sas.out.push(sa);
+    const [way, sa] = saOf(entry, routes, known);
+    if (way === "in") {
+      sas.in.push(sa as InboundSa);
+      continue;
+    }
+    const other = outbound.get(sa.route);
+    if (other !== undefined) {
+      const message = `joins it to a policy that has "${sadName("out", other)}": one outbound SA at a time`;
+      throw unsupported(`${sadPath(entry.name)}/reqid`, message);
+    }
+    outbound.set(sa.route, sa.spi);
+    sas.out.push(sa);
   }
   const hidden = new Set(former.route.filter((route) => !isClean(route)).map(({ id }) => id));
   const lists = {
@@ -68,6 +80,23 @@ export function listsOf(former: Lists, document: Ikeless): Lists {
   checkGivesBack(lists, wanted);
   checkOrder(spdOf(viewOf(former)), spdOf(wanted), spdPath);
   return lists;
+}
+
+/** What is in force, by its keys. */
+interface Known {
+  routes: ReadonlyMap<string, StaticRoute>;
+  policies: ReadonlyMap<string, SecurityPolicy>;
+  in: ReadonlyMap<number, StaticSa | InboundSa>;
+  out: ReadonlyMap<number, StaticSa | InboundSa>;
+}
+
+function indexOf(lists: Lists): Known {
+  return {
+    routes: new Map(lists.route.map((route) => [route.id, route])),
+    policies: new Map(lists["security-policy"].map((policy) => [policy.id, policy])),
+    in: new Map(lists["inbound-sa"].map((sa) => [sa.spi, sa])),
+    out: new Map(lists["outbound-sa"].map((sa) => [sa.spi, sa])),
+  };
 }
 
 /** Without what means nothing: an integrity algorithm beside an AEAD, the DF bit of IPv6. */
@@ -125,9 +154,9 @@ function pairs(document: Ikeless): [SpdEntry, "route" | "policy", string][] {
   return result;
 }
 
-function routeOf(entry: SpdEntry, id: string, lists: Lists): StaticRoute {
+function routeOf(entry: SpdEntry, id: string, known: Known): StaticRoute {
   const path = `${spdPath(entry.name)}/ipsec-policy-config`;
-  const former = lists.route.find((route) => route.id === id);
+  const former = known.routes.get(id);
   if (former && !isClean(former))
     throw problem(
       "data-exists",
@@ -168,7 +197,7 @@ function routeOf(entry: SpdEntry, id: string, lists: Lists): StaticRoute {
 /** Everything is told by leaving it out, unless it has been told otherwise. */
 function localNetOf(prefix: string, former: StaticRoute | undefined): string[] {
   const known = former?.["local-net"] ?? [];
-  if (prefix !== everything[familyOf(prefix)] || canonicalPrefix(known[0] ?? "") === prefix) return [prefix];
+  if (prefix !== everything[familyOf(prefix)] || known[0] === prefix) return [prefix];
   return [];
 }
 
@@ -181,9 +210,9 @@ function addRoute(routes: Map<string, StaticRoute>, route: StaticRoute, entry: S
   routes.set(entry.reqid, route);
 }
 
-function policyOf(entry: SpdEntry, id: string, lists: Lists): SecurityPolicy {
+function policyOf(entry: SpdEntry, id: string, known: Known): SecurityPolicy {
   const path = spdPath(entry.name);
-  const former = lists["security-policy"].find((policy) => policy.id === id);
+  const former = known.policies.get(id);
   const formerEntries = former && policyEntries(former);
   if (former && !formerEntries)
     throw problem(
@@ -214,7 +243,7 @@ function policyOf(entry: SpdEntry, id: string, lists: Lists): SecurityPolicy {
 function saOf(
   entry: SadEntry,
   routes: ReadonlyMap<string, StaticRoute>,
-  lists: Lists,
+  known: Known,
 ): [Way, StaticSa | InboundSa] {
   const path = sadPath(entry.name);
   const config = entry["ipsec-sa-config"];
@@ -228,9 +257,8 @@ function saOf(
   const route = routes.get(entry.reqid);
   if (!route) throw unsupported(`${path}/reqid`, "is that of no entry of the SPD that protects");
   checkTunnel(config.tunnel, `${path}/ipsec-sa-config/tunnel`);
-  const list: readonly (StaticSa | InboundSa)[] = lists[`${way}bound-sa`];
-  const former = list.find((sa) => sa.spi === spi);
-  const formerRoute = former && lists.route.find(({ id }) => id === former.route);
+  const former = known[way].get(spi);
+  const formerRoute = former && known.routes.get(former.route);
   if (former && formerRoute && !isClean(formerRoute))
     throw problem(
       "data-exists",
@@ -246,6 +274,10 @@ function saOf(
       known ? "can be 12, 13 or 14 alone" : "can be 12, 20 or 28 alone",
     );
   }
+  const wrong = wrongKey(config["esp-sa"]);
+  if (wrong) throw problem("invalid-value", `${algorithms}/${wrong.leaf}`, wrong.message);
+  if (spi < 256)
+    throw problem("invalid-value", `${path}/ipsec-sa-config/spi`, "is reserved: 256 is the first");
   if (way === "out" && config["anti-replay-window-size"] !== 64)
     throw unsupported(`${path}/ipsec-sa-config/anti-replay-window-size`, "is for inbound SAs alone");
   const sa = {

@@ -14,7 +14,6 @@ import type {
   StaticSa,
 } from "../../config/configuration.js";
 import { reqidOf } from "../../config/route-reqid.js";
-import { canonicalAddress, canonicalPrefix } from "./decode.js";
 import {
   type Ikeless,
   type SadEntry,
@@ -37,7 +36,10 @@ export const unspecified = { 4: "0.0.0.0", 6: "::" } as const;
 /** What ietf-i2nsf-ikeless means when an SA has none. */
 export const defaultWindow = 64;
 
-/** @param algorithms shall policies tell what their SAs use? It is never to be told twice differently. */
+/**
+ * libyang has put addresses and prefixes into their canonical forms.
+ * @param algorithms shall policies tell what their SAs use?
+ */
 export function viewOf(lists: Lists, algorithms = true): Ikeless {
   const inbound = new Map<string, InboundSa>();
   const outbound = new Map<string, StaticSa>();
@@ -142,8 +144,8 @@ export function routeReqid(route: StaticRoute): string {
 
 function routeSelector({ net: [net = ""], "local-net": [localNet] }: StaticRoute): TrafficSelector {
   return {
-    "local-prefix": canonicalPrefix(localNet ?? everything[familyOf(net)]) ?? "",
-    "remote-prefix": canonicalPrefix(net) ?? "",
+    "local-prefix": localNet ?? everything[familyOf(net)],
+    "remote-prefix": net,
     "inner-protocol": "any",
   };
 }
@@ -152,8 +154,8 @@ function routeSelector({ net: [net = ""], "local-net": [localNet] }: StaticRoute
 function tunnelOf({ gateway, "local-ip": local }: StaticRoute): Tunnel {
   const family = familyOf(gateway.ip);
   return {
-    local: canonicalAddress(local ?? unspecified[family]) ?? "",
-    remote: canonicalAddress(gateway.ip) ?? "",
+    local: local ?? unspecified[family],
+    remote: gateway.ip,
     ...(family === 4 && { "df-bit": "copy" }),
   };
 }
