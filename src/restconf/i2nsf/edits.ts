@@ -24,7 +24,7 @@ function making(from: Lists, to: Lists): Edit[] {
     const keyOf = (entry: object) => (entry as Record<string, unknown>)[key];
     const known = new Set((from[list] as object[]).map(keyOf));
     const entries = (to[list] as object[]).filter((entry) => !known.has(keyOf(entry)));
-    return entries.length === 0 ? [] : [[`${MODULE_NAME}:${list}`, entries]];
+    return entries.length === 0 ? [] : [[`${MODULE_NAME}:${list}`, entries.map(written)]];
   };
   const document = Object.fromEntries([
     ...made("route", "id"),
@@ -79,5 +79,12 @@ function compare<Key extends string, Entry extends { [Name in Key]: string | num
 }
 
 function documentOf(list: List, entry: object): NonNullable<Edit["value"]> {
-  return { text: JSON.stringify({ [`${MODULE_NAME}:${list}`]: [entry] }), format: "json" };
+  return { text: JSON.stringify({ [`${MODULE_NAME}:${list}`]: [written(entry)] }), format: "json" };
+}
+
+/** As an operator writes it: without what every such entry has. */
+function written(entry: object): object {
+  const isPlain = ([name, value]: [string, unknown]) =>
+    ((name === "if-id" || name === "mark") && value === 0) || (Array.isArray(value) && value.length === 0);
+  return Object.fromEntries(Object.entries(entry).filter((member) => !isPlain(member)));
 }
