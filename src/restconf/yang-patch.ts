@@ -1,7 +1,7 @@
 // YANG Patch (RFC 8072): an ordered list of edits, all of them or none. The answer says for which edit it failed.
 
 import type { Schema } from "../config/schema.js";
-import type { Edit, Format, Tree } from "../config/tree.js";
+import type { Edit, Format } from "../config/tree.js";
 import { checkIsTarget, childInJson, childInXml } from "./body.js";
 import type { Editing } from "./edit.js";
 import { requireOrder } from "./edit.js";
@@ -12,7 +12,7 @@ import { bodyFormat, yangPatch } from "./media.js";
 import { parentOf, parseTarget, type Target } from "./path.js";
 import { validatorHeaders } from "./preconditions.js";
 import { editReaders, readQuery } from "./query.js";
-import type { Answer, DataService, Request } from "./service.js";
+import type { Answer, DataService, DataTree, Request } from "./service.js";
 import { childOf, parseXml, type XmlElement } from "./xml-read.js";
 
 /** Each is made by itself, while nothing else is done; what is more comes faster as a PUT or a plain PATCH. */
@@ -70,7 +70,10 @@ export async function yangPatchAnswer(
 }
 
 /** The edit that cannot be made after those before it; undefined when only the whole is refused. */
-function firstFailure(running: Tree, edits: readonly Edit[]): { index: number; error: unknown } | undefined {
+function firstFailure(
+  running: DataTree,
+  edits: readonly Edit[],
+): { index: number; error: unknown } | undefined {
   const trial = running.clone();
   let index = 0;
   try {

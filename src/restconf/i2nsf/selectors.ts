@@ -92,16 +92,16 @@ export const familyOf = (text: string): 4 | 6 => (text.includes(":") ? 6 : 4);
 /** A selector as ranges of texts that compare as the numbers do, so that thousands can be compared. */
 export interface Reach {
   protocol: number | "any";
-  /** Of addresses and ports, local ones first. */
-  ranges: readonly (readonly [from: string, to: string])[];
+  /** First and last remote address, remote port, local address, local port: what tells most tunnels apart comes first. */
+  ends: readonly string[];
 }
 
 export function reachOf(selector: TrafficSelector): Reach {
   return {
     protocol: selector["inner-protocol"],
-    ranges: (["local", "remote"] as const).flatMap((side) => [
-      addressRange(selector[`${side}-prefix`]),
-      portRange(selector[`${side}-ports`]?.[0]),
+    ends: (["remote", "local"] as const).flatMap((side) => [
+      ...addressRange(selector[`${side}-prefix`]),
+      ...portRange(selector[`${side}-ports`]?.[0]),
     ]),
   };
 }
@@ -109,10 +109,11 @@ export function reachOf(selector: TrafficSelector): Reach {
 /** Could one packet match both? */
 export function overlap(a: Reach, b: Reach): boolean {
   if (a.protocol !== b.protocol && a.protocol !== "any" && b.protocol !== "any") return false;
-  return a.ranges.every(([from, to], i) => {
-    const [otherFrom, otherTo] = b.ranges[i] ?? ["", ""];
-    return from <= otherTo && otherFrom <= to;
-  });
+  for (let i = 0; i < a.ends.length; i += 2) {
+    if ((a.ends[i] as string) > (b.ends[i + 1] as string)) return false;
+    if ((b.ends[i] as string) > (a.ends[i + 1] as string)) return false;
+  }
+  return true;
 }
 
 function addressRange(prefix: string): [string, string] {

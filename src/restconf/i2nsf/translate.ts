@@ -42,11 +42,12 @@ const sadPath = (name: string) => entryPath(sadNode, sadNode.path, { name });
 
 /**
  * @param former what is in force: what the document does not show of it, and what it leaves as it is, stays
+ * @param wanted completed; it becomes canonical where it says what has no meaning
  * @returns all four lists
  * @throws ConfigurationError
  */
-export function listsOf(former: Lists, document: Ikeless): Lists {
-  const wanted = settled(document);
+export function listsOf(former: Lists, wanted: Ikeless): Lists {
+  settle(wanted);
   const known = indexOf(former);
   const routes = new Map<string, StaticRoute>();
   const policies: SecurityPolicy[] = [];
@@ -100,9 +101,8 @@ function indexOf(lists: Lists): Known {
 }
 
 /** Without what means nothing: an integrity algorithm beside an AEAD, the DF bit of IPv6. */
-function settled(document: Ikeless): Ikeless {
-  const copy = structuredClone(document);
-  for (const entry of spdOf(copy)) {
+function settle(document: Ikeless): void {
+  for (const entry of spdOf(document)) {
     const config = entry["ipsec-policy-config"]["processing-info"]["ipsec-sa-cfg"];
     if (!config) continue;
     settleTunnel(config.tunnel);
@@ -110,7 +110,7 @@ function settled(document: Ikeless): Ikeless {
     const [first, ...more] = algorithms?.integrity ?? [];
     if (algorithms && first === 0 && more.length === 0) delete algorithms.integrity;
   }
-  for (const { "ipsec-sa-config": config } of sadOf(copy)) {
+  for (const { "ipsec-sa-config": config } of sadOf(document)) {
     settleTunnel(config.tunnel);
     const { encryption, integrity } = config["esp-sa"];
     const aead = isAead(encryption["encryption-algorithm"]);
@@ -119,7 +119,6 @@ function settled(document: Ikeless): Ikeless {
       delete config["esp-sa"].integrity;
     else if (!aead) config["esp-sa"].integrity = { "integrity-algorithm": 12, ...integrity };
   }
-  return copy;
 }
 
 function settleTunnel(tunnel: Tunnel): void {
