@@ -71,6 +71,8 @@ export interface StaticRoute {
   "local-ip"?: string;
   "if-id": number;
   mark: number;
+  /** Decimal digits: it has 64 bits. */
+  "controller-reqid"?: string;
 }
 
 export type Aead =

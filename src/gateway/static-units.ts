@@ -6,7 +6,6 @@
 //
 // Security policies stand in charon's class of pass shunts, before everything that protects, unless they have a priority.
 
-import { createHash } from "node:crypto";
 import type {
   Configuration,
   InboundSa,
@@ -14,6 +13,7 @@ import type {
   StaticRoute,
   StaticSa,
 } from "../config/configuration.js";
+import { REQID_BASE, reqidOf } from "../config/route-reqid.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
@@ -24,8 +24,6 @@ import { type RouteParts, saPath, saRequestOf } from "./static-sa.js";
 
 const TUNNEL = 2;
 const NO_MARK = { value: 0, mask: 0 };
-/** charon counts its reqids from 1 on; these have the highest bit set. */
-const REQID_BASE = 0x8000_0000;
 const EVERYTHING = { 4: "0.0.0.0/0", 16: "::/0" } as const;
 
 export interface Wanted<Request> {
@@ -101,8 +99,7 @@ function nameReqids(configuration: Configuration, reqids: Map<string, number>): 
   const taken = new Set([...reqids.values(), ...children.flatMap(({ reqid }) => reqid ?? [])]);
   for (const id of ids) {
     if (reqids.has(id)) continue;
-    const hash = createHash("sha256").update(id).digest().readUInt32BE();
-    let reqid = (hash | REQID_BASE) >>> 0;
+    let reqid = reqidOf(id);
     while (taken.has(reqid)) reqid = ((reqid + 1) | REQID_BASE) >>> 0;
     taken.add(reqid);
     reqids.set(id, reqid);

@@ -15,7 +15,12 @@ export interface Body extends Segment {
 const restconfNamespace = "urn:ietf:params:xml:ns:yang:ietf-restconf";
 
 /** Reads the one child of `parent` that a body holds. @throws RestconfError */
-export function readChild(schema: Schema, parent: Target, bytes: Uint8Array, format: Format): Body {
+export function readChild(
+  schema: Pick<Schema, "modules">,
+  parent: Target,
+  bytes: Uint8Array,
+  format: Format,
+): Body {
   const text = decodeUtf8(bytes);
   return format === "json"
     ? childInJson(schema, parent, parseJsonObject(text), text)
@@ -23,7 +28,12 @@ export function readChild(schema: Schema, parent: Target, bytes: Uint8Array, for
 }
 
 /** Reads the body of a PUT or PATCH, which must be the target itself. @throws RestconfError */
-export function readTarget(schema: Schema, target: Target, bytes: Uint8Array, format: Format): Body["value"] {
+export function readTarget(
+  schema: Pick<Schema, "modules">,
+  target: Target,
+  bytes: Uint8Array,
+  format: Format,
+): Body["value"] {
   if (!target.node) return readDatastore(bytes, format);
   const parent = { ...target, segments: target.segments.slice(0, -1), node: target.segments.at(-2)?.node };
   const body = readChild(schema, parent, bytes, format);
@@ -69,7 +79,12 @@ function readDatastore(bytes: Uint8Array, format: Format): Body["value"] {
   return { text: root.children.map((child) => printXml(child)).join(""), format };
 }
 
-export function childInJson(schema: Schema, parent: Target, document: JsonObject, text?: string): Body {
+export function childInJson(
+  schema: Pick<Schema, "modules">,
+  parent: Target,
+  document: JsonObject,
+  text?: string,
+): Body {
   const [first, ...more] = Object.entries(document);
   if (!first || more.length > 0) throw malformed("the body does not hold exactly one data node");
   const [member, content] = first;
@@ -96,7 +111,12 @@ function keysInJson(node: SchemaNode, content: Json): string[] {
   });
 }
 
-export function childInXml(schema: Schema, parent: Target, root: XmlElement, text?: string): Body {
+export function childInXml(
+  schema: Pick<Schema, "modules">,
+  parent: Target,
+  root: XmlElement,
+  text?: string,
+): Body {
   const module = schema.modules.find((entry) => entry.namespace === root.namespace)?.name;
   if (module === undefined) {
     throw failure("unknown-namespace", `<${root.name}> has a namespace that is no module's`);
@@ -108,7 +128,12 @@ export function childInXml(schema: Schema, parent: Target, root: XmlElement, tex
   return { node, keys, value };
 }
 
-function childNode(schema: Schema, parent: Target, name: string, module: string): SchemaNode {
+function childNode(
+  schema: Pick<Schema, "modules">,
+  parent: Target,
+  name: string,
+  module: string,
+): SchemaNode {
   const children = parent.node?.children ?? schema.modules.find((entry) => entry.name === module)?.data ?? [];
   const node = findChild(children, name, module);
   if (!node) {

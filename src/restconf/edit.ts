@@ -12,13 +12,13 @@ import { checkPreconditions, expectedTag, validatorHeaders } from "./preconditio
 import { type EditQuery, editReaders, insertReaders, readQuery } from "./query.js";
 import type { Retrieval } from "./retrieve.js";
 import { guardSecrets } from "./secret-guard.js";
-import type { Answer, Request, Service } from "./service.js";
+import type { Answer, DataService, Request } from "./service.js";
 
 export class Editing {
-  readonly #service: Service;
+  readonly #service: DataService;
   readonly #retrieval: Retrieval;
 
-  constructor(service: Service, retrieval: Retrieval) {
+  constructor(service: DataService, retrieval: Retrieval) {
     this.#service = service;
     this.#retrieval = retrieval;
   }

@@ -107,6 +107,8 @@ function statusOfProblems(problems: readonly Problem[]): number {
   const rule: string = problems[0]?.rule ?? "";
   if (rule === "operation-failed" && problems[0]?.path === "/") return 500;
   if (rule === "precondition-failed") return 412;
+  // Of the two that section 7 has: 405 is about the method, and needs `Allow`.
+  if (rule === "operation-not-supported") return 501;
   return statusOf[rule] ?? 500;
 }
 

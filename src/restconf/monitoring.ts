@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import type { Schema } from "../config/schema.js";
 import { modulesOf, yangLibrary } from "../config/yang-library.js";
+import { IKELESS, ikelessModule, ikelessTypes } from "./i2nsf/model.js";
 import { isObject, type Json, type JsonObject } from "./json.js";
 import { streamFormats } from "./streams.js";
 
@@ -47,11 +48,38 @@ let library: JsonObject | undefined;
 export function yangLibraryData(schema: Schema): JsonObject {
   if (library) return library;
   const identity = modulesOf(schema).map(({ name, revision }) => `${name}@${revision ?? ""}`);
+  identity.push(`${IKELESS}@${ikelessModule.revision}`);
   const contentId = createHash("sha256").update(identity.join(" ")).digest("hex").slice(0, 16);
   library = JSON.parse(yangLibrary(schema, contentId)) as JsonObject;
   addLocations(library);
+  addIkeless(library);
   addDatastores(library["ietf-yang-library:yang-library"]);
   return library;
+}
+
+/** Modules whose text is RFC 9061's: a node offers a part of their data (docs/i2nsf.md). */
+function addIkeless(root: JsonObject): void {
+  const { revision, namespace } = ikelessModule;
+  const implemented = { name: IKELESS, revision: revision ?? "", namespace };
+  const imported = {
+    name: ikelessTypes,
+    revision: revision ?? "",
+    namespace: namespace.replace(IKELESS, ikelessTypes),
+  };
+  const add = (at: Json | undefined, list: string, module: JsonObject) => {
+    if (!isObject(at)) return;
+    const known = at[list];
+    at[list] = [...(Array.isArray(known) ? known : []), module];
+  };
+  const yangLibrary = root["ietf-yang-library:yang-library"];
+  const sets = isObject(yangLibrary) ? yangLibrary["module-set"] : undefined;
+  for (const set of Array.isArray(sets) ? sets : []) {
+    add(set, "module", implemented);
+    add(set, "import-only-module", imported);
+  }
+  const state = root["ietf-yang-library:modules-state"];
+  add(state, "module", { ...implemented, "conformance-type": "implement" });
+  add(state, "module", { ...imported, "conformance-type": "import" });
 }
 
 /** libyang knows of no datastores; these are ours (RFC 8527, section 2). */

@@ -29,7 +29,7 @@ const longest = 8192;
  * @param base where a relative identifier starts
  * @throws RestconfError 400 when it is malformed, 404 when the schema has no such node
  */
-export function parseTarget(schema: Schema, encoded: string, base?: Target): Target {
+export function parseTarget(schema: Pick<Schema, "modules">, encoded: string, base?: Target): Target {
   const segments = [...(base?.segments ?? [])];
   const text = encoded.replace(/^\//, "");
   if (text.length > longest) throw invalidValue(`the path is longer than ${longest} bytes`);
@@ -70,7 +70,7 @@ function keyForm(node: SchemaNode): string {
     : `${node.name}=${keys.map((key) => `{${key}}`).join(",")}`;
 }
 
-function segmentOf(schema: Schema, parent: SchemaNode | undefined, part: string): Segment {
+function segmentOf(schema: Pick<Schema, "modules">, parent: SchemaNode | undefined, part: string): Segment {
   if (part === "") throw invalidValue("the path has an empty segment");
   const equals = part.indexOf("=");
   const identifier = decode(equals < 0 ? part : part.slice(0, equals));

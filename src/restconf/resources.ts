@@ -1,20 +1,18 @@
 // The resources below /restconf (RFC 8040, section 3), and what each does with a request.
 
 import type { Format } from "../config/tree.js";
-import { requireRight } from "./access.js";
+import { beforeWork, dataAnswer } from "./data.js";
 import { apiResource, hostMeta, libraryVersion, schemaAnswer } from "./discovery.js";
-import { Editing, methodsOf } from "./edit.js";
-import { methodNotAllowed } from "./errors.js";
+import { Editing } from "./edit.js";
+import { ikelessAnswer, isIkeless } from "./i2nsf/resource.js";
 import type { JsonObject } from "./json.js";
-import { requireFormat, unsupported, yangData, yangPatch } from "./media.js";
+import { requireFormat } from "./media.js";
 import { restconfState, yangLibraryData } from "./monitoring.js";
 import { openApi } from "./openapi.js";
-import { parseTarget } from "./path.js";
 import { readQuery } from "./query.js";
 import { Retrieval, type View } from "./retrieve.js";
 import { Operations } from "./rpcs.js";
 import type { Answer, Request, Service } from "./service.js";
-import { isYangPatch, yangPatchAnswer } from "./yang-patch.js";
 
 export interface Resource {
   /** Path; with `/*` at its end, of everything below it as well. */
@@ -23,8 +21,6 @@ export interface Resource {
   open?: true;
   answer(request: Request): Answer | Promise<Answer>;
 }
-
-const patchTypes = [...Object.values(yangData), ...Object.values(yangPatch)];
 
 export function resourcesOf(service: Service): Resource[] {
   const { datastore } = service;
@@ -44,28 +40,17 @@ export function resourcesOf(service: Service): Resource[] {
 
   /** A datastore and everything in it. */
   const data = (root: string, view: View): Resource[] => {
-    const answer = (request: Request) => dataAnswer(request, root, view);
+    const answer = (request: Request) => answerAt(request, root, view);
     return [
       { url: root, answer },
       { url: `${root}/*`, answer },
     ];
   };
 
-  const dataAnswer = async (request: Request, root: string, view: View): Promise<Answer> => {
-    const target = parseTarget(schema, request.path);
-    const allowed = view === "operational" ? ["GET", "HEAD", "OPTIONS"] : methodsOf(target);
-    const refused = beforeWork(request, allowed);
-    if (refused) return refused;
-    if (request.method === "GET" || request.method === "HEAD") {
-      return retrieval.answer(request, target, view, formatOf(request));
-    }
-    const type = request.headers["content-type"];
-    if (request.method === "PATCH") {
-      if (isYangPatch(type)) return yangPatchAnswer(service, editing, request, target);
-      if (!isPlainPatch(type)) throw unsupported(type, patchTypes);
-    }
-    return editing.answer(request, target, root);
-  };
+  const answerAt = (request: Request, root: string, view: View): Promise<Answer> =>
+    isIkeless(request.path)
+      ? ikelessAnswer(service, request, root, view)
+      : dataAnswer(request, root, view, schema, () => ({ service, retrieval, editing }));
 
   return [
     fixed("/.well-known/host-meta", (request) => hostMeta(request.headers.accept, false), true),
@@ -111,21 +96,6 @@ function fixed(url: string, work: (request: Request) => Answer, open = false): R
   };
 }
 
-/** Methods and rights; the answer to OPTIONS, undefined when the work can begin. */
-function beforeWork(request: Request, allowed: readonly string[]): Answer | undefined {
-  const allow = allowed.join(", ");
-  if (!allowed.includes(request.method)) throw methodNotAllowed(request.method, allow);
-  const reads = ["GET", "HEAD", "OPTIONS"].includes(request.method);
-  requireRight(request.client, reads ? "read" : "write");
-  if (request.method !== "OPTIONS") return undefined;
-  const patch = allowed.includes("PATCH") ? { "accept-patch": patchTypes.join(", ") } : {};
-  return { status: 200, headers: { allow, ...patch } };
-}
-
 function formatOf(request: Request): Format {
   return requireFormat(request.headers.accept, undefined);
-}
-
-function isPlainPatch(type: string | undefined): boolean {
-  return Object.values(yangData).some((plain) => type?.toLowerCase().startsWith(plain));
 }

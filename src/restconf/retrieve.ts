@@ -12,7 +12,7 @@ import { parentOf, type Segment, type Target } from "./path.js";
 import { checkPreconditions, validatorHeaders } from "./preconditions.js";
 import { parseFields, prune, pruneChildren } from "./prune.js";
 import { type GetQuery, getReaders, readQuery } from "./query.js";
-import type { Answer, Client, Request, Service } from "./service.js";
+import type { Answer, Client, DataService, Request } from "./service.js";
 
 /** Content of the top-level state nodes, by qualified name. */
 export type StateSources = ReadonlyMap<string, () => JsonObject | Promise<JsonObject>>;
@@ -21,10 +21,10 @@ export type StateSources = ReadonlyMap<string, () => JsonObject | Promise<JsonOb
 export type View = "unified" | "running" | "operational";
 
 export class Retrieval {
-  readonly #service: Service;
+  readonly #service: DataService;
   readonly #state: StateSources;
 
-  constructor(service: Service, state: StateSources) {
+  constructor(service: DataService, state: StateSources) {
     this.#service = service;
     this.#state = state;
   }

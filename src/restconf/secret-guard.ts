@@ -2,11 +2,12 @@
 // section 4.5: what the body leaves out goes). Such a change is refused. To take a secret away there is DELETE.
 
 import type { Schema } from "../config/schema.js";
-import type { Edit, Tree } from "../config/tree.js";
+import type { Edit } from "../config/tree.js";
 import { failure } from "./errors.js";
+import type { DataTree } from "./service.js";
 
 /** @throws RestconfError access-denied that names the secret */
-export function guardSecrets(running: Tree, schema: Schema, edits: readonly Edit[]): void {
+export function guardSecrets(running: DataTree, schema: Pick<Schema, "node">, edits: readonly Edit[]): void {
   if (!edits.some(({ operation }) => operation === "replace")) return;
   const trial = running.clone();
   try {
@@ -28,7 +29,7 @@ export function guardSecrets(running: Tree, schema: Schema, edits: readonly Edit
   }
 }
 
-function isSecret(schema: Schema, path: string): boolean {
+function isSecret(schema: Pick<Schema, "node">, path: string): boolean {
   const plain = path.replace(/\[(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\]"'])*\]/g, "");
-  return schema.node(plain.replace(/^\/(?!vita-gateway:)/, "/vita-gateway:"))?.denyAll ?? false;
+  return schema.node(plain.replace(/^\/(?![\w.-]+:)/, "/vita-gateway:"))?.denyAll ?? false;
 }

@@ -2,8 +2,9 @@
 
 import type { EventEmitter } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
-import type { Datastore } from "../config/datastore.js";
-import type { Format } from "../config/tree.js";
+import type { CommitOptions, CommitResult, Datastore } from "../config/datastore.js";
+import type { Schema } from "../config/schema.js";
+import type { Edit, Format, Tree } from "../config/tree.js";
 import type { Json, JsonObject } from "./json.js";
 
 export interface Logger {
@@ -22,6 +23,26 @@ export interface NotificationEvent {
   name: string;
   content: JsonObject;
   time?: Date;
+}
+
+/** Data that edits can be tried on. */
+export interface DataTree extends Pick<Tree, "apply" | "exists" | "free"> {
+  clone(): DataTree;
+  diff(to: DataTree): string[];
+}
+
+/** The part of a datastore that data resources read and edit. */
+export interface DataSource extends Pick<Datastore, "etag" | "lastModified" | "read"> {
+  readonly schema: Pick<Schema, "modules" | "node">;
+  readonly running: DataTree;
+  check(edits: readonly Edit[]): string[];
+  commit(edits: readonly Edit[], options: CommitOptions): Promise<CommitResult>;
+}
+
+/** What data resources work with. */
+export interface DataService {
+  datastore: DataSource;
+  logger: Logger;
 }
 
 export interface Service {

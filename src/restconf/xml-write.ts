@@ -3,12 +3,14 @@
 // those of instance-identifiers, of which `error-path` is the only one.
 
 import { escapeXml } from "../config/xml.js";
+import { IKELESS, ikelessNamespace } from "./i2nsf/model.js";
 import type { Json } from "./json.js";
 
 /** Namespace of a module's name; undefined when it is not known. */
 export type Namespaces = (module: string) => string | undefined;
 
 const protocolNamespaces: Record<string, string> = {
+  [IKELESS]: ikelessNamespace,
   "ietf-restconf": "urn:ietf:params:xml:ns:yang:ietf-restconf",
   "ietf-restconf-monitoring": "urn:ietf:params:xml:ns:yang:ietf-restconf-monitoring",
   "ietf-yang-patch": "urn:ietf:params:xml:ns:yang:ietf-yang-patch",

@@ -1,7 +1,7 @@
 // YANG Patch (RFC 8072): an ordered list of edits, all of them or none. The answer says for which edit it failed.
 
 import type { Schema } from "../config/schema.js";
-import type { Edit, Format, Tree } from "../config/tree.js";
+import type { Edit, Format } from "../config/tree.js";
 import { checkIsTarget, childInJson, childInXml } from "./body.js";
 import type { Editing } from "./edit.js";
 import { requireOrder } from "./edit.js";
@@ -12,7 +12,7 @@ import { bodyFormat, yangPatch } from "./media.js";
 import { parentOf, parseTarget, type Target } from "./path.js";
 import { validatorHeaders } from "./preconditions.js";
 import { editReaders, readQuery } from "./query.js";
-import type { Answer, Request, Service } from "./service.js";
+import type { Answer, DataService, DataTree, Request } from "./service.js";
 import { childOf, parseXml, type XmlElement } from "./xml-read.js";
 
 /** Each is made by itself, while nothing else is done; what is more comes faster as a PUT or a plain PATCH. */
@@ -39,7 +39,7 @@ export function isYangPatch(contentType: string | undefined): boolean {
 }
 
 export async function yangPatchAnswer(
-  service: Service,
+  service: DataService,
   editing: Editing,
   request: Request,
   target: Target,
@@ -70,7 +70,10 @@ export async function yangPatchAnswer(
 }
 
 /** The edit that cannot be made after those before it; undefined when only the whole is refused. */
-function firstFailure(running: Tree, edits: readonly Edit[]): { index: number; error: unknown } | undefined {
+function firstFailure(
+  running: DataTree,
+  edits: readonly Edit[],
+): { index: number; error: unknown } | undefined {
   const trial = running.clone();
   let index = 0;
   try {
@@ -98,7 +101,7 @@ function failedPatch(patch: Patch, outcome: JsonObject, error: unknown): Answer 
   return { status: restconfErrorOf(error).status, document: status(patch, outcome) };
 }
 
-function editOf(schema: Schema, editing: Editing, base: Target, entry: Entry): Edit {
+function editOf(schema: Pick<Schema, "modules">, editing: Editing, base: Target, entry: Entry): Edit {
   const operation = operations.find((name) => name === entry.operation);
   if (!operation) throw invalidValue(`operation "${entry.operation.slice(0, 64)}" is none of YANG Patch`);
   const target = parseTarget(schema, entry.target, base);
@@ -139,7 +142,11 @@ function position(
     : { where, point: editing.point(entry.point, node, parentOf(target), base) };
 }
 
-function editValue(schema: Schema, target: Target, value: Json | XmlElement): NonNullable<Edit["value"]> {
+function editValue(
+  schema: Pick<Schema, "modules">,
+  target: Target,
+  value: Json | XmlElement,
+): NonNullable<Edit["value"]> {
   if (!target.node) throw invalidValue("an edit of the whole datastore is a PUT or a plain PATCH");
   const parent = parentOf(target);
   if (isXml(value)) {
