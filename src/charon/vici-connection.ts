@@ -83,7 +83,8 @@ export class ViciConnection {
   readonly #handlers = new Map<string, EventHandler>();
   #input: Buffer = Buffer.alloc(0);
   #silence: NodeJS.Timeout | undefined;
-  #corked = false;
+  /** What leaves with the end of this tick. */
+  readonly #output: Buffer[] = [];
   #end: Error | undefined;
   #isClosed!: (why: Error) => void;
   /** Resolves when the connection is over, with the reason. */
@@ -222,21 +223,16 @@ export class ViciConnection {
       head.write(name, HEADER + 2);
       this.#waiting.push({ name, isCommand: type === Packet.commandRequest, resolve, reject });
       if (this.#waiting.length === 1) this.#beginSilence();
-      this.#cork();
-      this.#socket.write(head);
-      if (message && message.length > 0) this.#socket.write(message);
+      if (this.#output.length === 0) process.nextTick(() => this.#write());
+      this.#output.push(head);
+      if (message) this.#output.push(message);
     });
   }
 
-  /** What is asked in one go leaves in one write. */
-  #cork(): void {
-    if (this.#corked) return;
-    this.#corked = true;
-    this.#socket.cork();
-    process.nextTick(() => {
-      this.#corked = false;
-      this.#socket.uncork();
-    });
+  /** What is asked in one go leaves in one piece: a system call for every part takes charon's time as well. */
+  #write(): void {
+    if (this.#end) return;
+    this.#socket.write(Buffer.concat(this.#output.splice(0)));
   }
 
   #beginSilence(): void {

@@ -1,29 +1,21 @@
-// A configuration without what nobody needs to know who only looks at it: it is written to the run directory for workers and
-// for `vita state`.
+// A configuration as the run directory has it, for workers, for `vita state` and for the run after this one: without the lists
+// that none of them looks at. These are the long ones, and those with keys and passwords in them: nothing of either is
+// written there with every change, nor read by every worker that begins.
 
-import type { Configuration, Connection, InboundSa, Secret, StaticSa } from "./configuration.js";
+import type { Configuration } from "./configuration.js";
 
-type Key = "key" | "salt" | "integrity-key";
+const LISTS = [
+  "route",
+  "inbound-sa",
+  "outbound-sa",
+  "security-policy",
+  "connection",
+  "pool",
+  "secret",
+  "authority",
+] as const satisfies readonly (keyof Configuration)[];
 
-/** The nodes that the model has nacm:default-deny-all on are not there; a test compares. */
-export type PublicConfiguration = Omit<
-  Configuration,
-  "inbound-sa" | "outbound-sa" | "connection" | "secret"
-> & {
-  "inbound-sa": Omit<InboundSa, Key>[];
-  "outbound-sa": Omit<StaticSa, Key>[];
-  connection: Omit<Connection, "pre-shared-key">[];
-  secret: Omit<Secret, "data">[];
-};
-
-export function withoutSecrets(configuration: Configuration): PublicConfiguration {
-  const withoutKeys = <Sa extends StaticSa>({ key, salt, "integrity-key": integrityKey, ...rest }: Sa) =>
-    rest;
-  return {
-    ...configuration,
-    "inbound-sa": configuration["inbound-sa"].map(withoutKeys),
-    "outbound-sa": configuration["outbound-sa"].map(withoutKeys),
-    connection: configuration.connection.map(({ "pre-shared-key": secret, ...rest }) => rest),
-    secret: configuration.secret.map(({ data, ...rest }) => rest),
-  };
+/** A configuration of the same form, in which these lists are empty. A test sees to it that no secret is anywhere else. */
+export function withoutEntries(configuration: Configuration): Configuration {
+  return { ...configuration, ...(Object.fromEntries(LISTS.map((list) => [list, []])) as Partial<Configuration>) };
 }

@@ -12,8 +12,8 @@ import { refusalOf } from "./ike-refusal.js";
 import { takeDown } from "./ike-take-down.js";
 import type { Logger } from "./log.js";
 
-/** Commands that are under way at the same time. */
-const WINDOW = 64;
+/** Commands that are sent in one piece. Two of these are under way, so that charon need not wait. */
+const PIECE = 128;
 
 /** charon takes a pool's addresses back a moment after it has said that their IKE_SAs are gone: looks, and ms between them. */
 const LEASE_TRIES = 20;
@@ -40,21 +40,16 @@ const unloading: Record<ItemKind, ((name: string) => [command: string, fields: V
   certificate: undefined,
 };
 
-/** Does something with each item, many at a time and in order. After the first failure nothing more is begun. */
+/** Does something with each item, many at a time and in order. After the first failure no further piece is begun. */
 async function inOrder<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  let failed = false;
-  const lane = async () => {
-    while (next < items.length && !failed) {
-      try {
-        await work(items[next++]);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: WINDOW }, lane));
+  const underWay: Promise<PromiseSettledResult<void>[]>[] = [];
+  const outcomes: PromiseSettledResult<void>[] = [];
+  const hasFailed = () => outcomes.some(({ status }) => status === "rejected");
+  for (let at = 0; at < items.length && !hasFailed(); at += PIECE) {
+    underWay.push(Promise.allSettled(items.slice(at, at + PIECE).map(work)));
+    if (underWay.length > 1) outcomes.push(...((await underWay.shift()) ?? []));
+  }
+  for (const piece of underWay) outcomes.push(...(await piece));
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 

@@ -4,7 +4,7 @@
 //
 //   refuse      what can be known in advance is said before anything is touched
 //   workers     new ones are made ready beside the old ones; then they change places
-//   parts       static SAs and policies; charon's socket; what charon is told
+//   parts       static SAs and policies; charon's socket; what charon is told. Static SAs are put in while charon works
 //   at last     what the old configuration would have needed to come back is thrown away
 //
 // Where charon is to go (`data-plane`) it is told so first. Traffic stands still only while workers change places, for as
@@ -75,9 +75,13 @@ export class Reconfiguration {
       if (change.system) steps.atLast(() => node.system.forgetFormer());
       if (change.cpus) this.#bind();
       if (change.kernel && !change.databases) this.#setKernel();
-      if (!change.databases) await this.#apply(node.security);
-      if (change.charon) this.#openCharon();
-      if (!to["data-plane"]) await this.#apply(node.connections);
+      const security = change.databases ? [] : [node.security];
+      const connections = to["data-plane"] ? [] : [node.connections];
+      if (change.charon) {
+        await this.#apply(...security);
+        this.#openCharon();
+        await this.#apply(...connections);
+      } else await this.#apply(...connections, ...security);
       if (node.api) await this.#apply(node.api);
       if (isStructural) nextIsReached(node.run);
       else writeConfiguration(node.run, "config.json", to);
@@ -225,9 +229,12 @@ export class Reconfiguration {
     kernel.set(kernelSettings(this.#to));
   }
 
-  async #apply(part: ConfigurationPart): Promise<void> {
-    await part.apply(this.#from, this.#to);
-    this.#steps.orElse(() => part.apply(this.#to, this.#from));
+  /** Parts that have nothing to do with each other work at the same time. */
+  async #apply(...parts: ConfigurationPart[]): Promise<void> {
+    const outcomes = await Promise.allSettled(parts.map((part) => part.apply(this.#from, this.#to)));
+    for (const [i, { status }] of outcomes.entries())
+      if (status === "fulfilled") this.#steps.orElse(() => parts[i].apply(this.#to, this.#from));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   async #closeCharon(): Promise<void> {

@@ -1,5 +1,5 @@
-// The configuration as the processes of a node read it: `config.json` in the run directory, JSON of the checked form, without
-// secrets. It is replaced as a whole, never written to.
+// The configuration as the processes of a node read it: `config.json` in the run directory, JSON of the checked form, in which
+// the lists that they have no use for are empty (secrets.ts). It is replaced as a whole, never written to.
 //
 // While workers are exchanged because of a change, `next.json` has what they are exchanged for. It becomes `config.json` in
 // the moment in which the change is made; if it is still there when a supervisor begins, a change was cut off, and nobody
@@ -7,7 +7,7 @@
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
-import { withoutSecrets } from "../config/secrets.js";
+import { withoutEntries } from "../config/secrets.js";
 import type { RunDirectory } from "./run-directory.js";
 
 export type ConfigurationFile = "config.json" | "next.json";
@@ -19,7 +19,7 @@ export function writeConfiguration(
   configuration: Configuration,
 ): void {
   const path = run.file(name);
-  writeFileSync(`${path}.new`, `${JSON.stringify(withoutSecrets(configuration), null, 2)}\n`, {
+  writeFileSync(`${path}.new`, `${JSON.stringify(withoutEntries(configuration), null, 2)}\n`, {
     mode: 0o600,
   });
   renameSync(`${path}.new`, path);
