@@ -17,5 +17,8 @@ const LISTS = [
 
 /** A configuration of the same form, in which these lists are empty. A test sees to it that no secret is anywhere else. */
 export function withoutEntries(configuration: Configuration): Configuration {
-  return { ...configuration, ...(Object.fromEntries(LISTS.map((list) => [list, []])) as Partial<Configuration>) };
+  return {
+    ...configuration,
+    ...(Object.fromEntries(LISTS.map((list) => [list, []])) as Partial<Configuration>),
+  };
 }

@@ -42,15 +42,18 @@ const unloading: Record<ItemKind, ((name: string) => [command: string, fields: V
 
 /** Does something with each item, many at a time and in order. After the first failure no further piece is begun. */
 async function inOrder<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const underWay: Promise<PromiseSettledResult<void>[]>[] = [];
-  const outcomes: PromiseSettledResult<void>[] = [];
-  const hasFailed = () => outcomes.some(({ status }) => status === "rejected");
-  for (let at = 0; at < items.length && !hasFailed(); at += PIECE) {
-    underWay.push(Promise.allSettled(items.slice(at, at + PIECE).map(work)));
-    if (underWay.length > 1) outcomes.push(...((await underWay.shift()) ?? []));
+  let failure: PromiseRejectedResult | undefined;
+  const end = async (piece: Promise<PromiseSettledResult<void>[]>) => {
+    for (const outcome of await piece) if (outcome.status === "rejected") failure ??= outcome;
+  };
+  let before: Promise<PromiseSettledResult<void>[]> = Promise.resolve([]);
+  for (let at = 0; at < items.length && !failure; at += PIECE) {
+    const piece = Promise.allSettled(items.slice(at, at + PIECE).map(work));
+    await end(before);
+    before = piece;
   }
-  for (const piece of underWay) outcomes.push(...(await piece));
-  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  await end(before);
+  if (failure) throw failure.reason;
 }
 
 /** Kinds whose names in charon are those of the items. */

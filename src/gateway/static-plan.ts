@@ -3,10 +3,11 @@
 import type { AddSaRequest, PolicyRequest } from "../ipsec/kernel.js";
 import { policyKey, saKey } from "./static-keys.js";
 import { isSameSa } from "./static-sa.js";
-import type { Unit, Wanted } from "./static-units.js";
+import type { Unit, Wanted, WantedSa } from "./static-units.js";
 
-export type WantedSa = Wanted<AddSaRequest>;
 export type WantedPolicy = Wanted<PolicyRequest>;
+/** What is there, by its key. */
+export type Present<Request> = readonly [key: string, request: Request];
 
 /** What a session has in the kernel, by `saKey` and `policyKey`. */
 export class Installed {
@@ -25,9 +26,9 @@ export interface Plan {
   readonly newSas: readonly WantedSa[];
   /** Those whose ids are in use, with what has them. */
   readonly changedSas: readonly { wanted: WantedSa; old: AddSaRequest }[];
-  readonly oldSas: readonly AddSaRequest[];
+  readonly oldSas: readonly Present<AddSaRequest>[];
   readonly newPolicies: readonly WantedPolicy[];
-  readonly oldPolicies: readonly PolicyRequest[];
+  readonly oldPolicies: readonly Present<PolicyRequest>[];
 }
 
 /** @param wanted units that are to be there, all of them */
@@ -60,9 +61,9 @@ export function planChanges(installed: Installed, wanted: ReadonlyMap<string, Un
     // What comes in must be understood before the peer can be told to send it.
     newSas: newSas.sort((a, b) => Number(b.request.inbound) - Number(a.request.inbound)),
     changedSas: changedSas.sort((a, b) => Number(b.old.inbound) - Number(a.old.inbound)),
-    oldSas: [...oldSas.values()].sort((a, b) => Number(a.inbound) - Number(b.inbound)),
+    oldSas: [...oldSas].sort(([, a], [, b]) => Number(a.inbound) - Number(b.inbound)),
     newPolicies: [...newPolicies.values()],
-    oldPolicies: [...oldPolicies.values()],
+    oldPolicies: [...oldPolicies],
   };
 }
 

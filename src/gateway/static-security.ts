@@ -14,15 +14,16 @@ import { readSa } from "../ipsec/read-sa.js";
 import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
 import type { IpAddress } from "../net/address.js";
+import { Breather } from "./breather.js";
 import { type Logger, messageOf } from "./log.js";
 import { publicAddresses } from "./public-addresses.js";
 import type { SequenceMarks } from "./sequence-marks.js";
-import { policyKey, saKey } from "./static-keys.js";
-import { Installed, type Plan, planChanges, type WantedSa } from "./static-plan.js";
+import { saKey } from "./static-keys.js";
+import { Installed, type Plan, planChanges, type WantedPolicy } from "./static-plan.js";
 import { problem } from "./static-problem.js";
 import { saPath } from "./static-sa.js";
 import { StaticSequence } from "./static-sequence.js";
-import { staticUnits, type Unit } from "./static-units.js";
+import { staticUnits, type Unit, type Wanted, type WantedSa } from "./static-units.js";
 
 /** Whose SAs and policies those of the configuration are (sad-layout.ts, spd-layout.ts). */
 export const STATIC_SESSION = 0n;
@@ -85,7 +86,7 @@ export class StaticSecurity {
     const request = this.#installed?.sas.get(key);
     if (!request) return;
     const [start] = await this.#sequence.begin([request]);
-    this.#add(saPath(request.inbound, request.id.spi), request, start);
+    this.#add({ path: saPath(request.inbound, request.id.spi), key, request }, start);
   }
 
   /** Other tables are about to take the place of these: notes what there is to be known about inbound SAs. */
@@ -111,13 +112,13 @@ export class StaticSecurity {
     const reqids = new Map(this.#reqids);
     const installed = await this.#look();
     const former = installed.units ?? new Map();
-    const units = staticUnits(to, { addresses: () => this.#addresses(to), reqids }, former);
+    const units = await staticUnits(to, { addresses: () => this.#addresses(to), reqids }, former);
     refuseSharedKeys(units.values());
     const plan = planChanges(installed, units);
     const added = [...plan.newSas, ...plan.changedSas.map(({ wanted }) => wanted)];
     if (added.length > 0) await this.#setOut(added, plan, isStart);
-    else this.#changePolicies(plan, []);
-    this.#remove(plan);
+    else await this.#changePolicies(plan, []);
+    await this.#remove(plan);
     installed.units = units;
     this.#reqids = reqids;
   }
@@ -152,23 +153,22 @@ export class StaticSecurity {
       return this.#sequence.begin(added.map(({ request }) => request));
     });
     const undo: Undo[] = [];
+    const breather = new Breather();
     try {
-      for (const [i, { request, path }] of plan.newSas.entries()) {
-        this.#add(path, request, starts[i]);
-        undo.push(() => this.#delete(request));
+      for (const [i, wanted] of plan.newSas.entries()) {
+        if (breather.isDue) await breather.breathe();
+        this.#add(wanted, starts[i]);
+        undo.push(() => this.#delete(wanted.key, wanted.request));
       }
       for (const [i, { wanted, old }] of plan.changedSas.entries()) {
-        this.#add(
-          wanted.path,
-          wanted.request,
-          this.#since(old, wanted.request, starts[plan.newSas.length + i]),
-        );
+        if (breather.isDue) await breather.breathe();
+        this.#add(wanted, this.#since(old, wanted.request, starts[plan.newSas.length + i]));
         undo.push(async () => {
           const [start] = await this.#sequence.begin([old]);
-          this.#add(wanted.path, old, this.#since(wanted.request, old, start));
+          this.#add({ ...wanted, request: old }, this.#since(wanted.request, old, start));
         });
       }
-      this.#changePolicies(plan, undo);
+      await this.#changePolicies(plan, undo);
     } catch (error) {
       for (const step of undo.reverse()) await this.#takeBack(step);
       throw error;
@@ -207,8 +207,7 @@ export class StaticSecurity {
     return { last: Math.max(top, start?.last ?? 0), ceiling: 0 };
   }
 
-  #add(path: string, request: AddSaRequest, sequence: SequenceStart | undefined): void {
-    const key = saKey(request);
+  #add({ path, key, request }: Wanted<AddSaRequest>, sequence: SequenceStart | undefined): void {
     const oldSlot = this.#kernel.slotOf(request, STATIC_SESSION);
     const old = this.#installed?.sas.get(key);
     this.#sequence.forget(key);
@@ -219,39 +218,49 @@ export class StaticSecurity {
     this.#sequence.watch(key, this.#kernel.slotOf(request, STATIC_SESSION), request);
   }
 
-  #delete(request: AddSaRequest): void {
-    const key = saKey(request);
+  #delete(key: string, request: AddSaRequest): void {
     this.#sequence.forget(key);
     this.#kernel.removeSa(request, STATIC_SESSION);
     this.#installed?.sas.delete(key);
   }
 
-  #changePolicies({ newPolicies }: Plan, undo: Undo[]): void {
-    const mine: PolicyRequest[] = [];
+  async #changePolicies({ newPolicies }: Plan, undo: Undo[]): Promise<void> {
+    const mine: WantedPolicy[] = [];
+    const takeBack = () => {
+      for (const { key, request } of mine.reverse()) this.#deletePolicy(key, request);
+    };
+    const breather = new Breather();
     try {
-      for (const { path, request } of newPolicies) {
+      for (const policy of newPolicies) {
+        if (breather.isDue) await breather.breathe();
+        const { path, key, request } = policy;
         refuse(path, this.#kernel.addPolicy(request, STATIC_SESSION));
-        this.#installed?.policies.set(policyKey(request), request);
-        mine.push(request);
+        this.#installed?.policies.set(key, request);
+        mine.push(policy);
       }
     } catch (error) {
-      for (const request of mine.reverse()) this.#deletePolicy(request);
+      takeBack();
       throw error;
     }
-    undo.push(() => {
-      for (const request of mine.reverse()) this.#deletePolicy(request);
-    });
+    undo.push(takeBack);
   }
 
-  #deletePolicy(request: PolicyRequest): void {
+  #deletePolicy(key: string, request: PolicyRequest): void {
     this.#kernel.deletePolicy(request, STATIC_SESSION);
-    this.#installed?.policies.delete(policyKey(request));
+    this.#installed?.policies.delete(key);
   }
 
   /** What is not wanted any more. Nothing of this is ever refused. */
-  #remove({ oldPolicies, oldSas }: Plan): void {
-    for (const request of oldPolicies) this.#deletePolicy(request);
-    for (const request of oldSas) this.#delete(request);
+  async #remove({ oldPolicies, oldSas }: Plan): Promise<void> {
+    const breather = new Breather();
+    for (const [key, request] of oldPolicies) {
+      if (breather.isDue) await breather.breathe();
+      this.#deletePolicy(key, request);
+    }
+    for (const [key, request] of oldSas) {
+      if (breather.isDue) await breather.breathe();
+      this.#delete(key, request);
+    }
   }
 }
 
@@ -263,10 +272,9 @@ function refuse(path: string, { status, reason }: Answer): void {
 function refuseSharedKeys(units: Iterable<Unit>): void {
   const paths = new Map<string, string>();
   for (const { sas } of units)
-    for (const { path, request } of sas) {
-      const key = Buffer.from(request.encryptionKey).toString("latin1");
-      const other = paths.get(key);
+    for (const { path, material } of sas) {
+      const other = paths.get(material);
       if (other !== undefined) throw problem(`${path}/key`, `is, with its salt, that of ${other} as well`);
-      paths.set(key, path);
+      paths.set(material, path);
     }
 }

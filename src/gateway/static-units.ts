@@ -17,7 +17,9 @@ import { REQID_BASE, reqidOf } from "../config/route-reqid.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
+import { Breather } from "./breather.js";
 import { parseSelector, prefixSelector } from "./ip-selector.js";
+import { sameData } from "./same-data.js";
 import { policyKey, saKey } from "./static-keys.js";
 import { entryPath, problem } from "./static-problem.js";
 import { type RouteParts, saPath, saRequestOf } from "./static-sa.js";
@@ -34,10 +36,15 @@ export interface Wanted<Request> {
   request: Request;
 }
 
+export interface WantedSa extends Wanted<AddSaRequest> {
+  /** Key and salt, as text to compare. */
+  material: string;
+}
+
 export interface Unit {
-  /** Everything that it follows from: equal texts, equal units. Holds keys. */
-  readonly source: string;
-  readonly sas: readonly Wanted<AddSaRequest>[];
+  /** Everything that it follows from, as the configuration has it: equal sources, equal units. Holds keys. */
+  readonly source: unknown;
+  readonly sas: readonly WantedSa[];
   readonly policies: readonly Wanted<PolicyRequest>[];
 }
 
@@ -52,31 +59,33 @@ export interface UnitParts {
  * @param former units that need not be made again if nothing about them has changed
  * @throws ConfigurationError
  */
-export function staticUnits(
+export async function staticUnits(
   configuration: Configuration,
   parts: UnitParts,
   former: ReadonlyMap<string, Unit>,
-): Map<string, Unit> {
+): Promise<Map<string, Unit>> {
+  const breather = new Breather();
   const units = new Map<string, Unit>();
   const inbound = groupByRoute(configuration["inbound-sa"]);
   const outbound = groupByRoute(configuration["outbound-sa"]);
   nameReqids(configuration, parts.reqids);
   let addresses: readonly IpAddress[] | undefined;
   for (const route of configuration.route) {
+    if (breather.isDue) await breather.breathe();
     addresses ??= parts.addresses();
     const local = localAddress(route, addresses);
     const [ins, outs] = [inbound.get(route.id) ?? [], outbound.get(route.id) ?? []];
     const reqid = parts.reqids.get(route.id) ?? 0;
-    const source = JSON.stringify([route, formatAddress(local), reqid, ins, outs]);
+    const source = [route, formatAddress(local), reqid, ins, outs];
     const key = `route ${route.id}`;
     const known = former.get(key);
-    units.set(key, known?.source === source ? known : routeUnit(source, { route, local, reqid, ins, outs }));
+    const isSame = known && sameData(known.source, source);
+    units.set(key, isSame ? known : routeUnit(source, { route, local, reqid, ins, outs }));
   }
   for (const policy of configuration["security-policy"]) {
     const key = `security-policy ${policy.id}`;
-    const source = JSON.stringify(policy);
     const known = former.get(key);
-    units.set(key, known?.source === source ? known : policyUnit(source, policy));
+    units.set(key, known && sameData(known.source, policy) ? known : policyUnit(policy));
   }
   return units;
 }
@@ -144,7 +153,7 @@ interface RouteSettings {
   outs: readonly StaticSa[];
 }
 
-function routeUnit(source: string, { route, local, reqid, ins, outs }: RouteSettings): Unit {
+function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSettings): Unit {
   const { id } = route;
   const nets = prefixes(route.net, routePath(id, "net"));
   const localNets =
@@ -166,7 +175,8 @@ function routeUnit(source: string, { route, local, reqid, ins, outs }: RouteSett
   const sas = (list: readonly StaticSa[], inbound: boolean) =>
     list.map((sa) => {
       const request = saRequestOf(sa, inbound, parts);
-      return { path: saPath(inbound, sa.spi), key: saKey(request), request };
+      const material = Buffer.from(request.encryptionKey).toString("latin1");
+      return { path: saPath(inbound, sa.spi), key: saKey(request), request, material };
     });
   const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) =>
     wantedPolicy(entryPath("route", "id", id), {
@@ -242,7 +252,7 @@ function policyOf(
   };
 }
 
-function policyUnit(source: string, policy: SecurityPolicy): Unit {
+function policyUnit(policy: SecurityPolicy): Unit {
   const path = entryPath("security-policy", "id", policy.id);
   const selectors = (leaf: "local-ts" | "remote-ts") =>
     policy[leaf].map((text) => {
@@ -273,5 +283,5 @@ function policyUnit(source: string, policy: SecurityPolicy): Unit {
       return wantedPolicy(path, request);
     }),
   );
-  return { source, sas: [], policies };
+  return { source: policy, sas: [], policies };
 }
