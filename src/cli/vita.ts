@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1
+#!/usr/bin/env -S node --max-semi-space-size=16
 // The `vita` command. Each subcommand is a module beside this one.
 
 import { Command, CommanderError } from "commander";

@@ -1,6 +1,7 @@
 // A configuration as a JSON document, before libyang sees it: is it JSON at all, is every member there once, and which of
 // it goes where. Members at the top without a module's name are vita-gateway's.
 
+import { hasTwice } from "./json-members.js";
 import { localName, scanJson } from "./json-scan.js";
 import { ConfigurationError, type Problem, valueText } from "./problem.js";
 
@@ -26,8 +27,7 @@ export function parseJson(text: string, source: string): JsonObject {
     throw fail({ path: "/", message: scanJson(text)?.message ?? "is not JSON" });
   }
   if (!isObject(document)) throw fail({ path: "/", message: "is not an object", value: valueText(document) });
-  // JSON.parse takes the last one of members with one name, and says nothing.
-  const twice = scanJson(text);
+  const twice = hasTwice(text, document) ? scanJson(text) : undefined;
   if (twice) throw fail(twice);
   return document;
 }

@@ -83,7 +83,7 @@ export class Vita {
     const env = { ...process.env, VITA_RUN_DIR: runDirectory, VITA_STATE_DIR: lab.path("state") };
     const child = lab.start(
       process.execPath,
-      ["--enable-source-maps", "--max-semi-space-size=1", vitaProgram, "run", "--config", file, ...options],
+      ["--enable-source-maps", "--max-semi-space-size=16", vitaProgram, "run", "--config", file, ...options],
       { name: name ?? `${node}-vita`, namespace, env },
     );
     const vita = new Vita(child, configuration, runDirectory, file);
