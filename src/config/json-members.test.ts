@@ -5,7 +5,16 @@ import { hasTwice } from "./json-members.js";
 import { scanJson } from "./json-scan.js";
 
 /** Few names, so that some stand there twice; some of them are the same without their module. */
-const name = fc.constantFrom("a", "vita-gateway:a", "other:a", 'b"\\:', "__proto__", "1", "vita-gateway:", "");
+const name = fc.constantFrom(
+  "a",
+  "vita-gateway:a",
+  "other:a",
+  'b"\\:',
+  "__proto__",
+  "1",
+  "vita-gateway:",
+  "",
+);
 
 const { value } = fc.letrec<{ value: string }>((tie) => ({
   value: fc.oneof(
