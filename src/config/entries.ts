@@ -58,6 +58,8 @@ export class EntryTable extends Shared {
   readonly entries: Map<string, Entry>;
   /** The entries' configurations; undefined when one has changed since. */
   configurations: JsonObject[] | undefined;
+  /** All entries as JSON, as each of them has it; undefined when one has changed since. */
+  json: string | undefined;
 
   constructor(entries: Map<string, Entry> = new Map()) {
     super();
@@ -72,12 +74,14 @@ export class EntryTable extends Shared {
   /** Takes the entry over from the caller; one with its path is released. */
   put(entry: Entry): void {
     this.configurations = undefined;
+    this.json = undefined;
     this.entries.get(entry.path)?.release();
     this.entries.set(entry.path, entry);
   }
 
   remove(path: string): void {
     this.configurations = undefined;
+    this.json = undefined;
     this.entries.get(path)?.release();
     this.entries.delete(path);
   }

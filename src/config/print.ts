@@ -10,7 +10,7 @@ import {
 } from "../native/libyang.js";
 import type { DataPath } from "./data-path.js";
 import { isObject, type JsonObject, localName } from "./document.js";
-import type { Base, Entry } from "./entries.js";
+import type { Base, Entry, EntryTable } from "./entries.js";
 import type { Parts } from "./parse.js";
 import { MODULE_NAME, type Schema, type SchemaNode } from "./schema.js";
 import {
@@ -47,10 +47,9 @@ export function printTree(schema: Schema, parts: Parts, options: PrintOptions): 
   for (const { name } of schema.top.values()) {
     const member = `${MODULE_NAME}:${name}`;
     const table = parts.tables.get(name);
-    if (table && table.entries.size > 0) {
-      const entries = Array.from(table.entries.values(), (entry) => entryText(schema, entry, options));
-      members.push(`  ${JSON.stringify(member)}: [\n${entries.join(",\n")}\n  ]`);
-    } else if (base[member] !== undefined)
+    if (table && table.entries.size > 0)
+      members.push(`  ${JSON.stringify(member)}: [\n${tableText(schema, table, options)}\n  ]`);
+    else if (base[member] !== undefined)
       members.push(`  ${JSON.stringify(member)}: ${indented(base[member], "  ")}`);
   }
   return members.length === 0 ? "{}\n" : `{\n${members.join(",\n")}\n}\n`;
@@ -148,8 +147,19 @@ function baseObject(schema: Schema, base: Base, { defaults, secrets }: PrintOpti
   return document;
 }
 
+/** What is printed with every change is kept. */
+const isKeptWith = ({ defaults, secrets }: PrintOptions) => defaults === "explicit" && secrets;
+
+function tableText(schema: Schema, table: EntryTable, options: PrintOptions): string {
+  const isKept = isKeptWith(options);
+  if (isKept && table.json !== undefined) return table.json;
+  const text = Array.from(table.entries.values(), (entry) => entryText(schema, entry, options)).join(",\n");
+  if (isKept) table.json = text;
+  return text;
+}
+
 function entryText(schema: Schema, entry: Entry, options: PrintOptions): string {
-  const isKept = options.defaults === "explicit" && options.secrets;
+  const isKept = isKeptWith(options);
   if (isKept && entry.json !== undefined) return entry.json;
   const document = nodeObject(schema, entry.node, schemaOf(schema, entry.node), options);
   const [[object]] = Object.values(document) as [[JsonObject]];
