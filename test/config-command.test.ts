@@ -204,6 +204,14 @@ test("mistakes are named, and have exit codes of their own", async () => {
     "--timeout",
     "soon",
   ]);
+  for (const verb of ["set", "remove"])
+    await fails(2, /^vita: \/route\/id: is the key of its entry/, [
+      "config",
+      verb,
+      "vita-node",
+      "/route[id=foo]/id",
+      ...(verb === "set" ? ["other"] : []),
+    ]);
   await fails(2, /unknown command/, ["config", "frobnicate"]);
 });
 
