@@ -240,7 +240,7 @@ test("a value that is not JSON is not quoted, and nothing of it is lost without 
   await fails(2, /twice\.json: is not UTF-8\n$/, ["config", "load", "vita-node", twice]);
 });
 
-test("a configuration is checked in each form, also when its node does not run", async () => {
+test("a configuration is checked from standard input, with a byte order mark, and in each form, when its node does not run", async () => {
   const json = '{"node": "other", "public-interface": [{"name": "w"}], "private-interface": [{"name": "l"}]}';
   const statements = "node other; public-interface { name w; } private-interface { name l; }";
   const xml = ["<node>other</node>", "<public-interface><name>w</name></public-interface>"]
@@ -251,7 +251,7 @@ test("a configuration is checked in each form, also when its node does not run",
     assert.equal(await succeeds(["config", "validate", "other", "-"], text), "valid\n");
   await fails(
     1,
-    /^vita: standard input: \/workers: "99" is more than 16\n$/,
+    /^vita: standard input: \/workers: 99 is more than 16\n$/,
     ["config", "validate", "other", "-"],
     `${statements} workers 99;`,
   );
