@@ -2,7 +2,7 @@
 // input; whole configurations; history; exit codes.
 
 import assert from "node:assert/strict";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { type CommandResult, run } from "../src/lab/command.js";
 import { Lab } from "../src/lab/lab.js";
@@ -13,11 +13,12 @@ const key = "a93ff0c1e0b8d1ce0bd07d8d3a6eb5f1";
 const salt = "57a3c0f2";
 
 let lab: Lab;
+let node: Vita;
 
 before(async () => {
   lab = await Lab.open("config");
   const network = await createNetwork(lab, 4);
-  await Vita.start(lab, network.gateways.a, {
+  node = await Vita.start(lab, network.gateways.a, {
     node: "vita-node",
     "public-interface": [{ name: "wan0" }],
     "private-interface": [{ name: "lan0" }],
@@ -203,6 +204,14 @@ test("mistakes are named, and have exit codes of their own", async () => {
     "--timeout",
     "soon",
   ]);
+  for (const verb of ["set", "remove"])
+    await fails(2, /^vita: \/route\/id: is the key of its entry/, [
+      "config",
+      verb,
+      "vita-node",
+      "/route[id=foo]/id",
+      ...(verb === "set" ? ["other"] : []),
+    ]);
   await fails(2, /unknown command/, ["config", "frobnicate"]);
 });
 
@@ -212,6 +221,51 @@ test("operational state by path", async () => {
     /^worker \{\n {2}index 0;\n {2}pid \d+;\n {2}alive true;/,
   );
   assert.match(await succeeds(["state", "vita-node"]), /^node vita-node/);
+});
+
+test("a value that is not JSON is not quoted, and nothing of it is lost without a word", async () => {
+  const add = ["config", "add", "vita-node", "/inbound-sa"];
+  await fails(
+    2,
+    /^vita: the value: \/: is not JSON: line 1, column 35\n$/,
+    add,
+    `{"spi": 9, "route": "foo", "key": ${key}}`,
+  );
+  await fails(2, /^vita: the value: \/spi: is there twice\n$/, add, `{"spi": 9, "key": "${key}", "spi": 10}`);
+  const twice = lab.path("twice.json");
+  writeFileSync(twice, `{"node": "vita-node", "mtu": 1400, "mtu": 1500}`);
+  for (const command of ["validate", "load", "diff"])
+    await fails(2, /twice\.json: \/mtu: is there twice\n$/, ["config", command, "vita-node", twice]);
+  writeFileSync(twice, Buffer.from('{"node": "caf\xe9"}', "latin1"));
+  await fails(2, /twice\.json: is not UTF-8\n$/, ["config", "load", "vita-node", twice]);
+});
+
+test("a configuration is checked from standard input, with a byte order mark, and in each form, when its node does not run", async () => {
+  const json = '{"node": "other", "public-interface": [{"name": "w"}], "private-interface": [{"name": "l"}]}';
+  const statements = "node other; public-interface { name w; } private-interface { name l; }";
+  const xml = ["<node>other</node>", "<public-interface><name>w</name></public-interface>"]
+    .concat("<private-interface><name>l</name></private-interface>")
+    .join("")
+    .replace(/<(node|p[a-z]+-interface)>/g, '<$1 xmlns="urn:vita:gateway">');
+  for (const text of [json, `\ufeff${json}`, statements, xml])
+    assert.equal(await succeeds(["config", "validate", "other", "-"], text), "valid\n");
+  await fails(
+    1,
+    /^vita: standard input: \/workers: 99 is more than 16\n$/,
+    ["config", "validate", "other", "-"],
+    `${statements} workers 99;`,
+  );
+});
+
+test("a pipe in the place of the startup file does not hold the node up", async () => {
+  const file = lab.path("vita-node.json");
+  renameSync(file, `${file}.kept`);
+  await run("mkfifo", [file]);
+  await assert.rejects(node.reload(), /vita-node\.json is not a regular file/);
+  rmSync(file);
+  renameSync(`${file}.kept`, file);
+  await succeeds(["config", "get", "vita-node", "/node"]);
+  await node.reload();
 });
 
 test("words are completed: commands, nodes, paths, keys", async () => {

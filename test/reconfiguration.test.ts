@@ -3,7 +3,7 @@
 // everything as it was, and so does a supervisor that is killed in the middle of a change, once the next one has begun.
 
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { run, sleep, until } from "../src/lab/command.js";
@@ -196,6 +196,9 @@ async function changeStructure(t: TestContext, sites: Sites): Promise<void> {
     assert.equal(spis(), sas, what);
     if (most === 0) assert.equal(JSON.stringify(vita.state().workers), workers, what);
   }
+  // By now the supervisor has looked whether its files are still there.
+  await sleep(1500);
+  assert.doesNotMatch(readFileSync(vita.process.log, "utf8"), /was removed or replaced/);
   assert.deepEqual(leftOver(sites), []);
   const [{ damaged, duplicates }] = await stopFlows([flow]);
   assert.equal(damaged + duplicates, 0);

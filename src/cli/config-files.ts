@@ -6,7 +6,7 @@ import { parseConfiguration } from "../config/load.js";
 import { Schema } from "../config/schema.js";
 import { Tree } from "../config/tree.js";
 import { type CommitFlags, commitQuery, withCommitFlags } from "./commit-flags.js";
-import { datastoreDocument, plainDocument } from "./config-value.js";
+import { datastoreDocument, type PlainDocument, plainDocument } from "./config-value.js";
 import { CliError, EXIT_UNREACHABLE } from "./exit-codes.js";
 import { readFile } from "./input.js";
 import { type Answer, RestconfClient } from "./restconf-client.js";
@@ -16,8 +16,20 @@ export function fileCommands(): Command[] {
   return [validateCommand(), diffCommand(), loadCommand(), saveCommand()];
 }
 
-function put(node: string, file: string, query: Record<string, string | undefined>): Promise<Answer> {
-  const { text, contentType } = datastoreDocument(readFile(file));
+function read(file: string): PlainDocument {
+  return plainDocument(readFile(file), nameOf(file));
+}
+
+function nameOf(file: string): string {
+  return file === "-" ? "standard input" : file;
+}
+
+function put(
+  node: string,
+  document: PlainDocument,
+  query: Record<string, string | undefined>,
+): Promise<Answer> {
+  const { text, contentType } = datastoreDocument(document);
   return new RestconfClient(node).send({
     method: "PUT",
     path: "/restconf/data",
@@ -33,14 +45,14 @@ function validateCommand(): Command {
     .argument("<node>", "the node that it is for; it need not run")
     .argument("<file>", "JSON, XML or statements; - for standard input")
     .action(async (node: string, file: string) => {
+      const document = read(file);
       try {
-        await put(node, file, { "vita-dry-run": "" });
+        await put(node, document, { "vita-dry-run": "" });
       } catch (error) {
-        if (!(error instanceof CliError) || error.exitCode !== EXIT_UNREACHABLE || file === "-") throw error;
-        const { text, format } = plainDocument(readFile(file));
-        const configuration = parseConfiguration(text, file, format);
+        if (!(error instanceof CliError) || error.exitCode !== EXIT_UNREACHABLE) throw error;
+        const configuration = parseConfiguration(document.text, nameOf(file), document.format);
         if (configuration.node !== node)
-          throw new CliError(`${file}: /node: is ${configuration.node}, not ${node}`);
+          throw new CliError(`${nameOf(file)}: /node: is ${configuration.node}, not ${node}`);
       }
       process.stdout.write("valid\n");
     });
@@ -55,8 +67,8 @@ function diffCommand(): Command {
     .action(async (node: string, file: string, { json }: { json?: boolean }) => {
       const schema = Schema.load();
       const running = Tree.parse(schema, await runningText(node), "json");
-      const { text, format } = plainDocument(readFile(file));
-      const other = Tree.parse(schema, text, format, { source: file });
+      const { text, format } = read(file);
+      const other = Tree.parse(schema, text, format, { source: nameOf(file) });
       const found = running.differences(other);
       if (json) process.stdout.write(`${JSON.stringify(found)}\n`);
       else process.stdout.write(found.map((one) => `${differenceText(one)}\n`).join(""));
@@ -69,7 +81,7 @@ function loadCommand(): Command {
     .argument("<node>")
     .argument("<file>", "JSON, XML or statements; - for standard input")
     .action(async (node: string, file: string, flags: CommitFlags) => {
-      await put(node, file, commitQuery(flags));
+      await put(node, read(file), commitQuery(flags));
     });
 }
 

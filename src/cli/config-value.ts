@@ -1,6 +1,8 @@
 // Values on the command line, and the documents that RESTCONF wants in their place. A value is JSON (RFC 7951) or
 // statements (statements.ts) for containers and list entries, and a plain word or JSON for leaves.
 
+import { parseJsonValue } from "../config/document.js";
+import { ConfigurationError } from "../config/problem.js";
 import { escapeXml } from "../config/xml.js";
 import type { Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
@@ -27,7 +29,7 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
   if (kind === "leaf" || kind === "leaf-list")
     return xml(`<${name} xmlns="${NAMESPACE}">${escapeXml(scalar(text))}</${name}>`);
   if (text.startsWith("{") || text.startsWith("[")) {
-    const content = contentOf(name, parseJson(text));
+    const content = contentOf(name, parseJson(text, "the value"));
     if (kind === "container") return json({ [`${MODULE}:${name}`]: content });
     const keys = Object.fromEntries(segment.keys.filter(([key]) => !(key in (content as object))));
     return json({ [`${MODULE}:${name}`]: [{ ...keys, ...(content as object) }] });
@@ -46,14 +48,20 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
   return xml(`<${name} xmlns="${NAMESPACE}">${keys}${statementsToXml(statements)}</${name}>`);
 }
 
+export interface PlainDocument {
+  readonly text: string;
+  readonly format: "json" | "xml";
+}
+
 /**
  * A whole configuration from a file, JSON, XML or statements, as `vita run` reads it.
+ * @param source names it in errors
  * @throws CliError
  */
-export function plainDocument(value: string): { text: string; format: "json" | "xml" } {
+export function plainDocument(value: string, source: string): PlainDocument {
   const text = value.trim();
   if (text.startsWith("{")) {
-    const document = parseJson(text) as Record<string, object>;
+    const document = parseJson(text, source) as Record<string, object>;
     return { text: JSON.stringify(document["ietf-restconf:data"] ?? document), format: "json" };
   }
   if (text.startsWith("<")) {
@@ -66,13 +74,15 @@ export function plainDocument(value: string): { text: string; format: "json" | "
     );
     return { text: elements.join(""), format: "xml" };
   } catch (error) {
-    throw new CliError(`this is neither JSON, XML nor statements: ${(error as Error).message}`, EXIT_USAGE);
+    throw new CliError(
+      `${source}: is neither JSON, XML nor statements: ${(error as Error).message}`,
+      EXIT_USAGE,
+    );
   }
 }
 
-/** The same as RESTCONF has it. @throws CliError */
-export function datastoreDocument(value: string): Document {
-  const { text, format } = plainDocument(value);
+/** The same as RESTCONF has it. */
+export function datastoreDocument({ text, format }: PlainDocument): Document {
   if (format === "xml") return xml(`<data xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf">${text}</data>`);
   const members = Object.entries(JSON.parse(text) as object);
   const data = Object.fromEntries(
@@ -94,11 +104,11 @@ function scalar(text: string): string {
   return text;
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string, source: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJsonValue(text, source);
   } catch (error) {
-    throw new CliError(`the value is not JSON: ${(error as Error).message}`, EXIT_USAGE);
+    throw error instanceof ConfigurationError ? new CliError(error.message, EXIT_USAGE) : error;
   }
 }
 

@@ -1,6 +1,7 @@
 // Where a command takes its value from: the argument, a file, or standard input.
 
 import { readFileSync } from "node:fs";
+import { decodeText } from "../config/read-text.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 
 /** @throws CliError when there is none, or the file cannot be read */
@@ -10,14 +11,14 @@ export function readValue(argument: string | undefined, file: string | undefined
   if (argument !== undefined && argument !== "-") return argument;
   if (file !== undefined && file !== "-") return readFile(file);
   if (process.stdin.isTTY) process.stderr.write("(the value is read from here until Ctrl-D)\n");
-  return readFileSync(0, "utf8");
+  return readFile("-");
 }
 
 /** @param file `-` for standard input. @throws CliError */
 export function readFile(file: string): string {
   try {
-    return readFileSync(file === "-" ? 0 : file, "utf8");
+    return decodeText(readFileSync(file === "-" ? 0 : file));
   } catch (error) {
-    throw new CliError(`${file}: ${(error as Error).message}`, EXIT_USAGE);
+    throw new CliError(`${file === "-" ? "standard input" : file}: ${(error as Error).message}`, EXIT_USAGE);
   }
 }

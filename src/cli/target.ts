@@ -12,6 +12,8 @@ export interface Target {
   readonly last: Segment | undefined;
   /** Does the path name a list or leaf-list as a whole, without the keys of one entry? */
   readonly isWhole: boolean;
+  /** Is it a key of a list's entry? */
+  readonly isKey: boolean;
 }
 
 /** @throws CliError when the path is not one of the model */
@@ -25,9 +27,11 @@ export function resolveTarget(path: string): Target {
   const schema = Schema.load();
   let children = schema.modules.find(({ name }) => name === MODULE)?.data ?? [];
   let node: SchemaNode | undefined;
+  let isKey = false;
   let at = "";
   const ordered: Segment[] = [];
   for (const [i, segment] of segments.entries()) {
+    isKey = node?.keys.includes(segment.name) ?? false;
     node = children.find(({ name }) => name === segment.name);
     at += `/${segment.name}`;
     if (!node)
@@ -46,6 +50,7 @@ export function resolveTarget(path: string): Target {
     node,
     last,
     isWhole: node !== undefined && isList(node) && last?.keys.length === 0,
+    isKey,
   };
 }
 
@@ -87,9 +92,15 @@ function distance(a: string, b: string): number {
   return row[b.length];
 }
 
-/** @throws CliError where a path leads to the whole configuration, but one node of it is needed */
+/** @throws CliError where a path leads to the whole configuration, or to a key, but a node is needed that can be changed */
 export function oneNode(target: Target): { node: SchemaNode; last: Segment; kind: TargetKind } {
   const { node, last } = target;
   if (!node || !last) throw new CliError("/: is the whole configuration; use load for it", EXIT_USAGE);
+  if (target.isKey)
+    throw new CliError(
+      `/${target.segments.map(({ name }) => name).join("/")}: is the key of its entry, and stays as it is: ` +
+        "add another entry, and remove this one",
+      EXIT_USAGE,
+    );
   return { node, last, kind: node.kind as TargetKind };
 }

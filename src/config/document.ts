@@ -17,17 +17,30 @@ export const isObject = (value: unknown): value is JsonObject =>
  * @throws ConfigurationError
  */
 export function parseJson(text: string, source: string): JsonObject {
-  const fail = (problem: Omit<Problem, "rule">) =>
-    new ConfigurationError(source, [{ rule: "malformed-message", ...problem }]);
-  let document: unknown;
+  const document = parseJsonValue(text, source);
+  if (!isObject(document))
+    throw malformed(source, { path: "/", message: "is not an object", value: valueText(document) });
+  return document;
+}
+
+/**
+ * Reads any JSON value.
+ * @throws ConfigurationError
+ */
+export function parseJsonValue(text: string, source: string): unknown {
+  let value: unknown;
   try {
-    document = JSON.parse(text);
+    value = JSON.parse(text);
   } catch {
     // What JavaScript says differs from version to version, and quotes what stands there: it may be a secret.
-    throw fail({ path: "/", message: scanJson(text)?.message ?? "is not JSON" });
+    throw malformed(source, { path: "/", message: scanJson(text)?.message ?? "is not JSON" });
   }
-  if (!isObject(document)) throw fail({ path: "/", message: "is not an object", value: valueText(document) });
-  const twice = hasTwice(text, document) ? scanJson(text) : undefined;
-  if (twice) throw fail(twice);
-  return document;
+  // JSON.parse takes the last one of members with one name, and says nothing.
+  const twice = hasTwice(text, value) ? scanJson(text) : undefined;
+  if (twice) throw malformed(source, twice);
+  return value;
+}
+
+function malformed(source: string, problem: Omit<Problem, "rule">): ConfigurationError {
+  return new ConfigurationError(source, [{ rule: "malformed-message", ...problem }]);
 }

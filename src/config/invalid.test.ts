@@ -33,6 +33,7 @@ const invalid: [unknown, string][] = [
   ['{\n  "node": a\n}', "/: is not JSON: line 2, column 11"],
   ['{"node": "a",}', "/: is not JSON: line 1, column 14"],
   ['{"node": "a"} {}', "/: is not JSON: line 1, column 15"],
+  [`{"node": ${"[".repeat(100_000)}${"]".repeat(100_000)}}`, "/: is nested deeper than 64 levels"],
   ["null", "/: null is not an object"],
   ["[]", "/: [] is not an object"],
   // Unknown and misplaced.

@@ -1,4 +1,5 @@
-// What JSON.parse does not tell of a text: the place where it stops being JSON, and members that stand twice.
+// What JSON.parse does not tell of a text: the place where it stops being JSON, members that stand twice, and nesting without
+// end, which nobody could recurse into.
 
 import { MODULE_NAME } from "./schema.js";
 
@@ -7,6 +8,8 @@ const TOKEN =
 /** What is between a string's quotation marks, in parts: no expression can take millions of them at once. */
 const PART = /[^"\\\n\r\t]+|(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){1,1000}/y;
 const SPACE = /[ \t\n\r]*/y;
+/** Levels of a document. Nothing in the model is nested deeper. */
+export const DEEPEST = 64;
 
 /** A name without its module, when that is vita-gateway. */
 export const localName = (name: string): string =>
@@ -71,6 +74,7 @@ export function scanJson(text: string): Finding | undefined {
       else return wrong();
     } else if (sign === "{" || sign === "[") {
       if (expected !== "value" && expected !== "value or ]") return wrong();
+      if (open.length === DEEPEST) return { path: "/", message: `is nested deeper than ${DEEPEST} levels` };
       open.push({ names: sign === "{" ? new Set() : undefined, name: "", index: 0 });
       expected = sign === "{" ? "name or }" : "value or ]";
     } else if (sign === "}" || sign === "]") {

@@ -5,9 +5,10 @@
 // `write` refuses to put anything over a content that is neither this nor was accepted by name: see `strangeText`.
 
 import { createHash } from "node:crypto";
-import { closeSync, fstatSync, openSync, readFileSync, realpathSync, type Stats, statSync } from "node:fs";
+import { readFileSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type ReplaceOptions, removeLeftovers, replaceFile, type Stamp, stampOf } from "./atomic-file.js";
+import { readTextFile } from "./read-text.js";
 
 /** The file has a content that this node knows nothing of. */
 export class EditedByHand extends Error {}
@@ -31,7 +32,7 @@ export class StartupFile {
 
   /** Reads the file, and removes what a killed writer left beside it. @throws the system's error */
   read(): string {
-    const { text, stamp } = readStamped(this.#follow());
+    const { text, stamp } = readTextFile(this.#follow());
     const name = basename(this.#target);
     removeLeftovers(dirname(this.#target), (leftover) => leftover === name);
     this.#remember(text, stamp);
@@ -46,7 +47,7 @@ export class StartupFile {
     const path = this.#follow();
     const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
     if (stat === undefined || stampOf(stat) === this.#known?.stamp) return undefined;
-    const { text, stamp } = readStamped(path);
+    const { text, stamp } = readTextFile(path);
     if (hashOf(text) !== this.#known?.hash) return text;
     this.#remember(text, stamp);
     return undefined;
@@ -117,18 +118,6 @@ export class StartupFile {
       this.#target = join(realpathSync(dirname(this.#target)), basename(this.#target));
     }
     return this.#target;
-  }
-}
-
-function readStamped(path: string): { text: string; stamp: Stamp } {
-  // Others, a pipe say, could not be replaced, and some would make us wait.
-  if (!statSync(path).isFile()) throw new Error(`${path} is not a regular file`);
-  const file = openSync(path, "r");
-  try {
-    const stamp = stampOf(fstatSync(file, { bigint: true }));
-    return { text: readFileSync(file, "utf8"), stamp };
-  } finally {
-    closeSync(file);
   }
 }
 

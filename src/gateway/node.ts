@@ -1,10 +1,10 @@
 // A whole node: its datastore, the supervisor that carries commits out, and the API. `vita run` has one.
 
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Configuration } from "../config/configuration.js";
 import { Datastore } from "../config/datastore.js";
 import { ConfigurationError } from "../config/problem.js";
+import { readTextFile } from "../config/read-text.js";
 import { Schema } from "../config/schema.js";
 import { openApi } from "./api.js";
 import { IkeError } from "./ike-error.js";
@@ -71,7 +71,7 @@ export class Node {
    */
   async reload(): Promise<void> {
     try {
-      const value = { text: readFileSync(this.#file, "utf8"), format: "json" } as const;
+      const value = { text: readTextFile(this.#file).text, format: "json" } as const;
       const edit = { operation: "replace", target: "/", value } as const;
       await this.#datastore.commit([edit], { user: "root", comment: `edited in ${this.#file}` });
       this.#log.info(`the configuration is in force that ${this.#file} has`);

@@ -63,6 +63,8 @@ export class Reconfiguration {
     const node = this.#node;
     const to = this.#to;
     this.#refuse();
+    // charon's socket, say, is another file when it has been closed and opened again.
+    steps.orElse(() => node.watchFiles());
     await steps.run(async () => {
       const isStructural = change.workers !== "go on" || change.system;
       if (isStructural) {

@@ -21,6 +21,8 @@ import { join } from "node:path";
 import { tryLock } from "../native/libc.js";
 import { messageOf } from "./log.js";
 
+/** The file in a node's state directory. */
+export const SEQUENCE_MARKS = "sequence-marks";
 export const DEFAULT_STATE_DIRECTORY = "/var/lib/vita";
 
 const TITLE = "vita sequence marks 1";
@@ -48,7 +50,7 @@ export function markId(direction: "in" | "out", keyAndSalt: Uint8Array): MarkId 
 }
 
 export class SequenceMarks {
-  readonly #directory: string;
+  readonly directory: string;
   readonly #path: string;
   #lock: number | undefined;
   #marks: Map<MarkId, number> | undefined;
@@ -57,8 +59,8 @@ export class SequenceMarks {
 
   /** Only names the file: it is read when a mark is first asked for. */
   constructor(directory: string) {
-    this.#directory = directory;
-    this.#path = join(directory, "sequence-marks");
+    this.directory = directory;
+    this.#path = join(directory, SEQUENCE_MARKS);
   }
 
   /**
@@ -118,7 +120,7 @@ export class SequenceMarks {
       await file.close();
     }
     await rename(fresh, this.#path);
-    const directory = await open(this.#directory, "r");
+    const directory = await open(this.directory, "r");
     try {
       await directory.sync();
     } finally {
@@ -132,7 +134,7 @@ export class SequenceMarks {
   }
 
   #open(): Map<MarkId, number> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     // Two runs that draw from one mark would not see what the other one takes.
     const lock = openSync(`${this.#path}.lock`, "a", 0o600);
     if (!tryLock(lock)) {
@@ -160,7 +162,7 @@ export class SequenceMarks {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
       throw new Error(`${this.#path} cannot be read: ${messageOf(error)}`);
     }
-    const marks = parse(text);
+    const marks = parseMarks(text);
     if (marks) return marks;
     throw new Error(
       `${this.#path} is damaged, and which sequence numbers the keys of static SAs have used is not known: ` +
@@ -183,7 +185,7 @@ function format(marks: ReadonlyMap<MarkId, number>): string {
 }
 
 /** @returns undefined when anything is not as it was written */
-function parse(text: string): Map<MarkId, number> | undefined {
+export function parseMarks(text: string): Map<MarkId, number> | undefined {
   const end = text.lastIndexOf("sha256 ");
   const lines = text.slice(0, Math.max(0, end));
   if (end < 0 || text.slice(end) !== `sha256 ${sha256(lines)}\n`) return undefined;

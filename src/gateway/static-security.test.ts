@@ -89,6 +89,8 @@ class Rig {
   readonly warnings: string[] = [];
   addresses: IpAddress[] = ["192.0.2.1", "2001:db8::1"].map((text) => parseAddress(text)!);
   now = 1000;
+  /** The node's folder of marks. */
+  state = "state";
   #count = 0;
 
   constructor(
@@ -117,7 +119,7 @@ class Rig {
       now: () => this.now,
       lingering: new Lingering(sad),
     });
-    this.marks = new SequenceMarks(join(this.directory, "state"));
+    this.marks = new SequenceMarks(join(this.directory, this.state));
     this.security = new StaticSecurity({
       kernel: this.kernel,
       sad,
@@ -880,4 +882,29 @@ test(
     4096,
     8192,
   ),
+);
+
+test(
+  "a key that the node has used under another name is refused, and so is another node's",
+  withRig(async (rig) => {
+    await rig.security.apply(undefined, configuration());
+    rig.use(rig.slot(2001), 2 ** 20);
+    rig.state = "renamed";
+    await rig.reboot(true);
+    const where = join(rig.directory, "state", "sequence-marks");
+    await rig.refuses(
+      configuration({ "outbound-sa": [sa(2002), sa(2001)] }),
+      new RegExp(
+        `^/outbound-sa\\[spi="2001"\\]/key: was used by another node of this machine \\(see ${where}\\)`,
+      ),
+    );
+    // The other end of its own SA may well be on this machine.
+    await rig.security.apply(undefined, configuration({ "outbound-sa": [], "inbound-sa": [inbound(2001)] }));
+    // With its folder the node finds what it knew.
+    await rig.marks.close();
+    rig.state = "state";
+    await rig.reboot(true);
+    await rig.security.apply(undefined, configuration());
+    assert.ok(rig.last(rig.slot(2001)) >= 2 ** 20);
+  }),
 );

@@ -149,6 +149,7 @@ export class StaticSecurity {
   /** Does all of a plan that can be refused. @throws ConfigurationError when something is; it is undone then */
   async #setOut(added: readonly WantedSa[], plan: Plan, isStart: boolean): Promise<void> {
     const starts = await this.#ofMarks(added[0].request, async () => {
+      this.#refuseUsedElsewhere(added);
       this.#refuseExhausted(added, isStart);
       return this.#sequence.begin(added.map(({ request }) => request));
     });
@@ -183,6 +184,16 @@ export class StaticSecurity {
       if (this.#installed) this.#installed.units = undefined;
       this.#log.warn(`a change that was refused could not be taken back in full: ${messageOf(error)}`);
     }
+  }
+
+  #refuseUsedElsewhere(added: readonly WantedSa[]): void {
+    for (const [i, file] of this.#sequence.otherUsers(added.map(({ request }) => request)).entries())
+      if (file !== undefined)
+        throw problem(
+          `${added[i].path}/key`,
+          `was used by another node of this machine (see ${file}): take another one, on both ends; ` +
+            "or rename that folder, if this node was called so and has no folder of its own",
+        );
   }
 
   #refuseExhausted(added: readonly WantedSa[], isStart: boolean): void {

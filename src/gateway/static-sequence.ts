@@ -11,6 +11,7 @@ import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
 import { CEILING_SLACK, CEILING_STEP, ceilingOf, lastNumber, setCeiling } from "../ipsec/sequence.js";
 import { type Logger, messageOf } from "./log.js";
+import { neighbourMarks } from "./neighbour-marks.js";
 import { type MarkId, markId, type SequenceMarks } from "./sequence-marks.js";
 
 /** Numbers that are set aside for an SA that has not sent anything yet, and for one that sends. */
@@ -72,6 +73,18 @@ export class StaticSequence {
   isExhausted(request: AddSaRequest): boolean {
     const { inbound, extendedSequenceNumbers } = request;
     return !inbound && !extendedSequenceNumbers && this.#marks.get(idOf(request)) >= NUMBERS_32 - 1;
+  }
+
+  /**
+   * Has another node of this machine sent with a key that is new here?
+   * @returns the file that knows, for each SA
+   * @throws Error when the marks cannot be had
+   */
+  otherUsers(requests: readonly AddSaRequest[]): (string | undefined)[] {
+    const fresh = requests.map((request) => !request.inbound && this.#marks.get(idOf(request)) === 0);
+    if (!fresh.includes(true)) return requests.map(() => undefined);
+    const users = neighbourMarks(this.#marks.directory);
+    return requests.map((request, i) => (fresh[i] ? users.get(idOf(request)) : undefined));
   }
 
   /**

@@ -103,8 +103,14 @@ export class Vita {
    * @throws Error with the words of a refusal
    */
   async change(configuration: VitaConfiguration): Promise<void> {
-    const before = readFileSync(this.process.log, "utf8").length;
     writeFileSync(this.#file, `${JSON.stringify(configuration, null, 2)}\n`);
+    await this.reload();
+    this.configuration = configuration;
+  }
+
+  /** Has the node read its configuration's file. @throws Error with the words of a refusal */
+  async reload(): Promise<void> {
+    const before = readFileSync(this.process.log, "utf8").length;
     this.process.signal("SIGHUP");
     const outcome = await until(
       `${this.node}: the change`,
@@ -117,7 +123,6 @@ export class Vita {
       5,
     );
     if (outcome !== "is in force") throw new Error(outcome);
-    this.configuration = configuration;
   }
 
   /** Read from the node's shared files, like `vita state` does. */

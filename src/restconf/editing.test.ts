@@ -205,6 +205,14 @@ const rows: Row[] = [
     status: 415,
   },
   {
+    path: data,
+    method: "POST",
+    headers: { ...json, "content-encoding": "gzip" },
+    body: "{}",
+    status: 415,
+    has: { "accept-encoding": /^identity$/ },
+  },
+  {
     title: "members that come twice",
     path: data,
     method: "POST",

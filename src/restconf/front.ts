@@ -14,7 +14,7 @@ import {
   type RestconfError,
   restconfErrorOf,
 } from "./errors.js";
-import { answerFormat, yangData } from "./media.js";
+import { answerFormat, refuseEncoded, yangData } from "./media.js";
 import { type Resource, resourcesOf } from "./resources.js";
 import type { Answer, Client, Request, Service } from "./service.js";
 import { type Streams, streamFormats } from "./streams.js";
@@ -61,7 +61,8 @@ export async function makeFront(options: FrontOptions): Promise<Server> {
 
   const sendError = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) => {
     const error = fromFastify(thrown) ?? restconfErrorOf(thrown);
-    if (error.status >= 500)
+    // A client that asks for too much (503) is not to fill the log.
+    if (error.status === 500)
       service.logger.warn(`restconf: ${request.method} ${pathOf(request)}: ${error.message}`);
     sendAnswer(request, reply, {
       status: error.status,
@@ -92,6 +93,7 @@ export async function makeFront(options: FrontOptions): Promise<Server> {
   app.addHook("onRequest", async (request) => {
     const open = openPaths.has(request.routeOptions.url ?? "");
     clients.set(request.raw, open ? { ...nobody, read: true } : authenticate(request.raw));
+    refuseEncoded(request.headers["content-encoding"]);
   });
 
   const requestOf = (request: FastifyRequest, root: string): Request => {

@@ -2,18 +2,16 @@
 // members that come twice and documents that are nested without end are refused.
 
 import { parseJson } from "../config/document.js";
+import { decodeText } from "../config/read-text.js";
 import { malformed } from "./errors.js";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export type JsonObject = { [name: string]: Json };
 
-/** Nothing in the model is nested deeper; what is, is refused before anybody recurses into it. */
-export const deepest = 64;
-
 /** @throws RestconfError malformed-message */
 export function decodeUtf8(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return decodeText(bytes);
   } catch {
     throw malformed("the message is not UTF-8");
   }
@@ -22,9 +20,7 @@ export function decodeUtf8(bytes: Uint8Array): string {
 /** @throws RestconfError or ConfigurationError, malformed-message, when it is not one JSON object */
 export function parseJsonObject(text: string): JsonObject {
   if (text.trim() === "") throw malformed("the message has no body");
-  const document = parseJson(text, "") as JsonObject;
-  checkNesting(document);
-  return document;
+  return parseJson(text, "") as JsonObject;
 }
 
 export function isObject(value: Json | undefined): value is JsonObject {
@@ -34,15 +30,4 @@ export function isObject(value: Json | undefined): value is JsonObject {
 /** An object that has names of a client's as members, `__proto__` included. */
 export function objectOf(entries: Iterable<readonly [string, Json]>): JsonObject {
   return Object.fromEntries(entries);
-}
-
-/** Level by level, because what is nested deep cannot be recursed into. */
-function checkNesting(document: JsonObject): void {
-  let level: Json[] = [document];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > deepest) throw malformed(`the message is nested deeper than ${deepest} levels`);
-    level = level.flatMap((value) =>
-      typeof value === "object" && value !== null ? (Object.values(value) as Json[]) : [],
-    );
-  }
 }

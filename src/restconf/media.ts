@@ -98,6 +98,15 @@ export function requireBodyFormat(contentType: string | undefined): Format {
   throw unsupported(contentType, Object.values(yangData));
 }
 
+/** @throws RestconfError 415 (RFC 9110, section 15.5.16) when a body is not as it is: nothing is unpacked here */
+export function refuseEncoded(contentEncoding: string | undefined): void {
+  if (contentEncoding === undefined || contentEncoding.trim().toLowerCase() === "identity") return;
+  throw failure("invalid-value", "a message with a Content-Encoding is not taken", {
+    status: 415,
+    headers: { "accept-encoding": "identity" },
+  });
+}
+
 export function unsupported(contentType: string | undefined, types: readonly string[]) {
   const what = contentType === undefined ? "without a Content-Type" : `of type ${contentType.slice(0, 80)}`;
   return failure("invalid-value", `a message ${what} is not taken: ${types.join(", ")} are`, {

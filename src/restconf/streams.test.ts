@@ -104,6 +104,10 @@ describe("RESTCONF: streams", () => {
   it("has a bounded number of listeners, and forgets those that go", async () => {
     const streams = [await listen("json"), await listen("json")];
     assert.equal((await rig.ask("/restconf/streams/NETCONF/json")).status, 503);
+    assert.deepEqual(
+      rig.log.filter((line) => line.includes("listeners")),
+      [],
+    );
     for (const stream of streams) stream.end();
     await sleep(50);
     const again = await listen("json");

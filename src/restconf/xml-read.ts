@@ -2,9 +2,9 @@
 // and with them entities, are refused.
 
 import { SaxesParser } from "saxes";
+import { DEEPEST } from "../config/json-scan.js";
 import { escapeXml } from "../config/xml.js";
 import { malformed } from "./errors.js";
-import { deepest } from "./json.js";
 
 export interface XmlElement {
   /** Local name. */
@@ -33,7 +33,7 @@ export function parseXml(text: string): XmlElement {
     open.at(-1)?.children.push(element);
     root ??= element;
     open.push(element);
-    if (open.length > deepest) throw malformed(`the message is nested deeper than ${deepest} levels`);
+    if (open.length > DEEPEST) throw malformed(`the message is nested deeper than ${DEEPEST} levels`);
   });
   const onText = (part: string) => {
     const element = open.at(-1);
