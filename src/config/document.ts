@@ -1,7 +1,7 @@
 // A configuration as a JSON document, before libyang sees it: is it JSON at all, is every member there once, and which of
 // it goes where. Members at the top without a module's name are vita-gateway's.
 
-import { hasTwice } from "./json-members.js";
+import { needsScan } from "./json-members.js";
 import { localName, scanJson } from "./json-scan.js";
 import { ConfigurationError, type Problem, valueText } from "./problem.js";
 
@@ -36,8 +36,8 @@ export function parseJsonValue(text: string, source: string): unknown {
     throw malformed(source, { path: "/", message: scanJson(text)?.message ?? "is not JSON" });
   }
   // JSON.parse takes the last one of members with one name, and says nothing.
-  const twice = hasTwice(text, value) ? scanJson(text) : undefined;
-  if (twice) throw malformed(source, twice);
+  const found = needsScan(text, value) ? scanJson(text) : undefined;
+  if (found) throw malformed(source, found);
   return value;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { hasTwice } from "./json-members.js";
+import { needsScan } from "./json-members.js";
 import { scanJson } from "./json-scan.js";
 
 /** Few names, so that some stand there twice; some of them are the same without their module. */
@@ -30,7 +30,7 @@ const { value } = fc.letrec<{ value: string }>((tie) => ({
 test("tells of members that stand twice, wherever they stand, as reading word by word does", () => {
   fc.assert(
     fc.property(value, (text) => {
-      assert.equal(hasTwice(text, JSON.parse(text)), scanJson(text) !== undefined);
+      assert.equal(needsScan(text, JSON.parse(text)), scanJson(text) !== undefined);
     }),
     { numRuns: 2000 },
   );
