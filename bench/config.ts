@@ -134,6 +134,20 @@ interface Step {
   quiet?: boolean;
 }
 
+/** What is measured at the size that memory and start are measured at, too. */
+const ALL = "the same and 2 SAs a route";
+
+/** One entry more and less of each kind. */
+function single(number: number, asked?: number): Step[] {
+  const limit = asked === undefined ? {} : { asked };
+  return [
+    { name: "  one more route", ...limit, change: add("route", route(number)) },
+    { name: "  one more connection", ...limit, change: add("connection", connection(number)) },
+    { name: "  one route less", ...limit, change: remove("route", `route-${number}`) },
+    { name: "  one connection less", ...limit, change: remove("connection", `connection-${number}`) },
+  ];
+}
+
 function steps(minimal: VitaConfiguration, number: number): Step[] {
   const n = number.toLocaleString("en");
   const all = (kinds: Kind[]) => whole({ ...minimal, ...entries(kinds, number) });
@@ -145,11 +159,11 @@ function steps(minimal: VitaConfiguration, number: number): Step[] {
     back,
     { name: `${n} connections`, change: all(["connections"]) },
     back,
-    { name: "all of these", asked: ASKED_ALL, change: all(["routes", "SAs", "connections"]) },
-    { name: "one more route", asked: ASKED_ONE, change: add("route", route(number)) },
-    { name: "one more connection", asked: ASKED_ONE, change: add("connection", connection(number)) },
-    { name: "one route less", asked: ASKED_ONE, change: remove("route", `route-${number}`) },
-    { name: "one connection less", asked: ASKED_ONE, change: remove("connection", `connection-${number}`) },
+    { name: `${n} routes and connections`, asked: ASKED_ALL, change: all(["routes", "connections"]) },
+    ...single(number, ASKED_ONE),
+    back,
+    { name: ALL, change: all(["routes", "SAs", "connections"]) },
+    ...single(number),
     { name: "all removed", change: whole(minimal) },
   ];
 }
@@ -222,7 +236,7 @@ export async function measureConfig(number: number, rounds: number): Promise<Con
         const it = await measure(node, change);
         measured[j].push(it);
         if (!quiet) process.stderr.write(`config: ${name}: ${it.milliseconds.toFixed(0)} ms\n`);
-        if (name === "all of these") memory.loaded = Math.max(memory.loaded, resident(vita.process.pid));
+        if (name === ALL) memory.loaded = Math.max(memory.loaded, resident(vita.process.pid));
       }
     }
     await vita.process.stop();
@@ -264,9 +278,9 @@ function print({ rows, rounds, memory, start }: ConfigResult): void {
   }
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   console.log(
-    `supervisor: ${mib(memory.empty)} resident when it has started, ${mib(memory.loaded)} with all of these`,
+    `supervisor: ${mib(memory.empty)} resident when it has started, ${mib(memory.loaded)} with all of this`,
   );
-  console.log(`start of vita run: ${ms(start.empty)} ms, with all of these ${ms(start.loaded)} ms`);
+  console.log(`start of vita run: ${ms(start.empty)} ms, with all of this ${ms(start.loaded)} ms`);
 }
 
 export async function run(args: string[]): Promise<void> {

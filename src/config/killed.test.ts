@@ -18,7 +18,7 @@ const program = fileURLToPath(new URL("./testing/committer.js", import.meta.url)
 /** More calls than two commits make, of which one is confirmed: five for a file, and its removal. */
 const CALLS = 24;
 /** At any moment. */
-const KILLS = 60;
+const KILLS = 180;
 /** How many run at a time, each with files of its own. */
 const LANES = 2;
 
