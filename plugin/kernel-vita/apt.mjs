@@ -127,6 +127,8 @@ export class Apt {
       "APT::Sandbox::User=root",
       "APT::Install-Recommends=false",
       "APT::Get::Only-Source=true",
+      // What apt-file has apt fetch besides: large, and not needed here.
+      "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
       // Hooks are about the machine's own packages.
       "APT::Update::Post-Invoke::=true",
       "Acquire::Retries=2",
