@@ -5,10 +5,9 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Command, type Option } from "commander";
 import type { SchemaNode } from "../config/schema.js";
-import { Schema } from "../config/schema.js";
+import { MODULE_NAME, Schema } from "../config/schema.js";
 import { DEFAULT_RUN_DIRECTORY } from "../gateway/run-directory.js";
 import { getData } from "./config-get.js";
-import { MODULE } from "./config-value.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 
 const scripts: Record<string, string> = {
@@ -98,7 +97,7 @@ function runningNodes(): string[] {
 
 /** Data paths that go one step further than what is written. */
 async function paths(node: string, current: string, isState: boolean): Promise<string[]> {
-  const top = Schema.load().modules.find(({ name }) => name === MODULE)?.data ?? [];
+  const top = Schema.load().modules.find(({ name }) => name === MODULE_NAME)?.data ?? [];
   const parent = current.slice(0, current.lastIndexOf("/") + 1) || "/";
   let children: readonly SchemaNode[] = top;
   for (const [, name] of parent.matchAll(/\/([A-Za-z_][\w.-]*)(?=[/[])/g))

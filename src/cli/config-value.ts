@@ -3,6 +3,7 @@
 
 import { parseJsonValue } from "../config/document.js";
 import { ConfigurationError } from "../config/problem.js";
+import { MODULE_NAME } from "../config/schema.js";
 import { escapeXml } from "../config/xml.js";
 import type { Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
@@ -16,7 +17,6 @@ export interface Document {
 /** What a path leads to. */
 export type TargetKind = "leaf" | "leaf-list" | "container" | "list";
 
-export const MODULE = "vita-gateway";
 export const NAMESPACE = "urn:vita:gateway";
 
 /**
@@ -30,9 +30,9 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
     return xml(`<${name} xmlns="${NAMESPACE}">${escapeXml(scalar(text))}</${name}>`);
   if (text.startsWith("{") || text.startsWith("[")) {
     const content = contentOf(name, parseJson(text, "the value"));
-    if (kind === "container") return json({ [`${MODULE}:${name}`]: content });
+    if (kind === "container") return json({ [`${MODULE_NAME}:${name}`]: content });
     const keys = Object.fromEntries(segment.keys.filter(([key]) => !(key in (content as object))));
-    return json({ [`${MODULE}:${name}`]: [{ ...keys, ...(content as object) }] });
+    return json({ [`${MODULE_NAME}:${name}`]: [{ ...keys, ...(content as object) }] });
   }
   let statements: Statement[];
   try {
@@ -86,7 +86,7 @@ export function datastoreDocument({ text, format }: PlainDocument): Document {
   if (format === "xml") return xml(`<data xmlns="urn:ietf:params:xml:ns:yang:ietf-restconf">${text}</data>`);
   const members = Object.entries(JSON.parse(text) as object);
   const data = Object.fromEntries(
-    members.map(([name, its]) => [name.includes(":") ? name : `${MODULE}:${name}`, its]),
+    members.map(([name, its]) => [name.includes(":") ? name : `${MODULE_NAME}:${name}`, its]),
   );
   return json({ "ietf-restconf:data": data });
 }
@@ -117,7 +117,7 @@ function contentOf(name: string, value: unknown): unknown {
   let content = value;
   if (typeof content === "object" && content !== null && !Array.isArray(content)) {
     const members = Object.keys(content);
-    if (members.length === 1 && (members[0] === `${MODULE}:${name}` || members[0] === name)) {
+    if (members.length === 1 && (members[0] === `${MODULE_NAME}:${name}` || members[0] === name)) {
       const inner = (content as Record<string, unknown>)[members[0]];
       if (typeof inner === "object") content = inner;
     }

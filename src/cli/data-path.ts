@@ -1,13 +1,13 @@
 // Paths of data as operators write them, `/inbound-sa[spi=1234]/route`, and as RESTCONF has them in a URI (RFC 8040,
 // section 3.5.3), `vita-gateway:inbound-sa=1234/route`.
 
+import { MODULE_NAME } from "../config/schema.js";
+
 export interface Segment {
   readonly name: string;
   /** Keys in the order in which they are written; a leaf-list's value has the name `.`. */
   readonly keys: readonly (readonly [name: string, value: string])[];
 }
-
-const MODULE = "vita-gateway";
 
 /** @throws Error that says what is wrong with the path */
 export function parsePath(path: string): Segment[] {
@@ -40,7 +40,7 @@ export function parsePath(path: string): Segment[] {
 export function restconfPath(segments: readonly Segment[]): string {
   return segments
     .map(({ name, keys }, i) => {
-      const qualified = i === 0 ? `${MODULE}:${name}` : name;
+      const qualified = i === 0 ? `${MODULE_NAME}:${name}` : name;
       const values = keys.map(([, value]) => encodeURIComponent(value).replaceAll("'", "%27"));
       return values.length === 0 ? `/${qualified}` : `/${qualified}=${values.join(",")}`;
     })

@@ -1,7 +1,7 @@
 // What a path on the command line leads to, by the model.
 
-import { Schema, type SchemaNode } from "../config/schema.js";
-import { MODULE, type TargetKind } from "./config-value.js";
+import { MODULE_NAME, Schema, type SchemaNode } from "../config/schema.js";
+import type { TargetKind } from "./config-value.js";
 import { parsePath, type Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 
@@ -25,7 +25,7 @@ export function resolveTarget(path: string): Target {
     throw new CliError((error as Error).message, EXIT_USAGE);
   }
   const schema = Schema.load();
-  let children = schema.modules.find(({ name }) => name === MODULE)?.data ?? [];
+  let children = schema.modules.find(({ name }) => name === MODULE_NAME)?.data ?? [];
   let node: SchemaNode | undefined;
   let isKey = false;
   let at = "";

@@ -1,6 +1,8 @@
 // What is wrong with IKE in a configuration, in the form of every message about a configuration: the path of the leaf, and
 // then what is the matter.
 
+import { entryAt } from "../config/tell.js";
+
 export class IkeError extends Error {
   override readonly name = "IkeError";
   /** Of the leaf or entry. */
@@ -16,5 +18,5 @@ export class IkeError extends Error {
 
 /** `/connection[id="hq"]`. */
 export function entryPath(list: string, id: string): string {
-  return `/${list}[id="${id}"]`;
+  return entryAt(list, "id", id);
 }

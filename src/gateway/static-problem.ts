@@ -9,8 +9,3 @@ import { ConfigurationError } from "../config/problem.js";
 export function problem(path: string, message: string): ConfigurationError {
   return new ConfigurationError("", [{ path, rule: "invalid-value", message }]);
 }
-
-/** Path of an entry of a list, the way operators write it. */
-export function entryPath(list: string, key: string, value: string | number): string {
-  return `/${list}[${key}="${value}"]`;
-}

@@ -3,9 +3,10 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { Aead, InboundSa, StaticSa } from "../config/configuration.js";
+import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, Selector } from "../ipsec/kernel.js";
 import { ENCR_AES_CBC, ENCR_AES_GCM_16, ENCR_CHACHA20_POLY1305, SALT_BYTES } from "../ipsec/transforms.js";
-import { entryPath, problem } from "./static-problem.js";
+import { problem } from "./static-problem.js";
 
 const ESP = 50;
 const TUNNEL = 2;
@@ -47,7 +48,7 @@ export interface RouteParts {
 
 /** Path of an SA in the configuration. */
 export function saPath(inbound: boolean, spi: number): string {
-  return entryPath(inbound ? "inbound-sa" : "outbound-sa", "spi", spi);
+  return entryAt(inbound ? "inbound-sa" : "outbound-sa", "spi", spi);
 }
 
 /**

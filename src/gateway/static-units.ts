@@ -14,6 +14,7 @@ import type {
   StaticSa,
 } from "../config/configuration.js";
 import { REQID_BASE, reqidOf } from "../config/route-reqid.js";
+import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
@@ -21,7 +22,7 @@ import { Breather } from "./breather.js";
 import { parseSelector, prefixSelector } from "./ip-selector.js";
 import { sameData } from "./same-data.js";
 import { policyKey, saKey } from "./static-keys.js";
-import { entryPath, problem } from "./static-problem.js";
+import { problem } from "./static-problem.js";
 import { type RouteParts, saPath, saRequestOf } from "./static-sa.js";
 
 const TUNNEL = 2;
@@ -116,7 +117,7 @@ function nameReqids(configuration: Configuration, reqids: Map<string, number>): 
 }
 
 function routePath(id: string, leaf: string): string {
-  return `${entryPath("route", "id", id)}/${leaf}`;
+  return `${entryAt("route", "id", id)}/${leaf}`;
 }
 
 /** Where the route's tunnel begins. */
@@ -179,7 +180,7 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
       return { path: saPath(inbound, sa.spi), key: saKey(request), request, material };
     });
   const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) =>
-    wantedPolicy(entryPath("route", "id", id), {
+    wantedPolicy(entryAt("route", "id", id), {
       ...policyOf(direction, from, to, parts.mark, parts.interfaceId),
       src,
       dst,
@@ -253,7 +254,7 @@ function policyOf(
 }
 
 function policyUnit(policy: SecurityPolicy): Unit {
-  const path = entryPath("security-policy", "id", policy.id);
+  const path = entryAt("security-policy", "id", policy.id);
   const selectors = (leaf: "local-ts" | "remote-ts") =>
     policy[leaf].map((text) => {
       const selector = parseSelector(text);

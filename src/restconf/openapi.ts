@@ -1,23 +1,22 @@
 // The API as an OpenAPI 3.1 description, made from the model: every data resource and operation of vita-gateway.
 
-import type { Schema, SchemaNode } from "../config/schema.js";
+import { MODULE_NAME, type Schema, type SchemaNode } from "../config/schema.js";
 import type { JsonObject } from "./json.js";
 import { yangData } from "./media.js";
 import { componentName, components, reference, valueSchema } from "./openapi-schemas.js";
 import { dataChildren } from "./path.js";
 
-const ownModule = "vita-gateway";
 const made = new WeakMap<Schema, JsonObject>();
 
 export function openApi(schema: Schema): JsonObject {
   const known = made.get(schema);
   if (known) return known;
-  const module = schema.modules.find(({ name }) => name === ownModule);
+  const module = schema.modules.find(({ name }) => name === MODULE_NAME);
   const nodes = dataChildren(module?.data ?? []);
   const rpcs = module?.rpcs ?? [];
   const paths: JsonObject = {};
   for (const node of nodes) addNode(schema, paths, "/restconf/data", [], node, true);
-  for (const rpc of rpcs) paths[`/restconf/operations/${ownModule}:${rpc.name}`] = operation(rpc);
+  for (const rpc of rpcs) paths[`/restconf/operations/${MODULE_NAME}:${rpc.name}`] = operation(rpc);
   paths["/restconf/data"] = datastorePath();
   paths["/restconf/streams/NETCONF/json"] = stream;
   const inputs = rpcs.flatMap((rpc) =>

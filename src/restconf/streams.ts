@@ -6,6 +6,7 @@
 // notice when the other one is gone.
 
 import type { Server, ServerResponse } from "node:http";
+import { MODULE_NAME } from "../config/schema.js";
 import type { Format } from "../config/tree.js";
 import { failure, invalidValue } from "./errors.js";
 import type { Json } from "./json.js";
@@ -14,7 +15,6 @@ import type { NotificationEvent, Request, Service } from "./service.js";
 import { xmlWriter } from "./xml-write.js";
 
 export const streamFormats = ["json", "xml"] as const;
-const module = "vita-gateway";
 
 export interface StreamLimits {
   /** Milliseconds between comments. */
@@ -138,7 +138,7 @@ function message(
   { name, content }: NotificationEvent,
   writeXml: (document: { [name: string]: Json }) => string,
 ): string {
-  const inner = { eventTime, [`${module}:${name}`]: content };
+  const inner = { eventTime, [`${MODULE_NAME}:${name}`]: content };
   const text =
     format === "json"
       ? JSON.stringify({ "ietf-restconf:notification": inner })
