@@ -3,7 +3,6 @@
 import { Command } from "commander";
 import type { Configuration } from "../config/configuration.js";
 import { makeLogger } from "../gateway/log.js";
-import { Node } from "../gateway/node.js";
 
 const polling = (configuration: Configuration) => ({ ...configuration, "busy-poll": true });
 
@@ -27,6 +26,8 @@ export function runCommand(): Command {
       process.once("SIGINT", stop);
       let reload = () => {};
       process.on("SIGHUP", () => reload());
+      // No other command needs a whole gateway, and it takes a while to load.
+      const { Node } = await import("../gateway/node.js");
       const node = await Node.start({ file: config, ...(busyPoll && { adjust: polling }), logger: log });
       reload = () => void node.reload();
       const isOver = await Promise.race([ended.then(() => false), node.over.then(() => true)]);
