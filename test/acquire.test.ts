@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { swanctlConf } from "../src/lab/charon.js";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
-import { connectionOf, createNetwork, startGateway } from "../src/lab/sites.js";
+import { connectionOf, createNetwork, startGateways } from "../src/lab/sites.js";
 import { Flow, ping, pingOnce } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
 
@@ -49,8 +49,7 @@ test("traps: the first packet arrives, however the SA went; narrowed ones; a pee
     };
     const wide = { ...connectionOf(network, "a", base), remoteSelectors: ["10.2.0.0/16"] };
     const options = { ...base, swanctl: { a: swanctlConf(wide) + nobody } };
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     const { hosts, sides } = network;
     const counters = (gateway: typeof a) => gateway.vita!.state().counters;
     const trapsOf = (gateway: typeof a) =>

@@ -14,7 +14,7 @@ import {
   type Network,
   otherSide,
   type Side,
-  startGateway,
+  startGateways,
 } from "../src/lab/sites.js";
 import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow, ping } from "../src/lab/traffic.js";
@@ -93,26 +93,24 @@ async function withCustomers(use: (customers: Customers) => Promise<void>): Prom
       green: ["if_id_in = 2", "if_id_out = 2"],
       blue: ["mark_in = 1", "mark_out = 1"],
     };
-    const start = (side: Side) =>
-      startGateway(lab, network, side, {
-        family: 4,
-        systems: { a: "vita", b: "vita" },
-        preSharedKey: secret,
-        swanctl: { a: swanctl("a", fixed), b: swanctl("b", fixed) },
-        vita: (usual): VitaConfiguration => ({
-          ...usual,
-          "private-interface": [
-            { name: "lan0", driver: "xdp" },
-            // One end takes packets from the devices with XDP, the other with packet sockets.
-            ...names.map((name) => ({
-              name: `lan0.${ids[name]}`,
-              driver: side === "a" ? ("xdp" as const) : ("packet" as const),
-              ...bindings[name],
-            })),
-          ],
-        }),
-      });
-    const gateways = { a: await start("a"), b: await start("b") };
+    const gateways = await startGateways(lab, network, {
+      family: 4,
+      systems: { a: "vita", b: "vita" },
+      preSharedKey: secret,
+      swanctl: { a: swanctl("a", fixed), b: swanctl("b", fixed) },
+      vita: (usual, side): VitaConfiguration => ({
+        ...usual,
+        "private-interface": [
+          { name: "lan0", driver: "xdp" },
+          // One end takes packets from the devices with XDP, the other with packet sockets.
+          ...names.map((name) => ({
+            name: `lan0.${ids[name]}`,
+            driver: side === "a" ? ("xdp" as const) : ("packet" as const),
+            ...bindings[name],
+          })),
+        ],
+      }),
+    });
     await use({ lab, network, gateways, hosts });
   });
 }

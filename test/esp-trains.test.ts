@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { run } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
-import { createNetwork, type SitesOptions, startGateway } from "../src/lab/sites.js";
+import { createNetwork, type SitesOptions, startGateways } from "../src/lab/sites.js";
 import { Flow, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { runInside } from "./ports/child.js";
 
@@ -74,8 +74,7 @@ test("two gateways with the packet driver on both sides: trains all the way, and
         "private-interface": [{ name: "lan0", driver: "packet" }],
       }),
     };
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     await a.charon.initiate();
     await startIperfServer(lab, hosts.b);
     const route = { from: hosts.a, to: hosts.b, address: sides.b.host };

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { withLab } from "../src/lab/lab.js";
-import { connectionOf, createNetwork, type SitesOptions, startGateway } from "../src/lab/sites.js";
+import { connectionOf, createNetwork, type SitesOptions, startGateways } from "../src/lab/sites.js";
 import { ping } from "../src/lab/traffic.js";
 
 const options: SitesOptions = {
@@ -28,8 +28,7 @@ const proposals: [esp: string | null, algorithm: string][] = [
 test("Vita and libipsec understand each other with every cipher", async (t) => {
   await withLab("libipsec", async (lab) => {
     const network = await createNetwork(lab, 4);
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     for (const [esp, algorithm] of proposals)
       await t.test(esp === null ? "no esp_proposals" : `esp_proposals = ${esp}`, async () => {
         for (const gateway of [a, b]) {

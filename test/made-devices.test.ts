@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
-import { createNetwork, type SitesOptions, startGateway } from "../src/lab/sites.js";
+import { createNetwork, type SitesOptions, startGateways } from "../src/lab/sites.js";
 import { ping, pingOnce } from "../src/lab/traffic.js";
 
 const options: SitesOptions = {
@@ -22,8 +22,7 @@ const options: SitesOptions = {
 test("TUN devices that are set down and up, or deleted, get back what they lose", async () => {
   await withLab("made", async (lab) => {
     const network = await createNetwork(lab, 4);
-    const a = await startGateway(lab, network, "a", options);
-    await startGateway(lab, network, "b", options);
+    const { a } = await startGateways(lab, network, options);
     await a.charon.initiate();
     const { gateway } = network.sides.a;
     const host = network.sides.b.host;

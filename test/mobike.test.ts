@@ -16,7 +16,7 @@ import {
   createNetwork,
   type Gateway,
   type SitesOptions,
-  startGateway,
+  startGateways,
 } from "../src/lab/sites.js";
 import { Flow, ping, pingFrom } from "../src/lab/traffic.js";
 
@@ -97,8 +97,7 @@ for (const family of [4, 6] as const)
       };
       // The route with the lower metric is the one of the network that wan0 is in.
       await ip("a", "route", "replace", sides.b.wan, "dev", "wan0", "metric", "1");
-      const b = await startGateway(lab, network, "b", options);
-      const a = await startGateway(lab, network, "a", options);
+      const { a, b } = await startGateways(lab, network, options);
       await a.charon.initiate();
       const before = await a.charon.installed();
       assert.deepEqual(farEnds(b), [sides.a.wan, sides.a.wan]);

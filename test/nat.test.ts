@@ -7,7 +7,7 @@ import { swanctlConf } from "../src/lab/charon.js";
 import { sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { Nat } from "../src/lab/nat.js";
-import { connectionOf, createNetwork, type Gateway, startGateway } from "../src/lab/sites.js";
+import { connectionOf, createNetwork, type Gateway, startGateways } from "../src/lab/sites.js";
 import { Flow, ping } from "../src/lab/traffic.js";
 
 const RATE = 500;
@@ -47,8 +47,7 @@ for (const family of [4, 6] as const)
           b: swanctlConf({ ...connectionOf(network, "b", base), remoteAddress: "%any" }),
         },
       };
-      const b = await startGateway(lab, network, "b", options);
-      const a = await startGateway(lab, network, "a", options);
+      const { a, b } = await startGateways(lab, network, options);
       await a.charon.initiate();
       const before = await a.charon.installed();
       assert.ok(before?.encapsulated);

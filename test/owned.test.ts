@@ -26,6 +26,7 @@ import {
   type Side,
   type SitesOptions,
   startGateway,
+  startGateways,
 } from "../src/lab/sites.js";
 import { ping, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { Vita, type VitaConfiguration } from "../src/lab/vita.js";
@@ -156,8 +157,7 @@ test("an interface that Vita owns, from its first packet to its last", async (t)
     const { wan, gateways, hosts, sides } = network;
     await t.test("is refused while the kernel has addresses on it", () => refusal(lab, network));
 
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     await addAddress(wan, "switch", "192.0.2.9/24");
     await addAddress(wan, "switch", "2001:db8:ffff::9/64");
     await addAddress(wan, "lo", `${BEYOND}/32`);

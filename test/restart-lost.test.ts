@@ -14,7 +14,7 @@ import {
   otherSide,
   type Side,
   startCharon,
-  startGateway,
+  startGateways,
 } from "../src/lab/sites.js";
 import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { pingOnce } from "../src/lab/traffic.js";
@@ -188,8 +188,7 @@ test("a gateway that lost its SAD calls its clients, which keep their virtual ad
       preSharedKey: "",
       swanctl: { a: roaming("a"), b: roaming("b") },
     };
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     await a.charon.initiate();
     const inner = "10.3.0.1";
     await addAddress(network.hosts.a, "lan0", `${inner}/32`);

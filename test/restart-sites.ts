@@ -16,7 +16,7 @@ import {
   otherSide,
   type Side,
   type SitesOptions,
-  startGateway,
+  startGateways,
 } from "../src/lab/sites.js";
 import { Flow, type FlowTotals, ping, pingOnce } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
@@ -46,8 +46,7 @@ export async function withSites(
   await withLab("restart", async (lab) => {
     const network = await createNetwork(lab, 4);
     const options = { ...usual, ...changes };
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    const { a, b } = await startGateways(lab, network, options);
     const capture = await Capture.start(lab, {
       name: "esp",
       namespace: network.wan,

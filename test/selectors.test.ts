@@ -8,7 +8,7 @@ import { swanctlConf } from "../src/lab/charon.js";
 import { run, sleep, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { addAddress } from "../src/lab/netns.js";
-import { connectionOf, createNetwork, type Gateway, type Side, startGateway } from "../src/lab/sites.js";
+import { connectionOf, createNetwork, type Gateway, type Side, startGateways } from "../src/lab/sites.js";
 import { ping } from "../src/lab/traffic.js";
 
 /** A shunt as a connection of its own. */
@@ -44,8 +44,7 @@ test("2×2 selectors, ranges, protocols and ports, shunts, priorities", async ()
         remoteSelectors: remote,
       }).replace("connections {", `connections {${shunts}`);
     const conf = { a: configuration("a", [], []), b: configuration("b", [], []) };
-    const a = await startGateway(lab, network, "a", { ...base, swanctl: conf });
-    const b = await startGateway(lab, network, "b", { ...base, swanctl: conf });
+    const { a, b } = await startGateways(lab, network, { ...base, swanctl: conf });
 
     /** Both sides negotiate these selectors anew; A has shunts besides. */
     const establish = async (ofA: string[], ofB: string[], shunts = "") => {

@@ -7,7 +7,7 @@ import { Capture } from "../src/lab/capture.js";
 import { run, sleep } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { addAddress } from "../src/lab/netns.js";
-import { createNetwork, ikeProposals, otherSide, type Side, startGateway } from "../src/lab/sites.js";
+import { createNetwork, ikeProposals, otherSide, type Side, startGateways } from "../src/lab/sites.js";
 import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow, ping, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { Vita } from "../src/lab/vita.js";
@@ -46,16 +46,13 @@ test("two hosts in transport mode: pings, TCP and UDP, rekeyed under traffic; th
     for (const side of ["a", "b"] as const)
       await addAddress(network.gateways[side], "wan0", `${addresses.six[side]}/64`);
     const { a: hostA, b: hostB } = network.gateways;
-    const start = (side: Side) =>
-      startGateway(lab, network, side, {
-        family: 4,
-        systems: { a: "vita", b: "vita" },
-        preSharedKey: "",
-        swanctl: { a: swanctl("a"), b: swanctl("b") },
-        vita: (usual) => ({ ...usual, "private-interface": [{ name: "vita0", driver: "tun" }] }),
-      });
-    const a = await start("a");
-    const b = await start("b");
+    const { a, b } = await startGateways(lab, network, {
+      family: 4,
+      systems: { a: "vita", b: "vita" },
+      preSharedKey: "",
+      swanctl: { a: swanctl("a"), b: swanctl("b") },
+      vita: (usual) => ({ ...usual, "private-interface": [{ name: "vita0", driver: "tun" }] }),
+    });
     const watch = (name: string, filter: string) =>
       Capture.start(lab, { name, namespace: network.wan, device: network.wanPort, filter });
     const end = async (capture: Capture) => {

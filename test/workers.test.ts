@@ -17,7 +17,8 @@ import {
   type Network,
   otherSide,
   type Side,
-  startGateway,
+  type SitesOptions,
+  startGateways,
 } from "../src/lab/sites.js";
 import { connectionSection, swanctlFile } from "../src/lab/swanctl.js";
 import { Flow } from "../src/lab/traffic.js";
@@ -97,9 +98,8 @@ test("two workers share SAs and queues, and each may be killed", async (t: TestC
       preSharedKey: "several hands",
       swanctl: { a: swanctl(network, "a"), b: swanctl(network, "b") },
       vita: (usual) => ({ ...usual, workers: WORKERS, limits: { frames: 4096 } }),
-    } as const satisfies Parameters<typeof startGateway>[3];
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    } as const satisfies SitesOptions;
+    const { a, b } = await startGateways(lab, network, options);
     const capture = await Capture.start(lab, {
       name: "esp",
       namespace: network.wan,
@@ -186,9 +186,8 @@ test("so do two workers with AF_PACKET and TUN", async () => {
         workers: WORKERS,
         limits: { frames: 4096 },
       }),
-    } as const satisfies Parameters<typeof startGateway>[3];
-    const a = await startGateway(lab, network, "a", options);
-    const b = await startGateway(lab, network, "b", options);
+    } as const satisfies SitesOptions;
+    const { a, b } = await startGateways(lab, network, options);
     for (const child of ["all", ...PORTS.map((port) => `port-${port}`)]) await a.charon.initiate(15, child);
     for (const port of PORTS) await sendFrom(network, port, 20, network.gateways.a, network.sides.a.gateway);
     await until("all packets", () => received(lab, b) >= 20 * PORTS.length, 5000);

@@ -222,6 +222,7 @@ export class Charon {
         return accepts(viciSocket);
       },
       10_000,
+      10,
     );
     if (options.connection !== undefined) await charon.load();
     return charon;

@@ -86,7 +86,7 @@ function release(place: string): void {
 /** Removes namespaces, processes in them, and files of a place: a lab's own, or those a killed one left behind. */
 async function clear(place: string): Promise<void> {
   const names = (await listNamespaces()).filter((name) => name.startsWith(`vita-${place}-`));
-  for (const name of names) await deleteNamespace(name);
+  await Promise.all(names.map(deleteNamespace));
   const directory = join(base, place);
   // A Vita that was killed leaves shared memory behind, which may live outside of its run directory.
   const nodes = join(directory, runFolder);

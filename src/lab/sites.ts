@@ -106,10 +106,11 @@ const espProposals: Record<System, string> = {
 
 export async function createNetwork(lab: Lab, family: 4 | 6): Promise<Network> {
   const { lanBits, wanBits, sides } = plans[family];
-  const hosts = { a: await lab.namespace("host-a"), b: await lab.namespace("host-b") };
-  const gateways = { a: await lab.namespace("gw-a"), b: await lab.namespace("gw-b") };
-  const wan = await lab.namespace("wan");
-  for (const side of ["a", "b"] as const) {
+  const names = ["host-a", "host-b", "gw-a", "gw-b", "wan"];
+  const [hostA, hostB, gatewayA, gatewayB, wan] = await Promise.all(names.map((name) => lab.namespace(name)));
+  const hosts = { a: hostA, b: hostB };
+  const gateways = { a: gatewayA, b: gatewayB };
+  const link = async (side: Side) => {
     const { host, gateway, wan: wanAddress } = sides[side];
     await createLink(
       { namespace: hosts[side], device: "lan0", addresses: [`${host}/${lanBits}`] },
@@ -120,7 +121,8 @@ export async function createNetwork(lab: Lab, family: 4 | 6): Promise<Network> {
       { namespace: wan, device: `to-${side}` },
     );
     await addRoute(hosts[side], "default", gateway);
-  }
+  };
+  await Promise.all([link("a"), link("b")]);
   await createBridge(wan, "switch", ["to-a", "to-b"]);
   return { family, sides, hosts, gateways, wan, wanPort: "to-a" };
 }
@@ -222,6 +224,18 @@ export async function startGateway(
   const charon = await startCharon(lab, network, side, options, vita);
   if (options.connectionInModel && vita) await charon.untilConfigured();
   return { side, node, namespace, system, charon, vita };
+}
+
+/** Starts both gateways at once. */
+export async function startGateways(
+  lab: Lab,
+  network: Network,
+  options: SitesOptions,
+): Promise<Record<Side, Gateway>> {
+  const [a, b] = await Promise.all(
+    (["a", "b"] as const).map((side) => startGateway(lab, network, side, options)),
+  );
+  return { a, b };
 }
 
 /** Starts a gateway's charon alone: the first one, or one that follows another that was killed. */

@@ -94,6 +94,7 @@ export class Vita {
         return existsSync(join(runDirectory, node, "ready"));
       },
       20_000,
+      10,
     );
     return vita;
   }

@@ -14,7 +14,7 @@ import {
   otherSide,
   type Side,
   type SitesOptions,
-  startGateway,
+  startGateways,
 } from "../../src/lab/sites.js";
 import { Flow, type FlowTotals, receiveBufferErrors } from "../../src/lab/traffic.js";
 
@@ -158,8 +158,7 @@ export async function withSites(
       preSharedKey: "it comes and it goes",
       ...options,
     };
-    const a = await startGateway(lab, network, "a", all);
-    const b = await startGateway(lab, network, "b", all);
+    const { a, b } = await startGateways(lab, network, all);
     const leaks = await Capture.start(lab, {
       name: "leaks",
       namespace: network.wan,
