@@ -10,8 +10,8 @@
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { availableParallelism, tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -22,18 +22,69 @@ process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
 /** Longest time (ms) that one test file may take; a hanging peer must not hang the whole run. */
 const fileTimeout = 10 * 60 * 1000;
 
-function testFiles(...folders) {
-  return folders
-    .map((folder) => join("dist", folder))
-    .filter((folder) => existsSync(join(root, folder)))
-    .flatMap((folder) =>
-      readdirSync(join(root, folder), { recursive: true })
-        .filter((name) => name.endsWith(".test.js"))
-        .map((name) => join(folder, name)),
-    )
-    .filter((path) => words.length === 0 || words.some((word) => path.includes(word)))
+/** How many of the slowest files are told of. */
+const SLOWEST = 10;
+
+/**
+ * Tests of dist/test that run beside each other. They wait most of the time, for charon, for processes that start, for what is
+ * to time out; their flows are slow, and no limit of theirs is so short that a neighbour who takes a processor for a while
+ * would matter. All others of dist/test are alone: that is where a new one belongs which counts packets of a fast flow, or
+ * milliseconds.
+ */
+const beside = [
+  "acquire",
+  "apt-sources",
+  "breaths",
+  "changed-configuration",
+  "charon-plugin",
+  "charon-threads",
+  "config-command",
+  "configuration-examples",
+  "copied-esp",
+  "customers",
+  "device-ports",
+  "eavesdropper",
+  "esp-scapy",
+  "full-disk",
+  "full-memory",
+  "hard-limits",
+  "hub",
+  "idle",
+  "ike-connections",
+  "import-vita",
+  "lab",
+  "libipsec",
+  "made-devices",
+  "mobike",
+  "nat",
+  "nat-customers",
+  "network-monitor",
+  "node-api",
+  "options",
+  "owned",
+  "punt-device",
+  "removed-files",
+  "renewed-files",
+  "selectors",
+  "sequence-ceiling",
+  "slow-path",
+  "static-sas",
+  "test-report",
+  "tun",
+  "tun-routes",
+  "virtual-ip",
+];
+
+function testFiles(folder) {
+  if (!existsSync(join(root, "dist", folder))) return [];
+  return readdirSync(join(root, "dist", folder), { recursive: true })
+    .filter((name) => name.endsWith(".test.js"))
+    .map((name) => join("dist", folder, name))
     .sort();
 }
+
+const chosen = (files) =>
+  files.filter((path) => words.length === 0 || words.some((word) => path.includes(word)));
 
 function lint() {
   const biome = join(root, "node_modules/.bin/biome");
@@ -41,43 +92,73 @@ function lint() {
 }
 
 const totals = { tests: 0, pass: 0, fail: 0, cancelled: 0, skipped: 0 };
+/** What was told of tests that failed, and of files. */
+const failures = [];
+const files = [];
 
-/** Runs the files; the reader sees the spec report, the totals come from a TAP report beside it. */
-function runTests(title, files, options) {
-  if (files.length === 0) return true;
-  console.log(`\n${title}: ${files.length} files`);
-  const tap = join(scratch, "report.tap");
+/** Runs the files, so many at a time; the reader sees the spec report, what is told at the end comes from one of our own. */
+function runTests(title, paths, atATime) {
+  const chosenPaths = chosen(paths);
+  if (chosenPaths.length === 0) return true;
+  console.log(`\n${title}: ${chosenPaths.length} files`);
+  const report = join(scratch, "report.jsonl");
   const { status } = spawnSync(
     process.execPath,
     [
       "--enable-source-maps",
       "--test",
-      ...options,
+      `--test-concurrency=${atATime}`,
       `--test-timeout=${fileTimeout}`,
       "--test-reporter=spec",
       "--test-reporter-destination=stdout",
-      "--test-reporter=tap",
-      `--test-reporter-destination=${tap}`,
-      ...files,
+      `--test-reporter=${join(root, "scripts/test-report.mjs")}`,
+      `--test-reporter-destination=${report}`,
+      ...chosenPaths,
     ],
     { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
   );
-  const closing = existsSync(tap) ? readFileSync(tap, "utf8").split("\n").slice(-20).join("\n") : "";
-  for (const name of Object.keys(totals)) {
-    totals[name] += Number(new RegExp(`^# ${name} (\\d+)$`, "m").exec(closing)?.[1] ?? 0);
+  const lines = existsSync(report) ? readFileSync(report, "utf8").split("\n").filter(Boolean) : [];
+  for (const told of lines.map((line) => JSON.parse(line))) {
+    if (told.failed) failures.push(told);
+    else if (told.total in totals) totals[told.total] += told.count;
+    else if (told.seconds !== undefined) files.push(told);
   }
   return status === 0;
 }
 
+const begun = performance.now();
+const cores = Math.max(2, availableParallelism());
+const system = testFiles("test");
+const together = beside.map((name) => join("dist/test", `${name}.test.js`));
+const missing = together.filter((path) => !system.includes(path));
+if (missing.length > 0) throw new Error(`scripts/test.mjs: there is no ${missing.join(", no ")}`);
+
 const linted = words.length > 0 || lint();
-const unit = runTests("unit tests", testFiles("src", "bench"), []);
-const system = runTests("tests with namespaces and peers", testFiles("test"), ["--test-concurrency=1"]);
+const measuring = runTests("tests that measure", testFiles("bench"), 1);
+const unit = runTests("unit tests", testFiles("src"), cores);
+const waiting = runTests("tests with namespaces and peers, beside each other", together, 2);
+const alone = runTests(
+  "tests with namespaces and peers, one by one",
+  system.filter((path) => !together.includes(path)),
+  1,
+);
 
 const failed = totals.fail + totals.cancelled;
+const passed = linted && measuring && unit && waiting && alone && totals.tests > 0 && failed === 0;
+const path = (file) => relative(root, file);
+console.log(
+  `\nthe slowest of ${files.length} files, of ${Math.round((performance.now() - begun) / 1000)} s:`,
+);
+for (const { file, seconds } of files.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST))
+  console.log(`${seconds.toFixed(1).padStart(7)} s  ${path(file)}`);
 console.log("");
 if (!linted) console.log("the linter complains, see above (npm run format mends most of it)");
-if (!unit) console.log("unit tests failed");
-if (!system) console.log("tests with namespaces and peers failed");
 if (totals.tests === 0) console.log("no test ran");
 console.log(`${totals.pass} passed, ${failed} failed, ${totals.skipped} skipped`);
-process.exit(linted && unit && system && totals.tests > 0 && failed === 0 ? 0 : 1);
+for (const { file, failed: names, message } of failures) {
+  console.log(`\nfailed: ${[path(file), ...names].join(": ")}`);
+  for (const text of message) console.log(`  ${text}`);
+}
+if (!passed && failures.length === 0 && linted && totals.tests > 0)
+  console.log("a run of node's test runner failed, see above");
+process.exit(passed ? 0 : 1);
