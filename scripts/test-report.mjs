@@ -4,7 +4,7 @@
 import { resolve } from "node:path";
 
 /** Lines of a message that are told again; the whole is where the test failed. */
-const LINES = 2;
+const LINES = 4;
 
 function line(value) {
   return `${JSON.stringify(value)}\n`;
@@ -14,8 +14,8 @@ function messageOf(error) {
   const thrown = error.cause ?? error;
   const lines = String(thrown.message ?? thrown)
     .split("\n")
-    .map((text) => text.trim())
-    .filter(Boolean);
+    .map((text) => text.trimEnd())
+    .filter((text) => text !== "" && text !== "+ actual - expected");
   // Of a file that ends badly though its tests were well.
   if (error.signal) lines.push(`killed by ${error.signal}`);
   else if (error.exitCode > 0) lines.push(`exit code ${error.exitCode}`);

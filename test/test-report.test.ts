@@ -20,6 +20,7 @@ const files = {
       await t.test("well", () => {});
       t.diagnostic("pass 1000000");
     });
+    test("differs", () => assert.deepEqual({ a: 1 }, { a: 2 }));
     describe("suite", () => it("throws text", () => { throw "just text"; }));
     test("never ends", { timeout: 50 }, () => new Promise(() => setTimeout(() => {}, 1000)));`,
   "crash.test.mjs": `
@@ -62,8 +63,9 @@ test("the end of npm test: what failed and why, how long files took, and the tot
       .map(({ file, failed, message }) => [basename(file ?? ""), failed, message])
       .sort(),
     [
+      ["assertions.test.mjs", ["differs"], ["Expected values to be loosely deep-equal:", "{", "  a: 1", "}"]],
       ["assertions.test.mjs", ["never ends"], ["test timed out after 50ms"]],
-      ["assertions.test.mjs", ["outer", "inner"], ["first line", "second line"]],
+      ["assertions.test.mjs", ["outer", "inner"], ["first line", "second line", "third line"]],
       ["assertions.test.mjs", ["suite", "throws text"], ["just text"]],
       ["crash.test.mjs", [], ["test failed", "killed by SIGKILL"]],
       ["syntax.test.mjs", [], ["test failed", "exit code 1"]],
