@@ -21,6 +21,10 @@ const wan = (leaves: object) => ({ ...minimal, "public-interface": [{ name: "wan
 const lan = (leaves: object) => ({ ...minimal, "private-interface": [{ name: "lan0", ...leaves }] });
 const owned = (leaves: object) => wan({ mode: "owned", address: ["192.0.2.1/24"], ...leaves });
 const inbound = (leaves: object) => ({ ...minimal, route: [route], "inbound-sa": [{ ...sa, ...leaves }] });
+const routes = (...leaves: object[]) => ({
+  ...minimal,
+  route: leaves.map((each, i) => ({ ...route, id: "rs"[i], ...each })),
+});
 const ike = (leaves: object) => ({ ...minimal, connection: [{ ...connection, ...leaves }] });
 
 /** Documents, or texts, with the line that is told about each. */
@@ -100,6 +104,31 @@ const invalid: [unknown, string][] = [
   [
     { ...minimal, route: [route], "inbound-sa": [sa], "outbound-sa": [{ ...sa, key: secret.toUpperCase() }] },
     '/outbound-sa[spi="300"]/key: is already at /inbound-sa[spi="300"]/key, with the same salt',
+  ],
+  [
+    routes({}, { net: ["10.1.0.0/16", "10.9.9.9/8"] }),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net: traffic between two networks has one route',
+  ],
+  [
+    routes({}, { "local-net": ["10.1.0.0/16", "0.0.0.0/0"] }),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net, from 0.0.0.0/0 as here: traffic between two networks has one route',
+  ],
+  [
+    routes(
+      {
+        net: ["2001:db8::/32", "10.0.0.0/8"],
+        "local-net": ["10.3.0.0/16", "10.1.0.0/16"],
+        mark: 7,
+        "if-id": 42,
+      },
+      {
+        gateway: { ip: "2001:db8::1" },
+        "local-net": ["10.2.0.0/16", "10.1.0.0/16"],
+        mark: 7,
+        "if-id": "0x2a",
+      },
+    ),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net, from 10.1.0.0/16 as here: traffic between two networks has one route',
   ],
   // References.
   [{ ...minimal, "inbound-sa": [sa] }, '/inbound-sa[spi="300"]/route: "r" names no entry of /route'],
@@ -327,6 +356,20 @@ for (const [document, expected] of invalid) {
     assert.doesNotMatch(found.join(), /5ec2e7/i);
   });
 }
+
+const together: [string, object, object][] = [
+  ["of a narrower network", {}, { net: ["10.0.0.0/9"] }],
+  ["of a wider network", {}, { net: ["0.0.0.0/0"] }],
+  ["from another network", { "local-net": ["10.1.0.0/16"] }, { "local-net": ["10.2.0.0/16"] }],
+  ["from a narrower network", {}, { "local-net": ["10.1.0.0/16"] }],
+  ["of another customer's interface", {}, { "if-id": 42 }],
+  ["of another mark", { mark: 7 }, { mark: 8 }],
+];
+
+for (const [what, ...leaves] of together)
+  test(`two routes go together: one is ${what}`, () => {
+    assert.deepEqual(problemsOf(JSON.stringify(routes(...leaves))), []);
+  });
 
 test("several problems are told at once", () => {
   const document = {
