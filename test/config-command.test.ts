@@ -123,7 +123,23 @@ test("whole configurations: saved, compared, checked, loaded, rolled back", asyn
   await succeeds(["config", "load", "vita-node", file, "--comment", "another peer"]);
   assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.9\n");
   assert.match(await succeeds(["config", "history", "vita-node"]), /^\* +\d+ .*root.*another peer$/m);
-  await succeeds(["config", "rollback", "vita-node"]);
+  await succeeds(["config", "rollback", "vita-node", "--confirm", "60", "--comment", "the former peer"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
+  assert.match(
+    await succeeds(["config", "history", "vita-node"]),
+    /root {2}the former peer$[\s\S]*^rolled back at .* unless it is confirmed$/m,
+  );
+  await succeeds(["config", "cancel", "vita-node"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.9\n");
+  await fails(1, /\/rollback\/confirm-timeout: "soon" is not a whole number/, [
+    "config",
+    "rollback",
+    "vita-node",
+    "--confirm",
+    "soon",
+  ]);
+  await succeeds(["config", "rollback", "vita-node", "--confirm", "60"]);
+  await succeeds(["config", "confirm", "vita-node"]);
   assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
 });
 
