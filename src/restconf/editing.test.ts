@@ -8,6 +8,10 @@ import { checkRow, type Row, titleOf } from "./testing/table.js";
 const data = "/restconf/data";
 const json = { "content-type": "application/yang-data+json" };
 const xml = { "content-type": "application/yang-data+xml" };
+const restconf = "urn:ietf:params:xml:ns:yang:ietf-restconf";
+const netconf = 'xmlns:n="urn:ietf:params:xml:ns:netconf:base:1.0" n:operation="delete"';
+const removedRoute = `<route xmlns="urn:vita:gateway" ${netconf}><id>bar</id></route>`;
+const removedNet = `<net ${netconf}>10.3.0.0/16</net>`;
 const baz = { id: "baz", net: ["10.5.0.0/16"], gateway: { ip: "192.0.2.5" } };
 const foo = { id: "foo", net: ["10.6.0.0/16"], gateway: { ip: "192.0.2.6" } };
 
@@ -417,6 +421,36 @@ const rows: Row[] = [
     status: 204,
     check: (_reply, rig) => assert.equal(rig.datastore.configuration.mtu, 1400),
   },
+  ...[
+    ["the datastore", "", `<data xmlns="${restconf}">${removedRoute}</data>`],
+    ["an entry", "/vita-gateway:route=bar", removedRoute],
+    [
+      "what is in an entry",
+      "/vita-gateway:route=bar",
+      `<route xmlns="urn:vita:gateway"><id>bar</id>${removedNet}</route>`,
+    ],
+  ].map(([title, path, body]) => ({
+    title: `NETCONF's operations in ${title}`,
+    path: `${data}${path}`,
+    method: "PATCH",
+    headers: xml,
+    body,
+    status: 400,
+    text: /<error-tag>unknown-attribute<.*attribute &quot;n:operation&quot; of &lt;(route|net)&gt; is NETCONF's: .*YANG Patch/,
+    check: then("/vita-gateway:route=bar", { "vita-gateway:route": [site["vita-gateway:route"][1]] }),
+  })),
+  ...['operation="delete"', 'xmlns:y="urn:ietf:params:xml:ns:yang:1" y:insert="first"', 'xml:lang="en"'].map(
+    (attribute) => ({
+      title: `the attribute ${attribute}`,
+      path: `${data}/vita-gateway:workers`,
+      method: "PUT",
+      headers: xml,
+      body: `<workers xmlns="urn:vita:gateway" ${attribute}>3</workers>`,
+      status: 400,
+      text: /<error-tag>unknown-attribute<.*is not known, and would have no effect/,
+      check: then("/vita-gateway:workers", { "vita-gateway:workers": 2 }),
+    }),
+  ),
   {
     title: "a leaf that has its default",
     path: `${data}/vita-gateway:engine`,
