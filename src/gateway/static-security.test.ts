@@ -496,14 +496,6 @@ test(
       configuration({ "security-policy": [{ ...discard, priority: 900_000 }] }),
     );
     assert.equal(first(), "protect,drop");
-    await rig.refuses(
-      configuration({ "security-policy": [{ ...discard, "remote-ts": ["dynamic"] }] }),
-      /\/security-policy\[id="q"\]\/remote-ts: "dynamic" is an IKE peer's address/,
-    );
-    await rig.refuses(
-      configuration({ "security-policy": [{ ...discard, "remote-ts": ["::/0"] }] }),
-      /\/security-policy\[id="q"\]\/remote-ts: has no selector of the address family and protocol/,
-    );
   }),
 );
 

@@ -14,12 +14,13 @@ import type {
   StaticSa,
 } from "../config/configuration.js";
 import { REQID_BASE, reqidOf } from "../config/route-reqid.js";
+import { systemNames } from "../config/system-names.js";
 import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
+import { parseSelector, prefixSelector, selectorPairs } from "../net/ip-selector.js";
 import { Breather } from "./breather.js";
-import { parseSelector, prefixSelector } from "./ip-selector.js";
 import { sameData } from "./same-data.js";
 import { policyKey, saKey } from "./static-keys.js";
 import { problem } from "./static-problem.js";
@@ -161,7 +162,7 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
     route["local-net"].length > 0
       ? prefixes(route["local-net"], routePath(id, "local-net"))
       : prefixes([...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))], "");
-  const pairs = pairsOf(localNets, nets);
+  const pairs = selectorPairs(localNets, nets);
   if (pairs.length === 0)
     throw problem(routePath(id, "local-net"), "has no network of the address family of one in net");
   const parts: RouteParts = {
@@ -179,7 +180,7 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
       const material = Buffer.from(request.encryptionKey).toString("latin1");
       return { path: saPath(inbound, sa.spi), key: saKey(request), request, material };
     });
-  const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) =>
+  const protect = (direction: number, [from, to]: [Selector, Selector], src: Host, dst: Host, spi: number) =>
     wantedPolicy(entryAt("route", "id", id), {
       ...policyOf(direction, from, to, parts.mark, parts.interfaceId),
       src,
@@ -200,21 +201,6 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
 
 function wantedPolicy(path: string, request: PolicyRequest): Wanted<PolicyRequest> {
   return { path, key: policyKey(request), request };
-}
-
-type Pair = [Selector, Selector];
-
-/** Every pair that a packet can match. */
-function pairsOf(a: readonly Selector[], b: readonly Selector[]): Pair[] {
-  return a.flatMap((one) =>
-    b
-      .filter(
-        (other) =>
-          one.from.length === other.from.length &&
-          (one.protocol === 0 || other.protocol === 0 || one.protocol === other.protocol),
-      )
-      .map((other): Pair => [one, other]),
-  );
 }
 
 function prefixes(texts: readonly string[], path: string): Selector[] {
@@ -255,21 +241,10 @@ function policyOf(
 
 function policyUnit(policy: SecurityPolicy): Unit {
   const path = entryAt("security-policy", "id", policy.id);
+  // The configuration has been checked (policy-checks.ts).
   const selectors = (leaf: "local-ts" | "remote-ts") =>
-    policy[leaf].map((text) => {
-      const selector = parseSelector(text);
-      if (selector) return selector;
-      const why = text.startsWith("dynamic")
-        ? "is an IKE peer's address, and there is no peer here"
-        : "is not a traffic selector: an address, a prefix or a range, and [protocol/port] behind it";
-      throw problem(`${path}/${leaf}`, `"${text}" ${why}`);
-    });
-  const pairs = pairsOf(selectors("local-ts"), selectors("remote-ts"));
-  if (pairs.length === 0)
-    throw problem(
-      `${path}/remote-ts`,
-      "has no selector of the address family and protocol of one in local-ts",
-    );
+    policy[leaf].map((text) => parseSelector(text, systemNames) as Selector);
+  const pairs = selectorPairs(selectors("local-ts"), selectors("remote-ts"));
   const { out, in: inward, forward } = PolicyDirection;
   const policies = pairs.flatMap(([ours, theirs]) =>
     [out, inward, forward].map((direction) => {
