@@ -26,6 +26,7 @@ import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
+import { announceInterfaces } from "./interface-claims.js";
 import { type Logger, makeLogger, messageOf } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
 import { openPacketMemory } from "./packet-memory.js";
@@ -136,6 +137,7 @@ class Worker {
     this.wake = prepared.wake;
     this.isBusyPolling = configuration["busy-poll"];
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
+    announceInterfaces(run, configuration);
     pool.begin(run.portsLock, (pid, worker) => isWorker(pid, configuration.node, worker));
     this.plans = planPorts(configuration, context, pool, localAddresses(), (name) =>
       makeLogger(`worker ${index}, ${name}`),
