@@ -10,6 +10,7 @@
 import { Vici } from "../charon/vici.js";
 import { ViciConnection, ViciUnreachable } from "../charon/vici-connection.js";
 import type { Configuration } from "../config/configuration.js";
+import { messageOf } from "../config/refusal.js";
 import { type ActionTarget, bringUp, rekeyNow, takeDownNow } from "./ike-actions.js";
 import type { IkeError } from "./ike-error.js";
 import { MachineFiles } from "./ike-files.js";
@@ -17,7 +18,7 @@ import { concernsCharon, entriesOf, type IkeEntries, type IkePlan, planOf } from
 import { IkeLoader } from "./ike-loader.js";
 import { IkeMemory } from "./ike-memory.js";
 import { type IkeSaState, type IkeState, ikeSas } from "./ike-state.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 export interface IkeConnectionsOptions {
   logger: Logger;

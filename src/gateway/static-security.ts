@@ -7,6 +7,7 @@
 
 import type { Configuration } from "../config/configuration.js";
 import { ConfigurationError } from "../config/problem.js";
+import { messageOf } from "../config/refusal.js";
 import type { AddSaRequest, Answer, PolicyRequest, SequenceStart } from "../ipsec/kernel.js";
 import { Status } from "../ipsec/kernel.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
@@ -15,7 +16,7 @@ import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
 import type { IpAddress } from "../net/address.js";
 import { Breather } from "./breather.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import { publicAddresses } from "./public-addresses.js";
 import type { SequenceMarks } from "./sequence-marks.js";
 import { saKey } from "./static-keys.js";

@@ -12,6 +12,7 @@
 
 import { readSync, writeSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
+import { messageOf } from "../config/refusal.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
 import type { AeadEngine } from "../ipsec/aead.js";
@@ -27,7 +28,7 @@ import { makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
 import { announceInterfaces } from "./interface-claims.js";
-import { type Logger, makeLogger, messageOf } from "./log.js";
+import { type Logger, makeLogger } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
 import { openPacketMemory } from "./packet-memory.js";
 import { annexBytes, type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
