@@ -135,6 +135,17 @@ const invalid: [unknown, string][] = [
     ),
     '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net, from 10.1.0.0/16 as here: traffic between two networks has one route',
   ],
+  [
+    {
+      ...minimal,
+      route: [route],
+      "inbound-sa": [256, 257].map((spi) => ({
+        ...{ spi, route: "r", aead: "aes-cbc-hmac-sha2-256-128", key: secret },
+        "integrity-key": `${spi}5ec2e700`.padEnd(64, "0").slice(0, 64),
+      })),
+    },
+    '/inbound-sa[spi="257"]/key: is already at /inbound-sa[spi="256"]/key',
+  ],
   // References.
   [{ ...minimal, "inbound-sa": [sa] }, '/inbound-sa[spi="300"]/route: "r" names no entry of /route'],
   [{ ...minimal, "outbound-sa": [sa] }, '/outbound-sa[spi="300"]/route: "r" names no entry of /route'],

@@ -38,10 +38,7 @@ export interface Wanted<Request> {
   request: Request;
 }
 
-export interface WantedSa extends Wanted<AddSaRequest> {
-  /** Key and salt, as text to compare. */
-  material: string;
-}
+export type WantedSa = Wanted<AddSaRequest>;
 
 export interface Unit {
   /** Everything that it follows from, as the configuration has it: equal sources, equal units. Holds keys. */
@@ -117,35 +114,25 @@ function nameReqids(configuration: Configuration, reqids: Map<string, number>): 
   }
 }
 
-function routePath(id: string, leaf: string): string {
-  return `${entryAt("route", "id", id)}/${leaf}`;
-}
-
 /** Where the route's tunnel begins. */
 function localAddress(route: StaticRoute, addresses: readonly IpAddress[]): IpAddress {
   const { id, "local-ip": given } = route;
-  const gateway = addressOf(route.gateway.ip, routePath(id, "gateway/ip"));
-  if (given !== undefined) {
-    const path = routePath(id, "local-ip");
-    const address = addressOf(given, path);
-    if (address.length !== gateway.length)
-      throw problem(path, `"${given}" is not of the family of gateway/ip, ${route.gateway.ip}`);
-    return address;
-  }
+  if (given !== undefined) return addressOf(given);
+  const gateway = addressOf(route.gateway.ip);
   const first = addresses.find(({ length }) => length === gateway.length);
   if (first) return first;
   const family = gateway.length === 4 ? "IPv4" : "IPv6";
   throw problem(
-    routePath(id, "local-ip"),
+    `${entryAt("route", "id", id)}/local-ip`,
     `is left out, and no public interface has an ${family} address now: give one to an interface, or set it`,
   );
 }
 
-function addressOf(text: string, path: string): IpAddress {
-  const address = parseAddress(text);
-  if (!address) throw problem(path, `"${text}" is not an address`);
-  return address;
-}
+// The configuration has been checked: its addresses, prefixes and selectors are some (route-checks.ts, policy-checks.ts).
+const addressOf = (text: string) => parseAddress(text) as IpAddress;
+const prefixesOf = (texts: readonly string[]) => texts.map((text) => prefixSelector(text) as Selector);
+const selectorsOf = (texts: readonly string[]) =>
+  texts.map((text) => parseSelector(text, systemNames) as Selector);
 
 interface RouteSettings {
   route: StaticRoute;
@@ -157,17 +144,16 @@ interface RouteSettings {
 
 function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSettings): Unit {
   const { id } = route;
-  const nets = prefixes(route.net, routePath(id, "net"));
-  const localNets =
+  const nets = prefixesOf(route.net);
+  const localNets = prefixesOf(
     route["local-net"].length > 0
-      ? prefixes(route["local-net"], routePath(id, "local-net"))
-      : prefixes([...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))], "");
+      ? route["local-net"]
+      : [...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))],
+  );
   const pairs = selectorPairs(localNets, nets);
-  if (pairs.length === 0)
-    throw problem(routePath(id, "local-net"), "has no network of the address family of one in net");
   const parts: RouteParts = {
     local: { address: local, port: 0 },
-    gateway: { address: addressOf(route.gateway.ip, routePath(id, "gateway/ip")), port: 0 },
+    gateway: { address: addressOf(route.gateway.ip), port: 0 },
     mark: markOf(route.mark),
     interfaceId: route["if-id"],
     reqid,
@@ -177,8 +163,7 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
   const sas = (list: readonly StaticSa[], inbound: boolean) =>
     list.map((sa) => {
       const request = saRequestOf(sa, inbound, parts);
-      const material = Buffer.from(request.encryptionKey).toString("latin1");
-      return { path: saPath(inbound, sa.spi), key: saKey(request), request, material };
+      return { path: saPath(inbound, sa.spi), key: saKey(request), request };
     });
   const protect = (direction: number, [from, to]: [Selector, Selector], src: Host, dst: Host, spi: number) =>
     wantedPolicy(entryAt("route", "id", id), {
@@ -201,14 +186,6 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
 
 function wantedPolicy(path: string, request: PolicyRequest): Wanted<PolicyRequest> {
   return { path, key: policyKey(request), request };
-}
-
-function prefixes(texts: readonly string[], path: string): Selector[] {
-  return texts.map((text) => {
-    const selector = prefixSelector(text);
-    if (!selector) throw problem(path, `"${text}" is not a prefix`);
-    return selector;
-  });
 }
 
 function markOf(value: number): Mark {
@@ -241,10 +218,7 @@ function policyOf(
 
 function policyUnit(policy: SecurityPolicy): Unit {
   const path = entryAt("security-policy", "id", policy.id);
-  // The configuration has been checked (policy-checks.ts).
-  const selectors = (leaf: "local-ts" | "remote-ts") =>
-    policy[leaf].map((text) => parseSelector(text, systemNames) as Selector);
-  const pairs = selectorPairs(selectors("local-ts"), selectors("remote-ts"));
+  const pairs = selectorPairs(selectorsOf(policy["local-ts"]), selectorsOf(policy["remote-ts"]));
   const { out, in: inward, forward } = PolicyDirection;
   const policies = pairs.flatMap(([ours, theirs]) =>
     [out, inward, forward].map((direction) => {
