@@ -116,6 +116,8 @@ export class IkeConnections {
   /** What charon has, whoever loaded it: the model's `gateway-state/ike`. */
   async ikeState(): Promise<IkeState> {
     const sas: IkeSaState[] = [];
+    const { concerned, loaded, problems } = this.status();
+    const own = { ...(concerned && { loaded }), ...(problems.length > 0 && { problem: problems }) };
     const uri = this.#configuration?.charon.vici;
     if (uri === undefined) return { connected: false, "ike-sa": [] };
     let connection: ViciConnection | undefined;
@@ -125,9 +127,9 @@ export class IkeConnections {
         connection.request("version"),
         connection.stream("list-sas", {}, "list-sa", (event) => sas.push(...ikeSas(event))),
       ]);
-      return { connected: true, version: version.text("version") ?? "", "ike-sa": sas };
+      return { connected: true, version: version.text("version") ?? "", ...own, "ike-sa": sas };
     } catch (error) {
-      if (error instanceof ViciUnreachable) return { connected: false, "ike-sa": [] };
+      if (error instanceof ViciUnreachable) return { connected: false, ...own, "ike-sa": [] };
       throw error;
     } finally {
       connection?.close();
