@@ -273,6 +273,42 @@ test("a configuration is checked from standard input, with a byte order mark, an
   );
 });
 
+test("paths with another module's name, or one key twice, are none", async () => {
+  await fails(2, /^vita: \/other:route: there is no such node in the model/, [
+    "config",
+    "get",
+    "vita-node",
+    "/other:route",
+  ]);
+  await fails(2, /a key is expected at "\[id=bar\]"/, [
+    "config",
+    "get",
+    "vita-node",
+    "/route[id=foo][id=bar]",
+  ]);
+});
+
+test("a connection cannot be brought up where charon does not run, and what to do is told", async () => {
+  await fails(1, /^vita: \/data-plane: is true: the node has no IKE$/m, [
+    "connection",
+    "up",
+    "vita-node",
+    "peer",
+  ]);
+  const vici = `unix://${lab.path("none.vici")}`;
+  await succeeds(["config", "set", "vita-node", "/charon/vici", vici]);
+  await succeeds(["config", "set", "vita-node", "/data-plane", "false"]);
+  await fails(
+    1,
+    new RegExp(
+      `^vita: charon is not running: nobody is at its vici socket ${vici} \\(ENOENT\\); start strongSwan, or set /charon/vici if its socket is elsewhere\n$`,
+    ),
+    ["connection", "up", "vita-node", "peer"],
+  );
+  await succeeds(["config", "set", "vita-node", "/data-plane", "true"]);
+  await succeeds(["config", "remove", "vita-node", "/charon/vici"]);
+});
+
 test("a pipe in the place of the startup file does not hold the node up", async () => {
   const file = lab.path("vita-node.json");
   renameSync(file, `${file}.kept`);

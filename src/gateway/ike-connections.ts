@@ -12,7 +12,7 @@ import { ViciConnection, ViciUnreachable } from "../charon/vici-connection.js";
 import type { Configuration } from "../config/configuration.js";
 import { messageOf } from "../config/refusal.js";
 import { type ActionTarget, bringUp, rekeyNow, takeDownNow } from "./ike-actions.js";
-import type { IkeError } from "./ike-error.js";
+import { IkeError } from "./ike-error.js";
 import { MachineFiles } from "./ike-files.js";
 import { concernsCharon, entriesOf, type IkeEntries, type IkePlan, planOf } from "./ike-items.js";
 import { IkeLoader } from "./ike-loader.js";
@@ -164,9 +164,10 @@ export class IkeConnections {
   }
 
   #target(connection: string, child: string | undefined, seconds: number): ActionTarget {
-    const uri = this.#configuration?.charon.vici;
-    if (uri === undefined) throw new Error("there is no configuration yet");
-    return { uri, connection, child, seconds };
+    const configuration = this.#configuration;
+    if (!configuration) throw new Error("there is no configuration yet");
+    if (configuration["data-plane"]) throw new IkeError("/data-plane", "is true: the node has no IKE");
+    return { uri: configuration.charon.vici, connection, child, seconds };
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
