@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { run } from "../src/lab/command.js";
+import { run, until } from "../src/lab/command.js";
 import { type Lab, withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
 import { Vita, type VitaConfiguration } from "../src/lab/vita.js";
@@ -113,18 +113,57 @@ test("a run that cannot begin says why, removes what an earlier one left, and do
   });
 });
 
-test("a device that another node has at work is refused, and left to it", async () => {
+test("a device that another node makes is refused, and left to it", async () => {
   await withMachine(async (machine) => {
-    const pairs: [VitaConfiguration, VitaConfiguration][] = [
-      [withTun("vita0"), { ...withTun("vita0"), node: "m", "public-interface": [{ name: "wan1" }] }],
-      [owned, { ...owned, node: "m", "private-interface": [{ name: "wan0" }] }],
+    const others: Partial<VitaConfiguration> = { node: "m" };
+    const tun = (name: string) => [{ name, driver: "tun" as const }];
+    const pairs: [VitaConfiguration, VitaConfiguration, string][] = [
+      [
+        withTun("vita0"),
+        { ...plain, ...others, "public-interface": [{ name: "wan1" }], "private-interface": tun("vita0") },
+        '/private-interface[name="vita0"]',
+      ],
+      [
+        owned,
+        {
+          ...plain,
+          ...others,
+          "public-interface": [{ name: "wan0", mode: "owned", address: ["203.0.113.6/24"] }],
+          "private-interface": tun("vita5"),
+        },
+        '/public-interface[name="wan0"]/punt/device',
+      ],
     ];
-    for (const [first, second] of pairs) {
+    for (const [first, second, where] of pairs) {
       const vita = await start(machine, first);
       const before = await machine.snapshot();
-      await assert.rejects(start(machine, second), /TUN device vita\S+ is in use by another/);
+      await assert.rejects(start(machine, second), (error: Error) => {
+        const words = `${where}: is in use by node n (process ${vita.process.pid}): `;
+        assert.ok(error.message.includes(words), error.message);
+        return true;
+      });
       assert.deepEqual(await machine.snapshot(), before);
       await vita.process.stop();
     }
+  });
+});
+
+/** Makes a TUN device, and has it open. */
+const holder = `
+import fcntl, struct, time
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"vita0", 0x1001))
+print("open", flush=True)
+time.sleep(600)
+`;
+
+test("a device that another program has at work is refused, and left to it", async () => {
+  await withMachine(async (machine) => {
+    const { lab, namespace } = machine;
+    const program = lab.start("/usr/bin/python3", ["-c", holder], { name: "holder", namespace });
+    await until("the device", () => /open/.test(program.tail()), 5000);
+    const before = await machine.snapshot();
+    await assert.rejects(start(machine, withTun("vita0")), /TUN device vita0 is in use by another program/);
+    assert.deepEqual(await machine.snapshot(), before);
   });
 });

@@ -123,7 +123,23 @@ test("whole configurations: saved, compared, checked, loaded, rolled back", asyn
   await succeeds(["config", "load", "vita-node", file, "--comment", "another peer"]);
   assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.9\n");
   assert.match(await succeeds(["config", "history", "vita-node"]), /^\* +\d+ .*root.*another peer$/m);
-  await succeeds(["config", "rollback", "vita-node"]);
+  await succeeds(["config", "rollback", "vita-node", "--confirm", "60", "--comment", "the former peer"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
+  assert.match(
+    await succeeds(["config", "history", "vita-node"]),
+    /root {2}the former peer$[\s\S]*^rolled back at .* unless it is confirmed$/m,
+  );
+  await succeeds(["config", "cancel", "vita-node"]);
+  assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.9\n");
+  await fails(1, /\/rollback\/confirm-timeout: "soon" is not a whole number/, [
+    "config",
+    "rollback",
+    "vita-node",
+    "--confirm",
+    "soon",
+  ]);
+  await succeeds(["config", "rollback", "vita-node", "--confirm", "60"]);
+  await succeeds(["config", "confirm", "vita-node"]);
   assert.equal(await succeeds(["config", "get", "vita-node", "/route[id=foo]/gateway/ip"]), "192.0.2.2\n");
 });
 
@@ -255,6 +271,42 @@ test("a configuration is checked from standard input, with a byte order mark, an
     ["config", "validate", "other", "-"],
     `${statements} workers 99;`,
   );
+});
+
+test("paths with another module's name, or one key twice, are none", async () => {
+  await fails(2, /^vita: \/other:route: there is no such node in the model/, [
+    "config",
+    "get",
+    "vita-node",
+    "/other:route",
+  ]);
+  await fails(2, /a key is expected at "\[id=bar\]"/, [
+    "config",
+    "get",
+    "vita-node",
+    "/route[id=foo][id=bar]",
+  ]);
+});
+
+test("a connection cannot be brought up where charon does not run, and what to do is told", async () => {
+  await fails(1, /^vita: \/data-plane: is true: the node has no IKE$/m, [
+    "connection",
+    "up",
+    "vita-node",
+    "peer",
+  ]);
+  const vici = `unix://${lab.path("none.vici")}`;
+  await succeeds(["config", "set", "vita-node", "/charon/vici", vici]);
+  await succeeds(["config", "set", "vita-node", "/data-plane", "false"]);
+  await fails(
+    1,
+    new RegExp(
+      `^vita: charon is not running: nobody is at its vici socket ${vici} \\(ENOENT\\); start strongSwan, or set /charon/vici if its socket is elsewhere\n$`,
+    ),
+    ["connection", "up", "vita-node", "peer"],
+  );
+  await succeeds(["config", "set", "vita-node", "/data-plane", "true"]);
+  await succeeds(["config", "remove", "vita-node", "/charon/vici"]);
 });
 
 test("a pipe in the place of the startup file does not hold the node up", async () => {

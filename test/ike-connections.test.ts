@@ -310,7 +310,10 @@ test("connections of the model live in charon", async (t) => {
           await until("its end", () => !charon.process.running, 5000);
         }
         await until("that it is missed", () => !ends.a.ike.status().connected, 5000);
-        assert.deepEqual(await ends.a.state(), { connected: false, "ike-sa": [] });
+        assert.deepEqual(await ends.a.state(), { connected: false, loaded: false, "ike-sa": [] });
+        await assert.rejects(ends.a.ike.up("site", undefined, 5), {
+          message: `charon is not running: nobody is at its vici socket ${ends.a.uri} (ECONNREFUSED); start strongSwan, or set /charon/vici if its socket is elsewhere`,
+        });
         const wrong = world.site("a", "wrong", [child("x", {})], { proposal: ["none-such"] });
         await ends.a.apply({ connection: [site("a"), wrong, second("a")] });
         assert(ends.a.log.some((line) => line.includes("is given its connections when it comes")));
@@ -323,11 +326,13 @@ test("connections of the model live in charon", async (t) => {
         await isUp();
         assert.deepEqual((await ends.a.loaded()).connections, ["second", "site"]);
         // Nobody waits for an answer any more when charon refuses something now.
-        assert.deepEqual(ends.a.ike.status().problems, [
+        const { loaded, problem } = await ends.a.state();
+        assert.equal(loaded, true);
+        assert.deepEqual(problem, [
           '/connection[id="wrong"]/proposal: charon refuses it: invalid value for: proposals, config discarded',
         ]);
         await ends.a.apply({ connection: [site("a"), second("a")] });
-        assert.deepEqual(ends.a.ike.status().problems, []);
+        assert.equal((await ends.a.state()).problem, undefined);
         assert.equal(await world.pings(), 3);
       },
     );

@@ -30,6 +30,13 @@ export enum Packet {
 /** charon cannot be reached, or went away. */
 export class ViciUnreachable extends Error {
   override readonly name = "ViciUnreachable";
+  /** Why: the system's code, `ENOENT` say, or words. */
+  readonly reason: string;
+
+  constructor(message: string, reason: string) {
+    super(message);
+    this.reason = reason;
+  }
 }
 
 /** charon's answer is no: it does not know the command, or says why it did not do it. */
@@ -102,7 +109,7 @@ export class ViciConnection {
       const socket = connect(viciAddress(uri));
       const fail = (why: string) => {
         socket.destroy();
-        reject(new ViciUnreachable(`${uri}: ${why}`));
+        reject(new ViciUnreachable(`${uri}: ${why}`, why));
       };
       const timer = setTimeout(() => fail(`no connection within ${patience} ms`), patience);
       socket.once("error", (error) => {
@@ -198,7 +205,7 @@ export class ViciConnection {
 
   #fail(why: string): void {
     if (this.#end) return;
-    this.#end = new ViciUnreachable(`${this.#uri}: ${why}`);
+    this.#end = new ViciUnreachable(`${this.#uri}: ${why}`, why);
     clearTimeout(this.#silence);
     this.#socket.destroy();
     for (const { reject } of this.#waiting.splice(0)) reject(this.#end);

@@ -1,9 +1,10 @@
 // `vita config set | add | remove`: one change of a running node's configuration.
 
 import { Command } from "commander";
+import { formatSegments } from "../config/data-path.js";
 import { type CommitFlags, commitQuery, withCommitFlags } from "./commit-flags.js";
 import { documentOf } from "./config-value.js";
-import { formatPath, restconfPath } from "./data-path.js";
+import { restconfPath } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 import { readValue } from "./input.js";
 import { RestconfClient } from "./restconf-client.js";
@@ -74,7 +75,7 @@ function removeCommand(): Command {
       oneNode(target);
       if (target.isWhole)
         throw new CliError(
-          `${formatPath(target.segments)}: which one? remove needs the keys of one entry`,
+          `${formatSegments(target.segments)}: which one? remove needs the keys of one entry`,
           EXIT_USAGE,
         );
       await new RestconfClient(node).send({

@@ -1,6 +1,7 @@
 // `vita config history | confirm | cancel | rollback`: what was in force before, and what waits to be confirmed.
 
 import { Command } from "commander";
+import { type CommitFlags, withCommitFlags } from "./commit-flags.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 import { callOperation } from "./operation.js";
 import { RestconfClient } from "./restconf-client.js";
@@ -38,14 +39,21 @@ export function historyCommands(): Command[] {
       }),
     operation("confirm", "keeps a configuration that was to be confirmed", "confirm-commit"),
     operation("cancel", "rolls a configuration that was to be confirmed back now", "cancel-commit"),
-    new Command("rollback")
+    withCommitFlags(new Command("rollback"))
       .description("brings an earlier configuration into force again")
       .argument("<node>")
       .argument("[number]", "its number in the history; the one before the running one when left out")
-      .action(async (node: string, number: string | undefined) => {
+      .action(async (node: string, number: string | undefined, { confirm, comment }: CommitFlags) => {
         if (number !== undefined && !/^\d{1,9}$/.test(number))
           throw new CliError(`${number} is not a number of the history`, EXIT_USAGE);
-        await callOperation(node, "rollback", number === undefined ? {} : { number: Number(number) });
+        await callOperation(node, "rollback", {
+          ...(number !== undefined && { number: Number(number) }),
+          // What is no number, the node refuses as it does with other commands.
+          ...(confirm !== undefined && {
+            "confirm-timeout": /^\d+$/.test(confirm) ? Number(confirm) : confirm,
+          }),
+          ...(comment !== undefined && { comment }),
+        });
       }),
   ];
 }

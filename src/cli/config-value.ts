@@ -1,11 +1,11 @@
 // Values on the command line, and the documents that RESTCONF wants in their place. A value is JSON (RFC 7951) or
 // statements (statements.ts) for containers and list entries, and a plain word or JSON for leaves.
 
+import type { Segment } from "../config/data-path.js";
 import { parseJsonValue } from "../config/document.js";
 import { ConfigurationError } from "../config/problem.js";
 import { MODULE_NAME } from "../config/schema.js";
 import { escapeXml } from "../config/xml.js";
-import type { Segment } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 import { parseStatements, type Statement, statementsToXml } from "./statements.js";
 
@@ -31,7 +31,7 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
   if (text.startsWith("{") || text.startsWith("[")) {
     const content = contentOf(name, parseJson(text, "the value"));
     if (kind === "container") return json({ [`${MODULE_NAME}:${name}`]: content });
-    const keys = Object.fromEntries(segment.keys.filter(([key]) => !(key in (content as object))));
+    const keys = Object.fromEntries([...segment.keys].filter(([key]) => !(key in (content as object))));
     return json({ [`${MODULE_NAME}:${name}`]: [{ ...keys, ...(content as object) }] });
   }
   let statements: Statement[];
@@ -43,7 +43,9 @@ export function documentOf(segment: Segment, kind: TargetKind, value: string): D
   // The whole entry may be written with its name: `inbound-sa { spi 1234; … }`.
   const [only] = statements;
   if (statements.length === 1 && only.name === name && only.block) statements = [...only.block];
-  const missing = segment.keys.filter(([key]) => !statements.some((statement) => statement.name === key));
+  const missing = [...segment.keys].filter(
+    ([key]) => !statements.some((statement) => statement.name === key),
+  );
   const keys = missing.map(([key, its]) => `<${key}>${escapeXml(its)}</${key}>`).join("");
   return xml(`<${name} xmlns="${NAMESPACE}">${keys}${statementsToXml(statements)}</${name}>`);
 }

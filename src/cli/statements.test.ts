@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { formatPath, parsePath, restconfPath } from "./data-path.js";
+import { formatSegments } from "../config/data-path.js";
+import { parsePath, restconfPath } from "./data-path.js";
 import { parseStatements, printStatements, quote, StatementError, statementsToXml } from "./statements.js";
 
 /** Statements without their lines. */
@@ -102,9 +103,19 @@ test("paths, as operators and as RESTCONF write them", () => {
   ];
   for (const [path, uri, formatted = path] of cases) {
     assert.equal(restconfPath(parsePath(path)), uri);
-    assert.equal(formatPath(parsePath(path)), formatted);
+    assert.equal(formatSegments(parsePath(path)), formatted);
   }
-  for (const path of ["route", "//", "/route[", "/route[id]", "/route[=a]", "/a b", "/route[id=a]x", ""])
+  for (const path of [
+    "route",
+    "//",
+    "/route[",
+    "/route[id]",
+    "/route[=a]",
+    "/a b",
+    "/route[id=a]x",
+    "/route[id=a][id=b]",
+    "",
+  ])
     assert.throws(() => parsePath(path), /begins with|is expected/, path);
 });
 

@@ -1,8 +1,9 @@
 // What a path on the command line leads to, by the model.
 
+import { isOwnPrefix, type Segment } from "../config/data-path.js";
 import { MODULE_NAME, Schema, type SchemaNode } from "../config/schema.js";
 import type { TargetKind } from "./config-value.js";
-import { parsePath, type Segment } from "./data-path.js";
+import { parsePath } from "./data-path.js";
 import { CliError, EXIT_USAGE } from "./exit-codes.js";
 
 export interface Target {
@@ -32,15 +33,15 @@ export function resolveTarget(path: string): Target {
   const ordered: Segment[] = [];
   for (const [i, segment] of segments.entries()) {
     isKey = node?.keys.includes(segment.name) ?? false;
-    node = children.find(({ name }) => name === segment.name);
-    at += `/${segment.name}`;
+    node = isOwnPrefix(segment.prefix) ? children.find(({ name }) => name === segment.name) : undefined;
+    at += `/${isOwnPrefix(segment.prefix) ? "" : `${segment.prefix}:`}${segment.name}`;
     if (!node)
       throw new CliError(
         `${at}: there is no such ${i === segments.length - 1 ? "node" : "container or list"} in the model${suggestion(segment.name, children)}`,
         EXIT_USAGE,
       );
     ordered.push({ name: segment.name, keys: orderKeys(node, segment, at) });
-    if (i < segments.length - 1 && node.kind === "list" && segment.keys.length === 0)
+    if (i < segments.length - 1 && node.kind === "list" && segment.keys.size === 0)
       throw new CliError(`${at}: which one? ${example(node, at)}`, EXIT_USAGE);
     children = node.children;
   }
@@ -49,7 +50,7 @@ export function resolveTarget(path: string): Target {
     segments: ordered,
     node,
     last,
-    isWhole: node !== undefined && isList(node) && last?.keys.length === 0,
+    isWhole: node !== undefined && isList(node) && last?.keys.size === 0,
     isKey,
   };
 }
@@ -59,14 +60,14 @@ function isList({ kind }: SchemaNode): boolean {
 }
 
 function orderKeys(node: SchemaNode, { keys }: Segment, at: string): Segment["keys"] {
-  if (keys.length === 0) return keys;
+  if (keys.size === 0) return keys;
   if (!isList(node)) throw new CliError(`${at}: is no list and has no keys`, EXIT_USAGE);
   const names = node.kind === "list" ? node.keys : ["."];
-  const unknown = keys.find(([key]) => !names.includes(key));
-  if (unknown) throw new CliError(`${at}: ${unknown[0]} is not its key; ${example(node, at)}`, EXIT_USAGE);
-  if (keys.length !== names.length || new Set(keys.map(([key]) => key)).size !== names.length)
+  const unknown = [...keys.keys()].find((key) => !names.includes(key));
+  if (unknown) throw new CliError(`${at}: ${unknown} is not its key; ${example(node, at)}`, EXIT_USAGE);
+  if (keys.size !== names.length)
     throw new CliError(`${at}: has the keys ${names.join(" and ")}; ${example(node, at)}`, EXIT_USAGE);
-  return names.map((name) => keys.find(([key]) => key === name) as Segment["keys"][number]);
+  return new Map(names.map((name) => [name, keys.get(name) as string]));
 }
 
 function example(node: SchemaNode, at: string): string {

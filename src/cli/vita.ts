@@ -1,8 +1,9 @@
 #!/usr/bin/env -S node --max-semi-space-size=16
+
 // The `vita` command. Each subcommand is a module beside this one.
 
 import { Command, CommanderError } from "commander";
-import { messageOf } from "../gateway/log.js";
+import { messageOf } from "../config/refusal.js";
 import { completionCommands } from "./completion.js";
 import { configCommand } from "./config.js";
 import { connectionCommand } from "./connection.js";

@@ -4,6 +4,7 @@
 import type { Configuration } from "./configuration.js";
 import { checkInterfaces } from "./interface-checks.js";
 import { checkOwned } from "./owned.js";
+import { checkPolicies } from "./policy-checks.js";
 import { type Problem, valueText } from "./problem.js";
 import { checkRoutes } from "./route-checks.js";
 import { checkStaticSas } from "./sa-checks.js";
@@ -22,5 +23,6 @@ export function checkConfiguration(configuration: Configuration): Problem[] {
   checkOwned(configuration, tell);
   checkRoutes(configuration, tell);
   checkStaticSas(configuration, tell);
+  checkPolicies(configuration, tell);
   return problems;
 }

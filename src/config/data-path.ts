@@ -19,9 +19,10 @@ export interface DataPath {
 
 /** A step of a path, before the model has been asked about it. */
 export interface Segment {
-  prefix: string | undefined;
-  name: string;
-  keys: Map<string, string>;
+  readonly prefix?: string | undefined;
+  readonly name: string;
+  /** In the order in which they are written; of a leaf-list's entry, `.`. */
+  readonly keys: ReadonlyMap<string, string>;
 }
 
 const SEGMENT = /\/(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)/y;
@@ -30,6 +31,12 @@ const PREDICATE =
 
 /** The steps of a path; undefined when the text is none. */
 export function splitPath(text: string): Segment[] | undefined {
+  const { segments, rest } = readPath(text);
+  return rest === "" ? segments : undefined;
+}
+
+/** The steps of a path as far as they can be read. @returns what follows them, too: nothing, if the text is a path */
+export function readPath(text: string): { segments: Segment[]; rest: string } {
   const segments: Segment[] = [];
   let at = 0;
   const next = (pattern: RegExp) => {
@@ -40,14 +47,20 @@ export function splitPath(text: string): Segment[] | undefined {
   };
   while (at < text.length) {
     const segment = next(SEGMENT);
-    if (!segment) return undefined;
+    if (!segment) break;
     const keys = new Map<string, string>();
-    for (let predicate = next(PREDICATE); predicate; predicate = next(PREDICATE))
+    for (let before = at, predicate = next(PREDICATE); predicate; before = at, predicate = next(PREDICATE)) {
+      if (keys.has(predicate[1])) return { segments, rest: text.slice(before) };
       keys.set(predicate[1], predicate[2] ?? predicate[3] ?? predicate[4]);
+    }
     segments.push({ prefix: segment[1], name: segment[2], keys });
   }
-  return segments;
+  return { segments, rest: text.slice(at) };
 }
+
+/** May a path at the top have a name with this prefix? */
+export const isOwnPrefix = (prefix: string | undefined): boolean =>
+  prefix === undefined || prefix === MODULE_NAME || prefix === "vita";
 
 const fail = (path: string, rule: "invalid-value" | "unknown-element" | "missing-element", message: string) =>
   new ConfigurationError("", [{ path, rule, message }]);
@@ -63,10 +76,7 @@ export function parsePath(schema: Schema, text: string): DataPath {
   const steps: Step[] = [];
   let children: readonly SchemaNode[] = [...schema.top.values()];
   for (const [index, { prefix, name, keys }] of segments.entries()) {
-    const node =
-      prefix === undefined || prefix === MODULE_NAME || prefix === "vita"
-        ? children.find((child) => child.name === name)
-        : undefined;
+    const node = isOwnPrefix(prefix) ? children.find((child) => child.name === name) : undefined;
     const before = steps.length === 0 ? "" : operatorPath(formatSteps(steps));
     const here = `${before}/${prefix ? `${prefix}:` : ""}${name}`;
     if (!node) throw fail(here, "unknown-element", "there is nothing of this name");
@@ -105,7 +115,11 @@ export function formatSteps(steps: readonly Step[]): string {
 export function operatorPath(text: string): string {
   const segments = text === "/" ? [] : splitPath(text);
   // Not a path that this page knows: whatever it is, it says where to look.
-  if (!segments) return text;
+  return segments ? formatSegments(segments) : text;
+}
+
+/** As operators write a path. */
+export function formatSegments(segments: readonly Segment[]): string {
   if (segments.length === 0) return "/";
   return segments
     .map(

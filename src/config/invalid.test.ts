@@ -14,6 +14,7 @@ const minimal = {
 };
 const secret = "5ec2e700".repeat(4);
 const route = { id: "r", net: ["10.0.0.0/8"], gateway: { ip: "192.0.2.1" } };
+const policy = { action: "discard", "local-ts": ["10.1.0.0/16[tcp]"], "remote-ts": ["10.0.0.0/8"] };
 const sa = { spi: 300, route: "r", key: secret, salt: "01020304" };
 const connection = { id: "c", child: [{ id: "k" }] };
 
@@ -21,6 +22,14 @@ const wan = (leaves: object) => ({ ...minimal, "public-interface": [{ name: "wan
 const lan = (leaves: object) => ({ ...minimal, "private-interface": [{ name: "lan0", ...leaves }] });
 const owned = (leaves: object) => wan({ mode: "owned", address: ["192.0.2.1/24"], ...leaves });
 const inbound = (leaves: object) => ({ ...minimal, route: [route], "inbound-sa": [{ ...sa, ...leaves }] });
+const policies = (...leaves: object[]) => ({
+  ...minimal,
+  "security-policy": leaves.map((each, i) => ({ ...policy, id: "pq"[i], ...each })),
+});
+const routes = (...leaves: object[]) => ({
+  ...minimal,
+  route: leaves.map((each, i) => ({ ...route, id: "rs"[i], ...each })),
+});
 const ike = (leaves: object) => ({ ...minimal, connection: [{ ...connection, ...leaves }] });
 
 /** Documents, or texts, with the line that is told about each. */
@@ -100,6 +109,42 @@ const invalid: [unknown, string][] = [
   [
     { ...minimal, route: [route], "inbound-sa": [sa], "outbound-sa": [{ ...sa, key: secret.toUpperCase() }] },
     '/outbound-sa[spi="300"]/key: is already at /inbound-sa[spi="300"]/key, with the same salt',
+  ],
+  [
+    routes({}, { net: ["10.1.0.0/16", "10.9.9.9/8"] }),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net: traffic between two networks has one route',
+  ],
+  [
+    routes({}, { "local-net": ["10.1.0.0/16", "0.0.0.0/0"] }),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net, from 0.0.0.0/0 as here: traffic between two networks has one route',
+  ],
+  [
+    routes(
+      {
+        net: ["2001:db8::/32", "10.0.0.0/8"],
+        "local-net": ["10.3.0.0/16", "10.1.0.0/16"],
+        mark: 7,
+        "if-id": 42,
+      },
+      {
+        gateway: { ip: "2001:db8::1" },
+        "local-net": ["10.2.0.0/16", "10.1.0.0/16"],
+        mark: 7,
+        "if-id": "0x2a",
+      },
+    ),
+    '/route[id="s"]/net: "10.0.0.0/8" is already at /route[id="r"]/net, from 10.1.0.0/16 as here: traffic between two networks has one route',
+  ],
+  [
+    {
+      ...minimal,
+      route: [route],
+      "inbound-sa": [256, 257].map((spi) => ({
+        ...{ spi, route: "r", aead: "aes-cbc-hmac-sha2-256-128", key: secret },
+        "integrity-key": `${spi}5ec2e700`.padEnd(64, "0").slice(0, 64),
+      })),
+    },
+    '/inbound-sa[spi="257"]/key: is already at /inbound-sa[spi="256"]/key',
   ],
   // References.
   [{ ...minimal, "inbound-sa": [sa] }, '/inbound-sa[spi="300"]/route: "r" names no entry of /route'],
@@ -194,6 +239,29 @@ const invalid: [unknown, string][] = [
   [
     { ...minimal, charon: { vici: "charon" } },
     '/charon/vici: "charon" is not a vici socket, such as unix:///var/run/charon.vici',
+  ],
+  ...["dynamic", "dynamic[tcp/443]", "all"].map((text): [object, string] => [
+    policies({ "local-ts": ["10.1.0.0/16", text] }),
+    `/security-policy[id="p"]/local-ts: "${text}" is not a selector of addresses, such as 10.1.0.0/16 or 10.1.0.1[tcp/443] (dynamic is for IKE's children alone)`,
+  ]),
+  ...[
+    "10.1.0.9-10.1.0.5",
+    "10.1.0.0/33",
+    "10.1.0.0/16[nosuch]",
+    "10.1.0.0/16[constructor]",
+    "10.1.0.0/16[tcp/65536]",
+    "::1-10.0.0.1",
+  ].map((text): [object, string] => [
+    policies({ "remote-ts": [text] }),
+    `/security-policy[id="p"]/remote-ts: "${text}" is not a traffic selector: an address, a prefix or a range, and [protocol/port] behind it`,
+  ]),
+  ...["2001:db8::/32[tcp]", "10.0.0.0/8[udp]"].map((text): [object, string] => [
+    policies({ "remote-ts": [text] }),
+    '/security-policy[id="p"]/remote-ts: has no selector of the address family and protocol of one in local-ts',
+  ]),
+  [
+    policies({}, { action: "bypass", "local-ts": ["::/0", "10.1.5.0/16[6]"] }),
+    '/security-policy[id="q"]/action: "bypass" is not what /security-policy[id="p"]/action says for the same selectors: give the two different priorities',
   ],
   // Rules over several leaves.
   [
@@ -327,6 +395,24 @@ for (const [document, expected] of invalid) {
     assert.doesNotMatch(found.join(), /5ec2e7/i);
   });
 }
+
+const together: [what: string, object, object, of?: (...leaves: object[]) => object][] = [
+  ["a route of a narrower network", {}, { net: ["10.0.0.0/9"] }],
+  ["a route of a wider network", {}, { net: ["0.0.0.0/0"] }],
+  ["a route from another network", { "local-net": ["10.1.0.0/16"] }, { "local-net": ["10.2.0.0/16"] }],
+  ["a route from a narrower network", {}, { "local-net": ["10.1.0.0/16"] }],
+  ["a route of another customer", {}, { "if-id": 42 }],
+  ["a route of another mark", { mark: 7 }, { mark: 8 }],
+  ["a policy that says the same", {}, {}, policies],
+  ["a policy with a rank of its own", {}, { action: "bypass", priority: 7 }, policies],
+  ["a policy of another customer", {}, { action: "bypass", mark: 7 }, policies],
+  ["a policy for more", {}, { action: "bypass", "local-ts": ["10.1.0.0/16"] }, policies],
+];
+
+for (const [what, one, other, of = routes] of together)
+  test(`two go together: one is ${what}`, () => {
+    assert.deepEqual(problemsOf(JSON.stringify(of(one, other))), []);
+  });
 
 test("several problems are told at once", () => {
   const document = {

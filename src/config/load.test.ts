@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatAddress } from "../net/address.js";
-import { bindingOf } from "./binding.js";
 import { parseConfiguration } from "./load.js";
 import { ownedSettings } from "./owned-settings.js";
 
@@ -45,26 +44,4 @@ test("what is left out has its default", () => {
   });
   assert.equal(configuration["public-interface"][0].driver, "xdp");
   assert.equal(configuration["private-interface"][0].mtu, 1400);
-});
-
-test("bindings: numbers, or text as strongSwan has it; inward as outward unless told otherwise", () => {
-  const leaves = [
-    {},
-    { "if-id": 42 },
-    { "if-id": "0x2a", mark: "7" },
-    { "if-id": 2, "if-id-in": 1, mark: "0xffffffff", "mark-in": 0 },
-  ].map((leaf, i) => ({ name: `lan${i}`, ...leaf }));
-  const document = { ...minimal, "private-interface": leaves };
-  const configuration = parseConfiguration(JSON.stringify(document), "test");
-  assert.deepEqual(
-    configuration["private-interface"].map(bindingOf).map((binding) => Object.values(binding)),
-    [
-      [0, 0, 0, 0],
-      [42, 0, 42, 0],
-      [42, 7, 42, 7],
-      [2, 0xffffffff, 1, 0],
-    ],
-  );
-  // What the supervisor writes for the workers is read again by `vita state`.
-  assert.deepEqual(parseConfiguration(JSON.stringify(configuration), "again"), configuration);
 });

@@ -1,4 +1,4 @@
-// Static SAs: keys must fit their algorithms, and no key may be used with one salt by two SAs. Nothing here tells a key.
+// Static SAs: keys must fit their algorithms, and no key may be used, with one salt, by two SAs. Nothing here tells a key.
 
 import type { Aead, Configuration, StaticSa } from "./configuration.js";
 import { entryAt, type Tell } from "./tell.js";
@@ -36,9 +36,10 @@ function checkSa(sa: StaticSa, at: string, used: Map<string, string>, tell: Tell
   else if (integrityKey.length / 2 !== integrityLength)
     tell(`${at}/integrity-key`, `has ${integrityKey.length / 2} bytes, and ${aead} takes ${integrityLength}`);
   // RFC 4106, section 3: two packets with one key and one nonce give both away, and two SAs count through the same nonces.
-  if (integrityLength !== undefined) return;
+  // Those of AES-CBC have no nonce in common, but one line in the file of sequence marks.
   const material = `${key}/${salt ?? ""}`.toLowerCase();
   const other = used.get(material);
-  if (other !== undefined) tell(`${at}/key`, `is already at ${other}/key, with the same salt`);
+  if (other !== undefined)
+    tell(`${at}/key`, `is already at ${other}/key${salt === undefined ? "" : ", with the same salt"}`);
   used.set(material, at);
 }

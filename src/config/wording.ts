@@ -10,6 +10,8 @@ const typedefs: Record<string, string> = {
     "is not an address of a host with its prefix length, such as 192.0.2.1/24 or 2001:db8::1/64",
   "ip-prefix": "is not a prefix, such as 10.1.0.0/16 or 2001:db8::/32",
   "ip-address-no-zone": "is not an IP address",
+  "address-selector":
+    "is not a selector of addresses, such as 10.1.0.0/16 or 10.1.0.1[tcp/443] (dynamic is for IKE's children alone)",
   "ip-selector": "is not a traffic selector, such as 10.1.0.0/16, dynamic or 10.1.0.1[tcp/443]",
 };
 

@@ -8,13 +8,14 @@
 // There are rules only while there is a policy in transport mode: tunnels lead to other hosts, whose packets the gateway
 // does not take in the clear anyhow.
 
+import { messageOf } from "../config/refusal.js";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { policyRank } from "../ipsec/spd.js";
 import { PolicyDirection, PolicyType } from "../ipsec/spd-layout.js";
 import { formatAddress } from "../net/address.js";
 import { nft } from "./commands.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 function tableOf(node: string): string {
   return `vita-${node}`;

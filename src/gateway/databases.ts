@@ -3,6 +3,7 @@
 
 import type { Event } from "../charon/protocol.js";
 import type { Configuration } from "../config/configuration.js";
+import { messageOf } from "../config/refusal.js";
 import type { AeadEngine } from "../ipsec/aead.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { Lifetimes } from "../ipsec/lifetimes.js";
@@ -13,7 +14,7 @@ import { Spd } from "../ipsec/spd.js";
 import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { hostInterface } from "./former-run.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import type { RunDirectory } from "./run-directory.js";
 import { WorkerEvents } from "./worker-events.js";
 

@@ -2,10 +2,10 @@
 // kernel that does not take in the clear what a policy wants protected. All of it outlives a supervisor that is killed; the
 // next one takes it over, or removes what its own configuration has no use for.
 
-import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/configuration.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { refuseUsedTun } from "../ports/tun.js";
+import { bindingOf } from "./binding.js";
 import { ClearGuard } from "./clear-guard.js";
 import { hostInterface, madeDevices, usedTables } from "./former-run.js";
 import type { Logger } from "./log.js";

@@ -2,7 +2,7 @@
 // no other command of the same connection meanwhile: each action has one of its own. When it fails, the last lines that
 // charon logged say why.
 
-import { ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
+import { ViciConnection, ViciRefusal, ViciUnreachable } from "../charon/vici-connection.js";
 import type { ViciFields, ViciSection } from "../charon/vici-message.js";
 import { entryPath, IkeError } from "./ike-error.js";
 
@@ -10,6 +10,8 @@ import { entryPath, IkeError } from "./ike-error.js";
 const LINES = 6;
 /** Milliseconds that charon may take longer than it was given. */
 const ALLOWANCE = 5000;
+/** How the system says that nobody listens at a socket. */
+const NOBODY = ["ENOENT", "ECONNREFUSED"];
 
 export interface ActionTarget {
   uri: string;
@@ -19,11 +21,26 @@ export interface ActionTarget {
   seconds: number;
 }
 
+/** @throws ViciUnreachable that says what to do */
+async function open({ uri, seconds }: ActionTarget): Promise<ViciConnection> {
+  try {
+    return await ViciConnection.open(uri, { patience: seconds * 1000 + ALLOWANCE });
+  } catch (error) {
+    if (!(error instanceof ViciUnreachable)) throw error;
+    const { reason } = error;
+    const what = NOBODY.includes(reason)
+      ? `charon is not running: nobody is at its vici socket ${uri}`
+      : `charon cannot be reached at its vici socket ${uri}`;
+    const advice = "start strongSwan, or set /charon/vici if its socket is elsewhere";
+    throw new ViciUnreachable(`${what} (${reason}); ${advice}`, reason);
+  }
+}
+
 async function withConnection<T>(
   target: ActionTarget,
   work: (connection: ViciConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = await ViciConnection.open(target.uri, { patience: target.seconds * 1000 + ALLOWANCE });
+  const connection = await open(target);
   try {
     return await work(connection);
   } finally {

@@ -10,14 +10,15 @@
 import { Vici } from "../charon/vici.js";
 import { ViciConnection, ViciUnreachable } from "../charon/vici-connection.js";
 import type { Configuration } from "../config/configuration.js";
+import { messageOf } from "../config/refusal.js";
 import { type ActionTarget, bringUp, rekeyNow, takeDownNow } from "./ike-actions.js";
-import type { IkeError } from "./ike-error.js";
+import { IkeError } from "./ike-error.js";
 import { MachineFiles } from "./ike-files.js";
 import { concernsCharon, entriesOf, type IkeEntries, type IkePlan, planOf } from "./ike-items.js";
 import { IkeLoader } from "./ike-loader.js";
 import { IkeMemory } from "./ike-memory.js";
 import { type IkeSaState, type IkeState, ikeSas } from "./ike-state.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 export interface IkeConnectionsOptions {
   logger: Logger;
@@ -115,6 +116,8 @@ export class IkeConnections {
   /** What charon has, whoever loaded it: the model's `gateway-state/ike`. */
   async ikeState(): Promise<IkeState> {
     const sas: IkeSaState[] = [];
+    const { concerned, loaded, problems } = this.status();
+    const own = { ...(concerned && { loaded }), ...(problems.length > 0 && { problem: problems }) };
     const uri = this.#configuration?.charon.vici;
     if (uri === undefined) return { connected: false, "ike-sa": [] };
     let connection: ViciConnection | undefined;
@@ -124,9 +127,9 @@ export class IkeConnections {
         connection.request("version"),
         connection.stream("list-sas", {}, "list-sa", (event) => sas.push(...ikeSas(event))),
       ]);
-      return { connected: true, version: version.text("version") ?? "", "ike-sa": sas };
+      return { connected: true, version: version.text("version") ?? "", ...own, "ike-sa": sas };
     } catch (error) {
-      if (error instanceof ViciUnreachable) return { connected: false, "ike-sa": [] };
+      if (error instanceof ViciUnreachable) return { connected: false, ...own, "ike-sa": [] };
       throw error;
     } finally {
       connection?.close();
@@ -161,9 +164,10 @@ export class IkeConnections {
   }
 
   #target(connection: string, child: string | undefined, seconds: number): ActionTarget {
-    const uri = this.#configuration?.charon.vici;
-    if (uri === undefined) throw new Error("there is no configuration yet");
-    return { uri, connection, child, seconds };
+    const configuration = this.#configuration;
+    if (!configuration) throw new Error("there is no configuration yet");
+    if (configuration["data-plane"]) throw new IkeError("/data-plane", "is true: the node has no IKE");
+    return { uri: configuration.charon.vici, connection, child, seconds };
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {

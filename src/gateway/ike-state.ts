@@ -38,6 +38,8 @@ export interface IkeSaState {
 export interface IkeState {
   connected: boolean;
   version?: string;
+  loaded?: boolean;
+  problem?: readonly string[];
   "ike-sa": IkeSaState[];
 }
 

@@ -5,9 +5,9 @@
 // public:  ESP, and ESP in UDP, for this host. The kernel would look up its route and its socket, cut what arrives joined
 //          into packets, and have charon's filter drop each of them, which costs time (docs/kernel-costs.md).
 
+import { messageOf } from "../config/refusal.js";
 import { interfaceIndex } from "../native/libc.js";
 import { nft as runNft, saidBy } from "./commands.js";
-import { messageOf } from "./log.js";
 
 /** What the kernel is not to hear. ESP in UDP is what has no non-ESP marker (RFC 3948 §2). */
 const rules = {

@@ -18,7 +18,3 @@ export function makeLogger(name: string): Logger {
   };
   return { info: (text) => write("info", text), warn: (text) => write("warn", text) };
 }
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

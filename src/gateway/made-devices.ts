@@ -1,8 +1,9 @@
 // Devices that Vita has made, and somebody else may set down or delete: what they lose by it is made again, or this host's
 // traffic would leave by other routes, in the clear.
 
+import { messageOf } from "../config/refusal.js";
 import { DeviceWatch } from "../ports/device-watch.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 export interface MadeDevice {
   readonly name: string;

@@ -5,10 +5,11 @@ import type { Configuration } from "../config/configuration.js";
 import { Datastore } from "../config/datastore.js";
 import { ConfigurationError } from "../config/problem.js";
 import { readTextFile } from "../config/read-text.js";
+import { messageOf } from "../config/refusal.js";
 import { Schema } from "../config/schema.js";
 import { openApi } from "./api.js";
 import { IkeError } from "./ike-error.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import { stateDirectory } from "./sequence-marks.js";
 import { Supervisor } from "./supervisor.js";
 

@@ -3,10 +3,11 @@
 
 import type { Configuration } from "../config/configuration.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
+import { messageOf } from "../config/refusal.js";
 import { refuseUsedTun } from "../ports/tun.js";
 import { madeDevices, usedTables } from "./former-run.js";
 import { KernelDeafness } from "./kernel-deafness.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import { PuntDevice } from "./punt-device.js";
 
 interface Owned {

@@ -1,7 +1,6 @@
 // From the configuration's interfaces to ports.
 
 import type { SlowPath } from "../apps/transmit.js";
-import { bindingOf } from "../config/binding.js";
 import type { Configuration, PrivateInterface, PublicInterface } from "../config/configuration.js";
 import { type OwnedSettings, ownedSettings } from "../config/owned-settings.js";
 import type { AppContext } from "../engine/app.js";
@@ -17,6 +16,7 @@ import { TUN_LARGEST } from "../ports/tun.js";
 import { TunPort } from "../ports/tun-port.js";
 import { XdpPort } from "../ports/xdp.js";
 import { rehearseXdp } from "../ports/xdp-device.js";
+import { bindingOf } from "./binding.js";
 import type { PortPlan } from "./graph.js";
 import type { Logger } from "./log.js";
 import type { Ownership } from "./owned-link.js";

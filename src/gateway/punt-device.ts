@@ -10,11 +10,12 @@
 // over as it is, and changes only what differs, so that charon does not see its addresses go.
 
 import type { OwnedSettings } from "../config/owned-settings.js";
+import { messageOf } from "../config/refusal.js";
 import { formatAddress, formatPrefix, maskAddress } from "../net/address.js";
 import type { InterfaceAddress } from "../net/interface-address.js";
 import { createTun, deleteTun, TUN_LARGEST } from "../ports/tun.js";
 import { ip as runIp, saidBy } from "./commands.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 const BEHIND_DEFAULT = 32_768;
 const MAIN = "254";

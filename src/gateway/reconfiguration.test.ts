@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { configuration } from "../../test/ike/model.js";
+import { InterfaceClaims } from "./interface-claims.js";
 import { Reconfiguration } from "./reconfiguration.js";
+import { RunDirectory } from "./run-directory.js";
 import type { ConfigurationPart, RunningNode } from "./running-node.js";
 
 const from = configuration("unix:///nobody", {});
@@ -41,10 +43,12 @@ class Part implements ConfigurationPart {
 
 async function carryOut(security: Part, connections: Part): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "vita-"));
+  const claims = new InterfaceClaims(new RunDirectory("test", folder));
   const node = {
     configuration: from,
     log: { info: () => {}, warn: (text: string) => assert.fail(text) },
     run: { file: (name: string) => join(folder, name) },
+    claims,
     databases: {},
     security,
     connections,
@@ -58,6 +62,7 @@ async function carryOut(security: Part, connections: Part): Promise<string> {
     assert.equal(node.configuration, from);
     return (error as Error).message;
   } finally {
+    claims.close();
     rmSync(folder, { recursive: true });
   }
 }

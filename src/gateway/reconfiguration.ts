@@ -65,7 +65,9 @@ export class Reconfiguration {
     this.#refuse();
     // charon's socket, say, is another file when it has been closed and opened again.
     steps.orElse(() => node.watchFiles());
+    steps.orElse(() => node.claims.keep(this.#from));
     await steps.run(async () => {
+      node.claims.claim(to);
       const isStructural = change.workers !== "go on" || change.system;
       if (isStructural) {
         steps.orElse(() => nextIsGivenUp(node.run));
@@ -88,7 +90,10 @@ export class Reconfiguration {
       if (isStructural) nextIsReached(node.run);
       else writeConfiguration(node.run, "config.json", to);
       node.configuration = to;
-      steps.atLast(() => node.watchFiles());
+      steps.atLast(() => {
+        node.watchFiles();
+        node.claims.keep(to);
+      });
     });
   }
 

@@ -7,6 +7,7 @@ import type { CharonSide } from "./charon-side.js";
 import { clock, type Databases } from "./databases.js";
 import { openEventPipe } from "./event-pipe.js";
 import { IkeConnections } from "./ike-connections.js";
+import type { InterfaceClaims } from "./interface-claims.js";
 import type { Logger } from "./log.js";
 import type { NodeEvents } from "./node-events.js";
 import type { PidWatch } from "./pid-watch.js";
@@ -51,6 +52,7 @@ export class RunningNode {
     readonly log: Logger,
     readonly watch: PidWatch,
     readonly files: RunFiles,
+    readonly claims: InterfaceClaims,
     readonly charon: CharonSide,
     readonly events: NodeEvents,
   ) {

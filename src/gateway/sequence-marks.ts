@@ -18,8 +18,8 @@ import { createHash } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../config/refusal.js";
 import { tryLock } from "../native/libc.js";
-import { messageOf } from "./log.js";
 
 /** The file in a node's state directory. */
 export const SEQUENCE_MARKS = "sequence-marks";

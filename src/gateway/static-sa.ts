@@ -5,34 +5,21 @@ import { isDeepStrictEqual } from "node:util";
 import type { Aead, InboundSa, StaticSa } from "../config/configuration.js";
 import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, Selector } from "../ipsec/kernel.js";
-import { ENCR_AES_CBC, ENCR_AES_GCM_16, ENCR_CHACHA20_POLY1305, SALT_BYTES } from "../ipsec/transforms.js";
-import { problem } from "./static-problem.js";
+import { ENCR_AES_CBC, ENCR_AES_GCM_16, ENCR_CHACHA20_POLY1305 } from "../ipsec/transforms.js";
 
 const ESP = 50;
 const TUNNEL = 2;
 const NO_INTEGRITY = 1024;
 const NO_LIMIT = { rekey: 0n, life: 0n };
 
-interface Suite {
-  encryption: number;
-  /** Bytes that the key can have. */
-  keys: readonly number[];
-  hasSalt: boolean;
-  integrity: number;
-  integrityKey: number;
-}
-
-const AES = [16, 24, 32];
-const gcm = { encryption: ENCR_AES_GCM_16, hasSalt: true, integrity: NO_INTEGRITY, integrityKey: 0 };
-const cbc = { encryption: ENCR_AES_CBC, keys: AES, hasSalt: false };
-
-const suites: Record<Aead, Suite> = {
-  "aes-gcm-16-icv": { ...gcm, keys: AES },
-  "aes-256-gcm-16-icv": { ...gcm, keys: [32] },
-  "chacha20-poly1305": { ...gcm, encryption: ENCR_CHACHA20_POLY1305, keys: [32] },
-  "aes-cbc-hmac-sha2-256-128": { ...cbc, integrity: 12, integrityKey: 32 },
-  "aes-cbc-hmac-sha2-384-192": { ...cbc, integrity: 13, integrityKey: 48 },
-  "aes-cbc-hmac-sha2-512-256": { ...cbc, integrity: 14, integrityKey: 64 },
+/** Transform numbers of IKEv2 (RFC 7296, section 3.3.2). What keys go with them, config/sa-checks.ts knows. */
+const transforms: Record<Aead, { encryption: number; integrity: number }> = {
+  "aes-gcm-16-icv": { encryption: ENCR_AES_GCM_16, integrity: NO_INTEGRITY },
+  "aes-256-gcm-16-icv": { encryption: ENCR_AES_GCM_16, integrity: NO_INTEGRITY },
+  "chacha20-poly1305": { encryption: ENCR_CHACHA20_POLY1305, integrity: NO_INTEGRITY },
+  "aes-cbc-hmac-sha2-256-128": { encryption: ENCR_AES_CBC, integrity: 12 },
+  "aes-cbc-hmac-sha2-384-192": { encryption: ENCR_AES_CBC, integrity: 13 },
+  "aes-cbc-hmac-sha2-512-256": { encryption: ENCR_AES_CBC, integrity: 14 },
 };
 
 /** What an SA has of its route. */
@@ -51,15 +38,11 @@ export function saPath(inbound: boolean, spi: number): string {
   return entryAt(inbound ? "inbound-sa" : "outbound-sa", "spi", spi);
 }
 
-/**
- * @param sa from `/inbound-sa` or `/outbound-sa`
- * @throws ConfigurationError when key and algorithm do not go together
- */
+/** @param sa from `/inbound-sa` or `/outbound-sa` of a configuration that has been checked */
 export function saRequestOf(sa: StaticSa | InboundSa, inbound: boolean, route: RouteParts): AddSaRequest {
-  const suite = suites[sa.aead];
+  const { encryption, integrity } = transforms[sa.aead];
   const { local, gateway, localNets, nets, mark, interfaceId, reqid } = route;
   const [src, dst] = inbound ? [gateway, local] : [local, gateway];
-  const { encryption, integrity } = suite;
   return {
     id: { src, dst, spi: sa.spi, protocol: ESP, mark, interfaceId },
     inbound,
@@ -70,7 +53,7 @@ export function saRequestOf(sa: StaticSa | InboundSa, inbound: boolean, route: R
     srcSelectors: inbound ? nets : localNets,
     dstSelectors: inbound ? localNets : nets,
     encryption,
-    encryptionKey: keyOf(sa, suite, saPath(inbound, sa.spi)),
+    encryptionKey: Buffer.from(sa.key + (sa.salt ?? ""), "hex"),
     integrity,
     integrityKey: Buffer.from(sa["integrity-key"] ?? "", "hex"),
     extendedSequenceNumbers: sa.esn,
@@ -89,28 +72,6 @@ export function saRequestOf(sa: StaticSa | InboundSa, inbound: boolean, route: R
     labelled: false,
     hasKnownMark: true,
   };
-}
-
-/** Key and salt, which must be what the algorithm wants. */
-function keyOf(sa: StaticSa, suite: Suite, path: string): Uint8Array {
-  const { aead, salt, "integrity-key": integrityKey } = sa;
-  const bytes = (digits: string | undefined) => (digits ?? "").length / 2;
-  if (!suite.keys.includes(bytes(sa.key)))
-    throw problem(
-      `${path}/key`,
-      `has ${bytes(sa.key)} bytes, and ${aead} wants ${suite.keys.join(", ").replace(/, (\d+)$/, " or $1")}`,
-    );
-  if (suite.hasSalt && bytes(salt) !== SALT_BYTES)
-    throw problem(`${path}/salt`, salt === undefined ? `is missing: ${aead} has one` : "must have 4 bytes");
-  if (!suite.hasSalt && salt !== undefined) throw problem(`${path}/salt`, `has no use: ${aead} has no salt`);
-  if (bytes(integrityKey) !== suite.integrityKey)
-    throw problem(
-      `${path}/integrity-key`,
-      integrityKey === undefined
-        ? `is missing: ${aead} wants one of ${suite.integrityKey} bytes`
-        : `has ${bytes(integrityKey)} bytes, and ${aead} wants ${suite.integrityKey === 0 ? "none" : suite.integrityKey}`,
-    );
-  return Buffer.from(sa.key + (salt ?? ""), "hex");
 }
 
 /** Are the requests for the same SA with the same keys? Where sequence numbers begin does not matter. */

@@ -7,6 +7,7 @@
 
 import type { Configuration } from "../config/configuration.js";
 import { ConfigurationError } from "../config/problem.js";
+import { messageOf } from "../config/refusal.js";
 import type { AddSaRequest, Answer, PolicyRequest, SequenceStart } from "../ipsec/kernel.js";
 import { Status } from "../ipsec/kernel.js";
 import type { PseudoKernel } from "../ipsec/pseudo-kernel.js";
@@ -15,7 +16,7 @@ import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
 import type { IpAddress } from "../net/address.js";
 import { Breather } from "./breather.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import { publicAddresses } from "./public-addresses.js";
 import type { SequenceMarks } from "./sequence-marks.js";
 import { saKey } from "./static-keys.js";
@@ -23,7 +24,7 @@ import { Installed, type Plan, planChanges, type WantedPolicy } from "./static-p
 import { problem } from "./static-problem.js";
 import { saPath } from "./static-sa.js";
 import { StaticSequence } from "./static-sequence.js";
-import { staticUnits, type Unit, type Wanted, type WantedSa } from "./static-units.js";
+import { staticUnits, type Wanted, type WantedSa } from "./static-units.js";
 
 /** Whose SAs and policies those of the configuration are (sad-layout.ts, spd-layout.ts). */
 export const STATIC_SESSION = 0n;
@@ -113,7 +114,6 @@ export class StaticSecurity {
     const installed = await this.#look();
     const former = installed.units ?? new Map();
     const units = await staticUnits(to, { addresses: () => this.#addresses(to), reqids }, former);
-    refuseSharedKeys(units.values());
     const plan = planChanges(installed, units);
     const added = [...plan.newSas, ...plan.changedSas.map(({ wanted }) => wanted)];
     if (added.length > 0) await this.#setOut(added, plan, isStart);
@@ -277,15 +277,4 @@ export class StaticSecurity {
 
 function refuse(path: string, { status, reason }: Answer): void {
   if (status !== Status.success) throw problem(path, reason ?? `is refused with status ${status}`);
-}
-
-/** Two SAs with one key and salt would use the same nonces for different packets. */
-function refuseSharedKeys(units: Iterable<Unit>): void {
-  const paths = new Map<string, string>();
-  for (const { sas } of units)
-    for (const { path, material } of sas) {
-      const other = paths.get(material);
-      if (other !== undefined) throw problem(`${path}/key`, `is, with its salt, that of ${other} as well`);
-      paths.set(material, path);
-    }
 }

@@ -6,11 +6,12 @@
 // A run that ends in order leaves the exact numbers. One that is killed together with its SAD costs what was set aside: a
 // hole in the numbers, which must stay far below 2^31, or receivers lose count of the upper half of extended ones.
 
+import { messageOf } from "../config/refusal.js";
 import type { AddSaRequest, SequenceStart } from "../ipsec/kernel.js";
 import { topSequence } from "../ipsec/replay.js";
 import type { Sad } from "../ipsec/sad.js";
 import { CEILING_SLACK, CEILING_STEP, ceilingOf, lastNumber, setCeiling } from "../ipsec/sequence.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import { neighbourMarks } from "./neighbour-marks.js";
 import { type MarkId, markId, type SequenceMarks } from "./sequence-marks.js";
 

@@ -14,12 +14,13 @@ import type {
   StaticSa,
 } from "../config/configuration.js";
 import { REQID_BASE, reqidOf } from "../config/route-reqid.js";
+import { systemNames } from "../config/system-names.js";
 import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
 import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
+import { parseSelector, prefixSelector, selectorPairs } from "../net/ip-selector.js";
 import { Breather } from "./breather.js";
-import { parseSelector, prefixSelector } from "./ip-selector.js";
 import { sameData } from "./same-data.js";
 import { policyKey, saKey } from "./static-keys.js";
 import { problem } from "./static-problem.js";
@@ -37,10 +38,7 @@ export interface Wanted<Request> {
   request: Request;
 }
 
-export interface WantedSa extends Wanted<AddSaRequest> {
-  /** Key and salt, as text to compare. */
-  material: string;
-}
+export type WantedSa = Wanted<AddSaRequest>;
 
 export interface Unit {
   /** Everything that it follows from, as the configuration has it: equal sources, equal units. Holds keys. */
@@ -116,35 +114,25 @@ function nameReqids(configuration: Configuration, reqids: Map<string, number>): 
   }
 }
 
-function routePath(id: string, leaf: string): string {
-  return `${entryAt("route", "id", id)}/${leaf}`;
-}
-
 /** Where the route's tunnel begins. */
 function localAddress(route: StaticRoute, addresses: readonly IpAddress[]): IpAddress {
   const { id, "local-ip": given } = route;
-  const gateway = addressOf(route.gateway.ip, routePath(id, "gateway/ip"));
-  if (given !== undefined) {
-    const path = routePath(id, "local-ip");
-    const address = addressOf(given, path);
-    if (address.length !== gateway.length)
-      throw problem(path, `"${given}" is not of the family of gateway/ip, ${route.gateway.ip}`);
-    return address;
-  }
+  if (given !== undefined) return addressOf(given);
+  const gateway = addressOf(route.gateway.ip);
   const first = addresses.find(({ length }) => length === gateway.length);
   if (first) return first;
   const family = gateway.length === 4 ? "IPv4" : "IPv6";
   throw problem(
-    routePath(id, "local-ip"),
+    `${entryAt("route", "id", id)}/local-ip`,
     `is left out, and no public interface has an ${family} address now: give one to an interface, or set it`,
   );
 }
 
-function addressOf(text: string, path: string): IpAddress {
-  const address = parseAddress(text);
-  if (!address) throw problem(path, `"${text}" is not an address`);
-  return address;
-}
+// The configuration has been checked: its addresses, prefixes and selectors are some (route-checks.ts, policy-checks.ts).
+const addressOf = (text: string) => parseAddress(text) as IpAddress;
+const prefixesOf = (texts: readonly string[]) => texts.map((text) => prefixSelector(text) as Selector);
+const selectorsOf = (texts: readonly string[]) =>
+  texts.map((text) => parseSelector(text, systemNames) as Selector);
 
 interface RouteSettings {
   route: StaticRoute;
@@ -156,17 +144,16 @@ interface RouteSettings {
 
 function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSettings): Unit {
   const { id } = route;
-  const nets = prefixes(route.net, routePath(id, "net"));
-  const localNets =
+  const nets = prefixesOf(route.net);
+  const localNets = prefixesOf(
     route["local-net"].length > 0
-      ? prefixes(route["local-net"], routePath(id, "local-net"))
-      : prefixes([...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))], "");
-  const pairs = pairsOf(localNets, nets);
-  if (pairs.length === 0)
-    throw problem(routePath(id, "local-net"), "has no network of the address family of one in net");
+      ? route["local-net"]
+      : [...new Set(nets.map(({ from }) => EVERYTHING[from.length as 4 | 16]))],
+  );
+  const pairs = selectorPairs(localNets, nets);
   const parts: RouteParts = {
     local: { address: local, port: 0 },
-    gateway: { address: addressOf(route.gateway.ip, routePath(id, "gateway/ip")), port: 0 },
+    gateway: { address: addressOf(route.gateway.ip), port: 0 },
     mark: markOf(route.mark),
     interfaceId: route["if-id"],
     reqid,
@@ -176,10 +163,9 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
   const sas = (list: readonly StaticSa[], inbound: boolean) =>
     list.map((sa) => {
       const request = saRequestOf(sa, inbound, parts);
-      const material = Buffer.from(request.encryptionKey).toString("latin1");
-      return { path: saPath(inbound, sa.spi), key: saKey(request), request, material };
+      return { path: saPath(inbound, sa.spi), key: saKey(request), request };
     });
-  const protect = (direction: number, [from, to]: Pair, src: Host, dst: Host, spi: number) =>
+  const protect = (direction: number, [from, to]: [Selector, Selector], src: Host, dst: Host, spi: number) =>
     wantedPolicy(entryAt("route", "id", id), {
       ...policyOf(direction, from, to, parts.mark, parts.interfaceId),
       src,
@@ -200,29 +186,6 @@ function routeUnit(source: unknown, { route, local, reqid, ins, outs }: RouteSet
 
 function wantedPolicy(path: string, request: PolicyRequest): Wanted<PolicyRequest> {
   return { path, key: policyKey(request), request };
-}
-
-type Pair = [Selector, Selector];
-
-/** Every pair that a packet can match. */
-function pairsOf(a: readonly Selector[], b: readonly Selector[]): Pair[] {
-  return a.flatMap((one) =>
-    b
-      .filter(
-        (other) =>
-          one.from.length === other.from.length &&
-          (one.protocol === 0 || other.protocol === 0 || one.protocol === other.protocol),
-      )
-      .map((other): Pair => [one, other]),
-  );
-}
-
-function prefixes(texts: readonly string[], path: string): Selector[] {
-  return texts.map((text) => {
-    const selector = prefixSelector(text);
-    if (!selector) throw problem(path, `"${text}" is not a prefix`);
-    return selector;
-  });
 }
 
 function markOf(value: number): Mark {
@@ -255,21 +218,7 @@ function policyOf(
 
 function policyUnit(policy: SecurityPolicy): Unit {
   const path = entryAt("security-policy", "id", policy.id);
-  const selectors = (leaf: "local-ts" | "remote-ts") =>
-    policy[leaf].map((text) => {
-      const selector = parseSelector(text);
-      if (selector) return selector;
-      const why = text.startsWith("dynamic")
-        ? "is an IKE peer's address, and there is no peer here"
-        : "is not a traffic selector: an address, a prefix or a range, and [protocol/port] behind it";
-      throw problem(`${path}/${leaf}`, `"${text}" ${why}`);
-    });
-  const pairs = pairsOf(selectors("local-ts"), selectors("remote-ts"));
-  if (pairs.length === 0)
-    throw problem(
-      `${path}/remote-ts`,
-      "has no selector of the address family and protocol of one in local-ts",
-    );
+  const pairs = selectorPairs(selectorsOf(policy["local-ts"]), selectorsOf(policy["remote-ts"]));
   const { out, in: inward, forward } = PolicyDirection;
   const policies = pairs.flatMap(([ours, theirs]) =>
     [out, inward, forward].map((direction) => {

@@ -1,7 +1,8 @@
 // Steps of which all are done or none: each says how it is taken back, and when one fails those before it are, the last one
 // first. What can only be done at the end, because it cannot be taken back, waits until all have succeeded.
 
-import { type Logger, messageOf } from "./log.js";
+import { messageOf } from "../config/refusal.js";
+import type { Logger } from "./log.js";
 
 type Step = () => void | Promise<void>;
 

@@ -2,7 +2,7 @@
 // moves no packets; when it dies the workers go on, and the next supervisor finds everything where this one left it.
 // What it holds of the node is in running-node.ts; how it changes that while the node runs, in reconfiguration.ts.
 
-import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
 import { tryLock } from "../native/libc.js";
 import { sameForWorkers } from "./change.js";
@@ -11,6 +11,7 @@ import { Databases } from "./databases.js";
 import { chooseEngine } from "./engines.js";
 import { readFormer } from "./former-run.js";
 import type { IkeConnections } from "./ike-connections.js";
+import { InterfaceClaims } from "./interface-claims.js";
 import { LinkEvents } from "./link-events.js";
 import type { Logger } from "./log.js";
 import { NodeEvents } from "./node-events.js";
@@ -53,13 +54,13 @@ export class Supervisor {
     this.#isOver = resolve;
   });
 
-  private constructor(run: RunDirectory, lock: number, log: Logger) {
+  private constructor(run: RunDirectory, lock: number, claims: InterfaceClaims, log: Logger) {
     this.run = run;
     this.#lock = lock;
     this.#files = new RunFiles(run, lock);
     this.#log = log;
     const charon = new CharonSide(run, log);
-    this.#node = new RunningNode(run, log, this.#watch, this.#files, charon, this.events);
+    this.#node = new RunningNode(run, log, this.#watch, this.#files, claims, charon, this.events);
   }
 
   /**
@@ -74,7 +75,16 @@ export class Supervisor {
       closeSync(lock);
       throw new Error(`node ${configuration.node} runs already (it holds ${run.file("lock")})`);
     }
-    const supervisor = new Supervisor(run, lock, log);
+    const claims = new InterfaceClaims(run);
+    try {
+      claims.claim(configuration);
+    } catch (error) {
+      // What an earlier run has left, workers that go on perhaps, stays as it is.
+      if (!existsSync(run.file("config.json"))) run.remove();
+      closeSync(lock);
+      throw error;
+    }
+    const supervisor = new Supervisor(run, lock, claims, log);
     try {
       await supervisor.#start(configuration);
     } catch (error) {
@@ -217,6 +227,7 @@ export class Supervisor {
     node.closeWakes();
     node.system?.close();
     node.databases?.close();
+    node.claims.close();
     // Another run may have begun where this one has lost its directory.
     if (!this.#files.isTaken) this.run.remove();
     closeSync(this.#lock);

@@ -2,10 +2,10 @@
 // that Vita owns, and a kernel that must not listen. All of it outlives a supervisor that is killed, and takes over what was
 // set up before it, by an earlier run or for another configuration.
 
-import { bindingOf } from "../config/binding.js";
 import type { Configuration } from "../config/configuration.js";
 import type { PolicyRequest } from "../ipsec/kernel.js";
 import { refuseUsedTun } from "../ports/tun.js";
+import { bindingOf } from "./binding.js";
 import { hostInterface, madeDevices } from "./former-run.js";
 import { HostSide } from "./host-side.js";
 import type { Logger } from "./log.js";

@@ -15,6 +15,7 @@
 // A device that is bound to an interface id or a mark gets no routes: as with an xfrm interface, the operator lays them.
 
 import { networkInterfaces } from "node:os";
+import { messageOf } from "../config/refusal.js";
 import { MODE_TRANSPORT } from "../ipsec/add-sa.js";
 import { type Binding, Domains } from "../ipsec/binding.js";
 import type { PolicyRequest, Selector } from "../ipsec/kernel.js";
@@ -31,7 +32,7 @@ import {
 import { RouteSocket } from "../ports/route-socket.js";
 import { createTun, deleteTun } from "../ports/tun.js";
 import { ip } from "./commands.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 
 type Family = "-4" | "-6";
 const families = ["-4", "-6"] as const;

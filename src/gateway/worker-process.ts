@@ -3,9 +3,10 @@
 
 import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { messageOf } from "../config/refusal.js";
 import type { Sad } from "../ipsec/sad.js";
 import { tieTo, usableCores } from "../native/affinity.js";
-import { type Logger, messageOf } from "./log.js";
+import type { Logger } from "./log.js";
 import type { PidWatch } from "./pid-watch.js";
 import type { ConfigurationFile } from "./run-configuration.js";
 import type { RunDirectory } from "./run-directory.js";

@@ -12,6 +12,7 @@
 
 import { readSync, writeSync } from "node:fs";
 import type { Configuration } from "../config/configuration.js";
+import { messageOf } from "../config/refusal.js";
 import type { AppContext } from "../engine/app.js";
 import { CounterFile } from "../engine/counters.js";
 import type { AeadEngine } from "../ipsec/aead.js";
@@ -26,7 +27,8 @@ import { MonotonicClock } from "./clock.js";
 import { makeEngine } from "./engines.js";
 import { openEventPipe } from "./event-pipe.js";
 import { Graph } from "./graph.js";
-import { type Logger, makeLogger, messageOf } from "./log.js";
+import { announceInterfaces } from "./interface-claims.js";
+import { type Logger, makeLogger } from "./log.js";
 import { OwnedNetwork } from "./owned-network.js";
 import { openPacketMemory } from "./packet-memory.js";
 import { annexBytes, type DevicePlan, localAddresses, planPorts, rehearsePorts } from "./ports.js";
@@ -136,6 +138,7 @@ class Worker {
     this.wake = prepared.wake;
     this.isBusyPolling = configuration["busy-poll"];
     const notifier = new EventWriter(this.clock, (record) => write(prepared.events, record, record.length));
+    announceInterfaces(run, configuration);
     pool.begin(run.portsLock, (pid, worker) => isWorker(pid, configuration.node, worker));
     this.plans = planPorts(configuration, context, pool, localAddresses(), (name) =>
       makeLogger(`worker ${index}, ${name}`),

@@ -3,6 +3,7 @@
 // The implementation checks every value: a key manager can be wrong, and its messages can be forged.
 
 import type { IpAddress } from "../net/address.js";
+import type { IpSelector } from "../net/ip-selector.js";
 
 /** strongSwan's `status_t`, as far as a kernel may answer with it. Success must be exactly 0. */
 export const Status = {
@@ -21,16 +22,7 @@ export interface Host {
 }
 
 /** One traffic selector (RFC 7296 §3.13): an address range, a protocol and a port range, all bounds inclusive. */
-export interface Selector {
-  /** First and last address, of one family. They need not be the bounds of a prefix. */
-  from: IpAddress;
-  to: IpAddress;
-  /** IP protocol number, 0 for any. */
-  protocol: number;
-  /** 0 to 65535 for any; from > to is "opaque" (RFC 7296). For ICMP, type × 256 + code. */
-  fromPort: number;
-  toPort: number;
-}
+export type Selector = IpSelector;
 
 export interface Mark {
   value: number;

@@ -2,6 +2,7 @@
 // and 7. Everything that goes wrong between a request and its answer ends as a `RestconfError`.
 
 import { ConfigurationError, type Problem } from "../config/problem.js";
+import { messageOf } from "../config/refusal.js";
 
 /** RFC 8040, section 7: the status that stands for an error-tag where the place does not ask for another one. */
 const statusOf: Record<string, number> = {
@@ -118,6 +119,5 @@ export function restconfErrorOf(error: unknown): RestconfError {
   if (error instanceof ConfigurationError) {
     return new RestconfError(statusOfProblems(error.problems), error.problems.map(failureOf));
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return failure("operation-failed", message, { status: 500, type: "application" });
+  return failure("operation-failed", messageOf(error), { status: 500, type: "application" });
 }

@@ -1,6 +1,7 @@
 // Resource identifiers (RFC 8040, section 3.5.3): `vita-gateway:inbound-sa=1234/key` is looked up in the schema, and
 // becomes the path by which the datastore knows the node. What is encoded is decoded once, after it has been cut.
 
+import { formatSteps } from "../config/data-path.js";
 import type { Schema, SchemaNode } from "../config/schema.js";
 import { invalidValue, notFound } from "./errors.js";
 
@@ -53,7 +54,7 @@ export function targetOf(segments: Segment[]): Target {
   return {
     segments,
     node: last?.node,
-    path: segments.length === 0 ? "/" : dataPath(segments),
+    path: dataPath(segments),
     whole: many && last.keys.length === 0,
   };
 }
@@ -147,24 +148,18 @@ export function dataChildren(children: readonly SchemaNode[]): SchemaNode[] {
   );
 }
 
-function dataPath(segments: Segment[]): string {
-  let module = "";
-  let path = "";
-  for (const { node, keys } of segments) {
-    path += `/${node.module === module ? "" : `${node.module}:`}${node.name}`;
-    module = node.module;
-    if (keys.length === 0) continue;
-    if (node.kind === "leaf-list") path += `[.=${quote(keys[0] ?? "")}]`;
-    else path += node.keys.map((key, i) => `[${key}=${quote(keys[i] ?? "")}]`).join("");
-  }
-  return path;
-}
-
-/** XPath 1.0 has no escapes: a literal stands between the quotes that it does not contain. */
-function quote(value: string): string {
-  if (!value.includes("'")) return `'${value}'`;
-  if (!value.includes('"')) return `"${value}"`;
-  throw invalidValue("a key with both kinds of quotation marks cannot be addressed");
+function dataPath(segments: readonly Segment[]): string {
+  return formatSteps(
+    segments.map(({ node, keys }) => {
+      // XPath 1.0 has no escapes: a literal stands between the quotes that it does not contain.
+      if (keys.some((key) => key.includes("'") && key.includes('"')))
+        throw invalidValue("a key with both kinds of quotation marks cannot be addressed");
+      return {
+        node,
+        keys: new Map(keys.map((key, i) => [node.kind === "leaf-list" ? "." : node.keys[i], key])),
+      };
+    }),
+  );
 }
 
 /** The same as a resource identifier, without leading slash. */
@@ -179,7 +174,7 @@ export function resourceIdentifier(segments: readonly Segment[]): string {
     .join("/");
 }
 
-function encodeKey(value: string): string {
+export function encodeKey(value: string): string {
   return encodeURIComponent(value).replace(
     /[!'()*]/g,
     (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,

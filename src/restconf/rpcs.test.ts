@@ -123,6 +123,20 @@ describe("RESTCONF: operations", () => {
     assert.equal(rig.datastore.configuration.workers, 2);
   });
 
+  it("roll back until somebody confirms it", async () => {
+    await rig.ask(workers, { method: "PUT", body: { "vita-gateway:workers": 3 } });
+    const { number } = rig.datastore;
+    assert.equal((await call("rollback", { "confirm-timeout": 1, comment: "is it better?" })).status, 204);
+    assert.equal(rig.datastore.configuration.workers, 2);
+    assert.equal(rig.datastore.history()[0].comment, "is it better?");
+    for (let i = 0; i < 300 && rig.datastore.configuration.workers === 2; i++) await sleep(10);
+    assert.equal(rig.datastore.configuration.workers, 3);
+    assert.equal((await call("rollback", { number: number - 1, "confirm-timeout": 60 })).status, 204);
+    assert.equal((await call("confirm-commit")).status, 204);
+    assert.equal(rig.datastore.confirmBy, undefined);
+    assert.equal(rig.datastore.configuration.workers, 2);
+  });
+
   it("roll back to an earlier configuration", async () => {
     const { number } = rig.datastore;
     await rig.ask(workers, { method: "PUT", body: { "vita-gateway:workers": 3 } });
@@ -131,6 +145,11 @@ describe("RESTCONF: operations", () => {
     assert.equal(rig.datastore.configuration.workers, 3);
     assert.equal((await call("rollback", { number })).status, 204);
     assert.equal(rig.datastore.configuration.workers, 2);
+    const late = await call("rollback", { "confirm-timeout": 86_401 });
+    assert.deepEqual(
+      [late.status, errorOf(late)["error-path"], errorOf(late)["error-message"]],
+      [400, "/vita-gateway:rollback/confirm-timeout", "86401 is more than 86400"],
+    );
     const unknown = await call("rollback", { number: 9999 });
     assert.deepEqual([unknown.status, errorOf(unknown)["error-tag"]], [400, "invalid-value"]);
   });

@@ -11,6 +11,13 @@ import { readQuery } from "./query.js";
 import type { Answer, Operation, Request, Service } from "./service.js";
 import { parseXml, printXml } from "./xml-read.js";
 
+/** As the model has it. */
+interface RollbackInput {
+  number?: number;
+  "confirm-timeout"?: number;
+  comment?: string;
+}
+
 export class Operations {
   readonly #service: Service;
 
@@ -80,8 +87,12 @@ export class Operations {
         return () => datastore.cancel(user);
       case "rollback":
         return async (input) => {
-          const number = input["number"];
-          await datastore.rollback(typeof number === "number" ? number : undefined, { user });
+          const { number, "confirm-timeout": confirmSeconds, comment } = input as RollbackInput;
+          await datastore.rollback(number, {
+            user,
+            ...(comment !== undefined && { comment }),
+            ...(confirmSeconds !== undefined && { confirmSeconds }),
+          });
         };
       default:
         return Object.hasOwn(operations, rpc.name) ? operations[rpc.name] : undefined;

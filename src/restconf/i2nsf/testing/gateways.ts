@@ -103,3 +103,14 @@ export const at = (list: "spd" | "sad", name: string) =>
   `${root}/${list}/${list}-entry=${encodeURIComponent(name)}`;
 export const errorAt = (list: "spd" | "sad", name: string) =>
   `${errorRoot}/${list}/${list}-entry[name='${name}']`;
+
+/** An inbound SA that the left gateway gets beside the one it has, and the same with an SPI and a key of its own. */
+export const newSa = { ...sad(left, "in"), name: "in/34510" };
+export const rekeyed = {
+  ...newSa,
+  "ipsec-sa-config": {
+    ...newSa["ipsec-sa-config"],
+    spi: 34510,
+    "esp-sa": { encryption: { "encryption-algorithm": 20, key: `${"c3:".repeat(19)}c3` } },
+  },
+};

@@ -1,7 +1,7 @@
 // The binding of an interface (ipsec/binding.ts) from its leaves.
 
+import type { PrivateInterface, PublicInterface } from "../config/configuration.js";
 import { type Binding, UNBOUND } from "../ipsec/binding.js";
-import type { PrivateInterface, PublicInterface } from "./configuration.js";
 
 /** Public interfaces are bound to nothing. */
 export function bindingOf(settings: PublicInterface | PrivateInterface): Binding {

@@ -1,10 +1,19 @@
 // Traffic selectors as swanctl.conf writes them: an address, a prefix or a range of addresses, and `[protocol/port]` behind it
 // where it is for one protocol only: `10.0.0.0/8`, `10.0.0.5-10.0.0.9[udp]`, `::/0[tcp/1000-2000]`, `…[icmp/2048]`,
-// `…[17/opaque]`. Protocols and ports have numbers, or their names in /etc/protocols and /etc/services.
+// `…[17/opaque]`. Protocols and ports have numbers, or names, which somebody else knows.
 
-import { readFileSync } from "node:fs";
-import type { Selector } from "../ipsec/kernel.js";
-import { compareAddresses, type IpAddress, maskAddress, parseAddress } from "../net/address.js";
+import { compareAddresses, type IpAddress, maskAddress, parseAddress } from "./address.js";
+
+export interface IpSelector {
+  /** First and last address, of one family. They need not be the bounds of a prefix. */
+  from: IpAddress;
+  to: IpAddress;
+  /** IP protocol number, 0 for any. */
+  protocol: number;
+  /** 0 to 65535 for any; from > to is "opaque" (RFC 7296). For ICMP, type × 256 + code. */
+  fromPort: number;
+  toPort: number;
+}
 
 /** From a name to its number; undefined for a name that is not known. */
 export interface Names {
@@ -15,22 +24,9 @@ export interface Names {
 const FORM = /^([^[\]]+)(?:\[([^/[\]]*)(?:\/([^[\]]+))?\])?$/;
 const ANY_PORT = { fromPort: 0, toPort: 0xffff };
 const OPAQUE_PORT = { fromPort: 0xffff, toPort: 0 };
-/** The few that are always known. */
-const protocols: Record<string, number> = {
-  icmp: 1,
-  tcp: 6,
-  udp: 17,
-  gre: 47,
-  esp: 50,
-  ah: 51,
-  "ipv6-icmp": 58,
-  icmpv6: 58,
-  ospf: 89,
-  sctp: 132,
-};
 
 /** @returns undefined when the text is no selector */
-export function parseSelector(text: string, names: Names = systemNames): Selector | undefined {
+export function parseSelector(text: string, names: Names): IpSelector | undefined {
   const [, addresses, protocolText = "any", portText = "any"] = FORM.exec(text) ?? [];
   const range = addresses === undefined ? undefined : addressRange(addresses);
   const protocol = isAny(protocolText) ? 0 : number(protocolText, 0xff, names.protocol);
@@ -40,7 +36,7 @@ export function parseSelector(text: string, names: Names = systemNames): Selecto
 }
 
 /** All addresses of a prefix, whatever they carry. Bits behind the prefix's length do not matter. */
-export function prefixSelector(text: string): Selector | undefined {
+export function prefixSelector(text: string): IpSelector | undefined {
   const range = addressRange(text);
   return range && { ...range, protocol: 0, ...ANY_PORT };
 }
@@ -83,36 +79,18 @@ function number(
   return Number(text) <= largest ? Number(text) : undefined;
 }
 
-let known: { protocols: Map<string, number>; ports: Map<string, number> } | undefined;
-
-/** Those of this machine. */
-export const systemNames: Names = {
-  protocol: (name) => protocols[name] ?? system().protocols.get(name),
-  port: (name) => system().ports.get(name),
-};
-
-function system() {
-  known ??= { protocols: namesIn("/etc/protocols"), ports: namesIn("/etc/services") };
-  return known;
-}
-
-/** `name number[/protocol] alias …`, and comments behind `#`. */
-function namesIn(path: string): Map<string, number> {
-  const names = new Map<string, number>();
-  let text = "";
-  try {
-    text = readFileSync(path, "latin1");
-  } catch {
-    // A machine without the file has no names.
-  }
-  for (const line of text.split("\n")) {
-    const [name, value, ...aliases] = line.replace(/#.*/, "").trim().split(/\s+/);
-    const parsed = Number.parseInt(value ?? "", 10);
-    if (Number.isNaN(parsed)) continue;
-    for (const each of [name, ...aliases]) {
-      const lower = each.toLowerCase();
-      if (!names.has(lower)) names.set(lower, parsed);
-    }
-  }
-  return names;
+/** Every pair, one of each, that a packet can match. */
+export function selectorPairs(
+  a: readonly IpSelector[],
+  b: readonly IpSelector[],
+): [IpSelector, IpSelector][] {
+  return a.flatMap((one) =>
+    b
+      .filter(
+        (other) =>
+          one.from.length === other.from.length &&
+          (one.protocol === 0 || other.protocol === 0 || one.protocol === other.protocol),
+      )
+      .map((other): [IpSelector, IpSelector] => [one, other]),
+  );
 }
