@@ -23,25 +23,16 @@ export class LoopPort implements Port {
   readonly kind = "ethernet";
   readonly source: Source;
   readonly sink: App & { readonly input: Link };
-  private readonly frames: Frames;
   private readonly loop: Link;
-  private readonly number: number;
 
-  constructor(context: AppContext, options: PortOptions) {
+  constructor(_context: AppContext, options: PortOptions) {
     this.name = options.name;
-    this.frames = context.frames;
     this.loop = options.output;
-    this.number = options.number;
     this.source = { pull: this.pull };
     this.sink = { input: this.loop, push: () => {} };
   }
 
-  private readonly pull = (): number => {
-    const { loop, frames, number } = this;
-    const count = loop.readable;
-    for (let i = 0; i < count; i++) frames.port[loop.at(i)] = number;
-    return count;
-  };
+  private readonly pull = (): number => this.loop.readable;
 
   waiting(): [] {
     return [];
@@ -96,7 +87,6 @@ export class MeterPort implements Port {
   private readonly words: Int32Array;
   private readonly input: Link;
   private readonly output: Link;
-  private readonly number: number;
   private readonly templates: readonly Uint8Array[];
   private readonly destinations: Int32Array;
   private readonly train: number;
@@ -121,7 +111,6 @@ export class MeterPort implements Port {
     this.words = context.frames.lanes.at0;
     this.input = new Link(context.frames);
     this.output = options.output;
-    this.number = options.number;
     this.templates = options.templates;
     this.destinations = offHeapInt32(options.destinations.length);
     this.destinations.set(options.destinations);
@@ -154,7 +143,7 @@ export class MeterPort implements Port {
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, view, words, lengths, ipLengths, sums, destinations, output, number } = this;
+    const { frames, view, words, lengths, ipLengths, sums, destinations, output } = this;
     const { written, thirds } = this;
     let count = this.toSend > max ? max : this.toSend;
     if (count > output.writable) count = output.writable;
@@ -189,7 +178,7 @@ export class MeterPort implements Port {
         if (++next === destinations.length) next = 0;
       }
       bytes += length;
-      receivedFrame(frames, frame, offset, length, number);
+      receivedFrame(frames, frame, offset, length);
       output.put(i, frame);
     }
     frames.claim(i);

@@ -123,9 +123,8 @@ export class Classify implements App {
     const type = at0[word] >>> 16;
     const first = at1[word];
     const third = at3[word];
-    let header = 20;
     let total = lengthOf(first);
-    let protocol = (third >>> 8) & 0xff;
+    // A train's packets are all of its protocol, and only ESP makes one.
     if (
       type === ETHERTYPE_IPV4 &&
       train.continues(first, third, at4[word], at5[word]) &&
@@ -136,13 +135,19 @@ export class Classify implements App {
       if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       // Fragment offset and "more fragments".
       if ((second & 0xff3f_0000) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-    } else if (type === ETHERTYPE_IPV4) {
+      this.sink.take(frame, ip, (ip + 20) | 0, word, (total - 20) | 0, first);
+      return 1;
+    }
+    let header = 20;
+    let protocol = (third >>> 8) & 0xff;
+    if (type === ETHERTYPE_IPV4) {
       header = (first & 0x0f) << 2;
       if ((first & 0xf0) !== 0x40 || header < 20 || total < header || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-      if (header === 20) train.begin(first, third, at4[word], at5[word]);
+      if (header === 20 && protocol === ESP) train.begin(first, third, at4[word], at5[word]);
+      else train.end();
     } else if (type === ETHERTYPE_IPV6) {
       header = 40;
       total = 40 + view.getUint16(ip + 4);
@@ -170,7 +175,7 @@ export class Classify implements App {
       if (espLength < 8) return this.refuse(frame, COUNT["drop.not_esp"]);
       if (view.getUint32(esp) === 0) return this.refuse(frame, COUNT["drop.ike"]);
     } else if (protocol !== ESP) return this.refuse(frame, COUNT["drop.not_esp"]);
-    this.sink.take(frame, ip, esp, espLength, first);
+    this.sink.take(frame, ip, esp, ((esp >> 2) - 6) | 0, espLength, first);
     return 1;
   }
 }

@@ -44,7 +44,10 @@ export interface IpSink {
    * @returns a ticket for the packets that follow; 0 when this one does not speak for them
    */
   take(frame: number, ip: number, length: number, port: number): number;
-  /** The same for a packet whose addresses, protocol and port are those of the one for which the sink returned `ticket`. */
+  /**
+   * The same for a packet whose header has the first two bytes, protocol and addresses of the one for which the sink returned
+   * `ticket`, and which came in by the same port.
+   */
   takeNext(frame: number, ip: number, length: number, port: number, ticket: number): number;
   /**
    * Is told of the packets that are going to be taken off a link, before the first one comes.

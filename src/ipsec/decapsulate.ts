@@ -131,9 +131,10 @@ const OTHER_CIPHER = -2;
 export interface EspSink {
   /**
    * Takes the ESP packet of `length` bytes that begins at `esp`, in the IP packet that begins at `outer`. Owns the frame.
+   * @param word the same place in the lanes of memory/lanes.ts, six words in front of it
    * @param first the first word of the outer header, as it lies in memory
    */
-  take(frame: number, outer: number, esp: number, length: number, first: number): void;
+  take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
 }
@@ -253,7 +254,7 @@ export class Decapsulate implements App, EspSink {
   }
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
-  take(frame: number, outer: number, esp: number, length: number, first: number): void {
+  take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void {
     const { frames, view } = this;
     const text = (length - OVERHEAD) | 0;
     if (text < 4 || (text & 3) !== 0) {
@@ -262,9 +263,8 @@ export class Decapsulate implements App, EspSink {
     }
     // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
     if (this.count === MAX_BATCH) this.flush();
-    const { at0, at1, at2, at3 } = this.lanes;
-    const word = esp >> 2;
-    const spi = at0[word];
+    const { at6, at7, at8, at9 } = this.lanes;
+    const spi = at6[word];
     if (spi !== this.spi || this.isOpen !== USABLE) this.openSpi(spi);
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
@@ -282,7 +282,7 @@ export class Decapsulate implements App, EspSink {
     }
     this.enter(frame, high, low, first);
     const job = (count - this.others.count) | 0;
-    this.gcm.decrypt(job, at2[word], at3[word], high, at1[word], (esp + HEADER) | 0, text);
+    this.gcm.decrypt(job, at8[word], at9[word], high, at7[word], (esp + HEADER) | 0, text);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */

@@ -50,7 +50,7 @@ export class Frames {
   readonly length: Int32Array;
   /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
   readonly sa: Int32Array;
-  /** Number of the port that the packet came in by. */
+  /** Number of the port that the packet came in by, or speaks from, for those whom it concerns: see ip-input.ts, route.ts. */
   readonly port: Int32Array;
   /** Where the packet leaves by: an index into the next-hop table. */
   readonly nextHop: Int32Array;

@@ -233,7 +233,8 @@ export function plumbing({ test, scapy }: Suite): void {
     const counters = new Float64Array(Object.keys(encapsulateCounters).length);
     const engine = new NodeEngine(sad, frames);
     const context = { frames, counters: () => counters };
-    const exit = { open: () => {}, send: () => assert.fail("it was sent") };
+    const sent = () => assert.fail("it was sent");
+    const exit = { open: () => {}, send: sent, sendIpv4: sent };
     const parts = { sad, batches: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
     const app = new Encapsulate(context, parts);
     const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
@@ -246,10 +247,12 @@ export function plumbing({ test, scapy }: Suite): void {
       frames.length[frame] = to - from;
       frames.sa[frame] = slot;
       app.take(frame, slot, 1400);
+      const next = frames.allocate();
+      app.takeNext(next, (next << FRAME_SHIFT) + from, to - from, slot, 1400);
     }
     app.push();
     const index = Object.keys(encapsulateCounters).indexOf("drop.no_room");
-    assert.equal(counters[index], 2);
+    assert.equal(counters[index], 4);
     everyCounter.set("encapsulate.drop.no_room", counters[index]);
     assert.equal(frames.available, frames.capacity);
   });
