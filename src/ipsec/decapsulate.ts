@@ -143,7 +143,7 @@ export interface EspSink {
 export interface Outlet {
   /** Takes the packet of `length` bytes that begins at `ip`; `frames.sa` says which SA carried it. Owns the frame. */
   take(frame: number, ip: number, length: number, isIpv4: boolean): void;
-  /** The same for an IPv4 packet of the same SA and with the same addresses as the one before. */
+  /** The same for an IPv4 packet of the same SA and with the same addresses as the one before; `frames.sa` need not say it again. */
   takeNext(frame: number, ip: number, length: number): void;
 }
 
@@ -173,6 +173,12 @@ export class Decapsulate implements App, EspSink {
   private readonly high = new Uint32Array(MAX_BATCH);
   private readonly low = new Uint32Array(MAX_BATCH);
   private count = 0;
+  /** Where among them another SA begins, and which. The last run may be empty. */
+  private readonly runStart = new Int32Array(MAX_BATCH + 2);
+  private readonly runSa = new Int32Array(MAX_BATCH + 1);
+  private runs = 0;
+  /** How many of the packets before the last run have other ciphers, and are no jobs of AES-GCM. */
+  private skipped = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
@@ -255,7 +261,58 @@ export class Decapsulate implements App, EspSink {
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void {
-    const { frames, view } = this;
+    const { count } = this;
+    const text = (length - OVERHEAD) | 0;
+    if (
+      text < 4 ||
+      (text & 3) !== 0 ||
+      count === MAX_BATCH ||
+      this.lanes.at6[word] !== this.spi ||
+      this.isOpen !== USABLE
+    ) {
+      this.takeFirst(frame, outer, esp, word, length, first);
+      return;
+    }
+    const low = this.view.getUint32(esp + 4);
+    if (low > this.top[0]) this.enter(count, frame, outer, esp, word, length, first, low);
+    else this.takeFirst(frame, outer, esp, word, length, first);
+  }
+
+  /** Makes a packet of the open SA, whose high half of the sequence number is the one of the window's top, one of the batch. */
+  private enter(
+    count: number,
+    frame: number,
+    outer: number,
+    esp: number,
+    word: number,
+    length: number,
+    first: number,
+    low: number,
+  ): void {
+    const { frames } = this;
+    const { at7, at8, at9 } = this.lanes;
+    frames.outer[frame] = outer;
+    frames.offset[frame] = esp;
+    frames.length[frame] = length;
+    this.marks[0] |= first;
+    this.high[count] = this.top[1];
+    this.low[count] = low;
+    this.batch[count] = frame;
+    this.count = (count + 1) | 0;
+    const job = (count - this.skipped) | 0;
+    this.gcm.decrypt(job, at8[word], at9[word], at7[word], (esp + HEADER) | 0, (length - OVERHEAD) | 0);
+  }
+
+  /** The same for a packet whose SA is not open yet, whose place in the window is to be looked up, or that is the first of a batch. */
+  private takeFirst(
+    frame: number,
+    outer: number,
+    esp: number,
+    word: number,
+    length: number,
+    first: number,
+  ): void {
+    const { frames } = this;
     const text = (length - OVERHEAD) | 0;
     if (text < 4 || (text & 3) !== 0) {
       this.drop(frame, COUNT["drop.too_short"]);
@@ -263,26 +320,27 @@ export class Decapsulate implements App, EspSink {
     }
     // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
     if (this.count === MAX_BATCH) this.flush();
-    const { at6, at7, at8, at9 } = this.lanes;
-    const spi = at6[word];
+    const spi = this.lanes.at6[word];
     if (spi !== this.spi || this.isOpen !== USABLE) this.openSpi(spi);
-    frames.outer[frame] = outer;
-    frames.offset[frame] = esp;
-    frames.length[frame] = length;
     if (this.isOpen !== USABLE) {
+      frames.outer[frame] = outer;
+      frames.offset[frame] = esp;
+      frames.length[frame] = length;
       this.takeUnusual(frame, esp, length, first);
       return;
     }
-    const low = view.getUint32(esp + 4);
-    const { count } = this;
-    let high = this.top[1];
-    if (low <= this.top[0]) {
+    const { gcm, top, count } = this;
+    const low = this.view.getUint32(esp + 4);
+    const usual = top[1];
+    let high = usual;
+    if (low <= top[0]) {
       high = this.placeOrDrop(frame, low);
       if (high < 0) return;
     }
-    this.enter(frame, high, low, first);
-    const job = (count - this.others.count) | 0;
-    this.gcm.decrypt(job, at8[word], at9[word], high, at7[word], (esp + HEADER) | 0, text);
+    gcm.turn(high);
+    this.enter(count, frame, outer, esp, word, length, first, low);
+    this.high[count] = high;
+    gcm.turn(usual);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
@@ -303,55 +361,59 @@ export class Decapsulate implements App, EspSink {
     const low = this.view.getUint32(esp + 4);
     const high = this.placeOrDrop(frame, low);
     if (high < 0) return;
-    this.enter(frame, high, low, first);
-    others.set(esp, text, high, low);
-  }
-
-  /** Makes a packet of the open SA one of the batch. */
-  private enter(frame: number, high: number, low: number, first: number): void {
     const { count } = this;
-    this.frames.sa[frame] = this.sa;
     this.marks[0] |= first;
     this.high[count] = high;
     this.low[count] = low;
     this.batch[count] = frame;
     this.count = (count + 1) | 0;
+    others.set(esp, text, high, low);
+  }
+
+  /** The packets that are taken from here on belong to the open SA. */
+  private beginRun(): void {
+    const { count, runStart, runSa } = this;
+    if (this.runs === 0 || runStart[this.runs - 1] !== count) this.runs++;
+    runStart[this.runs - 1] = count;
+    runSa[this.runs - 1] = this.sa;
+    this.skipped = this.others.count;
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
-  private readonly flush = (): void => {
-    const { batch, gcm, others, count } = this;
-    const { sa } = this.frames;
+  private flush(): void {
+    const { gcm, others, count, runs, runStart, runSa } = this;
     this.count = 0;
+    this.runs = 0;
     this.isOpen = 0;
     if (count === 0) return;
     gcm.run(count - others.count);
     others.run();
-    this.sa = NO_SA;
-    let packets = 0;
+    runStart[runs] = count;
+    for (let run = 0; run < runs; run++)
+      if (runStart[run] !== runStart[run + 1]) this.finishRun(runSa[run], runStart[run], runStart[run + 1]);
+    this.marks[0] = 0;
+  }
+
+  /** Sends on what is sound of the packets `from` to `end` - 1 of the batch, which are of the SA in slot `sa`. */
+  private finishRun(sa: number, from: number, end: number): void {
+    const { batch, others, window } = this;
+    this.lock.take(this.sad.offset(sa) >>> 2);
+    this.openSa(sa);
+    window.open(this.offset >>> 2);
+    if ((this.flags & OTHER) !== 0) others.open(this.offset);
+    const skipped = others.asked;
+    let dropped = 0;
     let bytes = 0;
-    // How many of the packets before have other ciphers, and are no jobs of AES-GCM.
-    let skipped = 0;
-    for (let i = 0; i < count; i++) {
-      const frame = batch[i];
-      if (sa[frame] !== this.sa) {
-        this.endRun(packets, bytes);
-        packets = 0;
-        bytes = 0;
-        this.lock.take(this.sad.offset(sa[frame]) >>> 2);
-        this.openSa(sa[frame]);
-        this.window.open(this.offset >>> 2);
-        if ((this.flags & OTHER) !== 0) others.open(this.offset);
-        skipped = others.asked;
-      }
-      const length = this.finish(i, (i - skipped) | 0, frame);
-      if (length === 0) continue;
-      packets = (packets + 1) | 0;
+    for (let i = from; i < end; i = (i + 1) | 0) {
+      const length = this.finish(i, (i - skipped) | 0, batch[i]);
+      if (length === 0) dropped = (dropped + 1) | 0;
       bytes = (bytes + length) | 0;
     }
-    this.endRun(packets, bytes);
-    this.marks[0] = 0;
-  };
+    // The window is brought up to date before any packet of the run leaves.
+    window.close();
+    if (dropped !== end - from) this.countRun(end - from - dropped, bytes);
+    this.lock.release(this.offset >>> 2);
+  }
 
   /** Packets that wait for the keys of their SA. */
   get held(): number {
@@ -374,6 +436,7 @@ export class Decapsulate implements App, EspSink {
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
+    if (this.reason === 0 || this.reason === OTHER_CIPHER) this.beginRun();
     if (this.reason === 0) this.isOpen = USABLE;
   }
 
@@ -423,6 +486,7 @@ export class Decapsulate implements App, EspSink {
     const window = words[slot + WINDOW];
     top[0] = window !== 0 && topLow >= window ? topLow : 0xffffffff;
     top[1] = extended !== 0 ? words[slot + TOP_HIGH] : 0;
+    this.gcm.turn(top[1]);
   }
 
   private hold(frame: number): void {
@@ -455,14 +519,6 @@ export class Decapsulate implements App, EspSink {
     if (this.told[this.sa] === now) return;
     this.told[this.sa] = now;
     this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
-  }
-
-  /** Counts what the SA has carried, brings its window up to date, before any packet of the run leaves, and unlocks it. */
-  private endRun(packets: number, bytes: number): void {
-    if (this.sa === NO_SA) return;
-    this.window.close();
-    if (packets !== 0) this.countRun(packets, bytes);
-    this.lock.release(this.offset >>> 2);
   }
 
   private countRun(packets: number, bytes: number): void {
@@ -554,6 +610,7 @@ export class Decapsulate implements App, EspSink {
     const length = this.inspect(frame, start, payload, nextHeader);
     const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
     if (length === 0 || !this.passes(frame, start, length, isIpv4)) return 0;
+    this.frames.sa[frame] = this.sa;
     this.outlet.take(frame, start, length, isIpv4);
     return length;
   }
@@ -631,6 +688,7 @@ export class Decapsulate implements App, EspSink {
     if ((this.flags & VOLUME) !== 0 && !this.limits.take(inner.length))
       return this.drop(frame, COUNT["drop.sa_expired"]);
     if ((this.flags & IN_UDP) !== 0) mend(view, ip, inner);
+    frames.sa[frame] = this.sa;
     this.outlet.take(frame, ip, inner.length, inner.isIpv4);
     return inner.length;
   }

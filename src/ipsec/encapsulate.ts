@@ -371,6 +371,7 @@ export class Encapsulate implements App {
     // Beyond the last one's lowest byte nothing is carried: only what is below it is of interest.
     state[END_LOW] = (swapWord(low) + (count << 24)) | 0;
     state[HIGH] = high | 0;
+    this.gcm.turn(high);
     state[HIGH_WORD] = swapWord(high);
   }
 
@@ -564,7 +565,7 @@ export class Encapsulate implements App {
     view.setInt32(tail, PADDING, true);
     view.setInt16(tail + pad, pad | (nextHeader << 8), true);
     const text = (length + pad + 2) | 0;
-    this.gcm.encrypt(i, state[HIGH], low, ip, text);
+    this.gcm.encrypt(i, low, ip, text);
     return text;
   }
 
