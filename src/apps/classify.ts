@@ -135,7 +135,7 @@ export class Classify implements App {
       const second = at2[word];
       if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
       if ((second & FRAGMENT) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-      this.sink.take(frame, ip, (ip + 20) | 0, word, (total - 20) | 0, first);
+      this.sink.takeNext(frame, ip, (ip + 20) | 0, word, (total - 20) | 0);
       return 1;
     }
     return this.classifyFirst(frame, ip, length);

@@ -244,14 +244,7 @@ class IpsecMbBatch implements AeadBatch {
     this.tag[job] = (address + length) | 0;
   }
 
-  decrypt(
-    i: number,
-    ivHigh: number,
-    ivLow: number,
-    low: number,
-    text: number,
-    length: number,
-  ): void {
+  decrypt(i: number, ivHigh: number, ivLow: number, low: number, text: number, length: number): void {
     if (this.templates[i] !== this.template) this.fillTemplate(i);
     const scratch = i << (SCRATCH_SHIFT - 2);
     this.ivHigh[scratch] = ivHigh;

@@ -76,6 +76,10 @@ const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 const SPECIAL = VOLUME | COPY_DSCP;
 const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
 const OTHER = OTHER_CIPHERS;
+/** What is to be asked for each packet of an SA that has one of these. */
+const UNUSUAL = OTHER | IN_UDP | TRANSPORT | SPECIAL;
+const ALL = 0;
+const LAST = 1;
 // Of AES-GCM.
 const HEADER = AEAD_HEADER;
 const OVERHEAD = HEADER + AEAD_ICV_BYTES;
@@ -135,6 +139,8 @@ export interface EspSink {
    * @param first the first word of the outer header, as it lies in memory
    */
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void;
+  /** The same for a packet whose outer IPv4 header has the first two bytes of the one before. */
+  takeNext(frame: number, outer: number, esp: number, word: number, length: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
 }
@@ -168,14 +174,14 @@ export class Decapsulate implements App, EspSink {
   private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
-  /** Packets that are set up for decryption, and the halves of their sequence numbers. */
+  /** Packets that are set up for decryption, and the low halves of their sequence numbers. */
   private readonly batch = new Int32Array(MAX_BATCH);
-  private readonly high = new Uint32Array(MAX_BATCH);
   private readonly low = new Uint32Array(MAX_BATCH);
   private count = 0;
-  /** Where among them another SA begins, and which. The last run may be empty. */
+  /** Where among them another SA, or another high half, begins, and which. The last run may be empty. */
   private readonly runStart = new Int32Array(MAX_BATCH + 2);
   private readonly runSa = new Int32Array(MAX_BATCH + 1);
+  private readonly runHigh = new Uint32Array(MAX_BATCH + 1);
   private runs = 0;
   /** How many of the packets before the last run have other ciphers, and are no jobs of AES-GCM. */
   private skipped = 0;
@@ -201,8 +207,8 @@ export class Decapsulate implements App, EspSink {
    * lie in memory.
    */
   private readonly admitted = offHeapInt32(3).fill(-1, 0, 1);
-  /** All first words of outer headers in the batch: has any of them an ECN bit? */
-  private readonly marks = offHeapInt32(1);
+  /** All first words of outer headers in the batch, whose ECN bits are of interest, and the last one that `take` was given. */
+  private readonly marks = offHeapInt32(2);
   /** The SA's replay window. */
   private readonly window: ReplayRun;
   /** With ESP in UDP: where the SA's packets should come from. */
@@ -261,57 +267,53 @@ export class Decapsulate implements App, EspSink {
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void {
+    this.takeFirst(frame, outer, esp, word, length);
+    // Behind what it may have made to be worked off.
+    this.marks[LAST] = first;
+    this.marks[ALL] |= first;
+  }
+
+  /** See EspSink. */
+  takeNext(frame: number, outer: number, esp: number, word: number, length: number): void {
     const { count } = this;
     const text = (length - OVERHEAD) | 0;
+    const low = this.view.getUint32(esp + 4);
+    // Is `low` above the window's top, an SA is open that is usable, and has this SPI?
     if (
       text < 4 ||
       (text & 3) !== 0 ||
       count === MAX_BATCH ||
       this.lanes.at6[word] !== this.spi ||
-      this.isOpen !== USABLE
-    ) {
-      this.takeFirst(frame, outer, esp, word, length, first);
-      return;
-    }
-    const low = this.view.getUint32(esp + 4);
-    if (low > this.top[0]) this.enter(count, frame, outer, esp, word, length, first, low);
-    else this.takeFirst(frame, outer, esp, word, length, first);
+      low <= this.top[0]
+    )
+      this.takeFirst(frame, outer, esp, word, length);
+    else this.enter(count, frame, outer, esp, word, text, low);
   }
 
-  /** Makes a packet of the open SA, whose high half of the sequence number is the one of the window's top, one of the batch. */
+  /** Makes a packet of the open SA, whose high half of the sequence number is the run's, one of the batch. */
   private enter(
     count: number,
     frame: number,
     outer: number,
     esp: number,
     word: number,
-    length: number,
-    first: number,
+    text: number,
     low: number,
   ): void {
     const { frames } = this;
     const { at7, at8, at9 } = this.lanes;
     frames.outer[frame] = outer;
     frames.offset[frame] = esp;
-    frames.length[frame] = length;
-    this.marks[0] |= first;
-    this.high[count] = this.top[1];
+    frames.length[frame] = (text + OVERHEAD) | 0;
     this.low[count] = low;
     this.batch[count] = frame;
     this.count = (count + 1) | 0;
     const job = (count - this.skipped) | 0;
-    this.gcm.decrypt(job, at8[word], at9[word], at7[word], (esp + HEADER) | 0, (length - OVERHEAD) | 0);
+    this.gcm.decrypt(job, at8[word], at9[word], at7[word], (esp + HEADER) | 0, text);
   }
 
   /** The same for a packet whose SA is not open yet, whose place in the window is to be looked up, or that is the first of a batch. */
-  private takeFirst(
-    frame: number,
-    outer: number,
-    esp: number,
-    word: number,
-    length: number,
-    first: number,
-  ): void {
+  private takeFirst(frame: number, outer: number, esp: number, word: number, length: number): void {
     const { frames } = this;
     const text = (length - OVERHEAD) | 0;
     if (text < 4 || (text & 3) !== 0) {
@@ -326,10 +328,10 @@ export class Decapsulate implements App, EspSink {
       frames.outer[frame] = outer;
       frames.offset[frame] = esp;
       frames.length[frame] = length;
-      this.takeUnusual(frame, esp, length, first);
+      this.takeUnusual(frame, esp, length);
       return;
     }
-    const { gcm, top, count } = this;
+    const { top, count } = this;
     const low = this.view.getUint32(esp + 4);
     const usual = top[1];
     let high = usual;
@@ -337,21 +339,26 @@ export class Decapsulate implements App, EspSink {
       high = this.placeOrDrop(frame, low);
       if (high < 0) return;
     }
-    gcm.turn(high);
-    this.enter(count, frame, outer, esp, word, length, first, low);
-    this.high[count] = high;
-    gcm.turn(usual);
+    if (high === usual) {
+      this.enter(count, frame, outer, esp, word, text, low);
+      return;
+    }
+    this.gcm.turn(high);
+    this.beginRun(high);
+    this.enter(count, frame, outer, esp, word, text, low);
+    this.gcm.turn(usual);
+    this.beginRun(usual);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
-  private takeUnusual(frame: number, esp: number, length: number, first: number): void {
+  private takeUnusual(frame: number, esp: number, length: number): void {
     const { reason } = this;
-    if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length, first);
+    if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length);
     else if (reason === TOO_EARLY) this.hold(frame);
     else this.drop(frame, reason);
   }
 
-  private takeOther(frame: number, esp: number, length: number, first: number): void {
+  private takeOther(frame: number, esp: number, length: number): void {
     const { others } = this;
     const text = length - others.headerLength - others.icvLength;
     if (!others.isText(text)) {
@@ -361,51 +368,60 @@ export class Decapsulate implements App, EspSink {
     const low = this.view.getUint32(esp + 4);
     const high = this.placeOrDrop(frame, low);
     if (high < 0) return;
+    if (high !== this.runHigh[this.runs - 1]) this.beginRun(high);
     const { count } = this;
-    this.marks[0] |= first;
-    this.high[count] = high;
     this.low[count] = low;
     this.batch[count] = frame;
     this.count = (count + 1) | 0;
     others.set(esp, text, high, low);
   }
 
-  /** The packets that are taken from here on belong to the open SA. */
-  private beginRun(): void {
-    const { count, runStart, runSa } = this;
+  /** The packets that are taken from here on belong to the open SA, and their sequence numbers have this high half. */
+  private beginRun(high: number): void {
+    const { count, runStart } = this;
     if (this.runs === 0 || runStart[this.runs - 1] !== count) this.runs++;
-    runStart[this.runs - 1] = count;
-    runSa[this.runs - 1] = this.sa;
+    const run = this.runs - 1;
+    runStart[run] = count;
+    this.runSa[run] = this.sa;
+    this.runHigh[run] = high;
     this.skipped = this.others.count;
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
   private flush(): void {
-    const { gcm, others, count, runs, runStart, runSa } = this;
+    const { gcm, others, count, runs, runStart, runSa, runHigh } = this;
     this.count = 0;
     this.runs = 0;
-    this.isOpen = 0;
+    this.close();
     if (count === 0) return;
     gcm.run(count - others.count);
     others.run();
     runStart[runs] = count;
     for (let run = 0; run < runs; run++)
-      if (runStart[run] !== runStart[run + 1]) this.finishRun(runSa[run], runStart[run], runStart[run + 1]);
-    this.marks[0] = 0;
+      if (runStart[run] !== runStart[run + 1])
+        this.finishRun(runSa[run], runHigh[run], runStart[run], runStart[run + 1]);
+    this.marks[ALL] = this.marks[LAST];
   }
 
   /** Sends on what is sound of the packets `from` to `end` - 1 of the batch, which are of the SA in slot `sa`. */
-  private finishRun(sa: number, from: number, end: number): void {
+  private finishRun(sa: number, high: number, from: number, end: number): void {
     const { batch, others, window } = this;
     this.lock.take(this.sad.offset(sa) >>> 2);
     this.openSa(sa);
     window.open(this.offset >>> 2);
     if ((this.flags & OTHER) !== 0) others.open(this.offset);
+    const { flags } = this;
+    const marks = this.marks[ALL] & ECN_BITS;
+    // V8 compiles the call with these as constants into this loop, and no branch that depends on them.
+    const isUsual = (flags & UNUSUAL) === 0 && marks === 0;
     const skipped = others.asked;
     let dropped = 0;
     let bytes = 0;
     for (let i = from; i < end; i = (i + 1) | 0) {
-      const length = this.finish(i, (i - skipped) | 0, batch[i]);
+      const job = (i - skipped) | 0;
+      const length = isUsual
+        ? this.finish(i, job, batch[i], high, 0, 0)
+        : this.finish(i, job, batch[i], high, flags, marks);
       if (length === 0) dropped = (dropped + 1) | 0;
       bytes = (bytes + length) | 0;
     }
@@ -430,14 +446,21 @@ export class Decapsulate implements App, EspSink {
   /** Makes the SA with this SPI, as it lies in memory, the one that the next packets belong to. */
   private openSpi(spi: number): void {
     if (spi === this.spi && this.isOpen === UNUSABLE) return;
+    this.close();
     this.spi = spi;
     this.isOpen = UNUSABLE;
     const sa = this.sad.lookup(swapWord(spi));
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
-    if (this.reason === 0 || this.reason === OTHER_CIPHER) this.beginRun();
+    if (this.reason === 0 || this.reason === OTHER_CIPHER) this.beginRun(this.top[1]);
     if (this.reason === 0) this.isOpen = USABLE;
+  }
+
+  /** No SA is open any more. */
+  private close(): void {
+    this.isOpen = 0;
+    this.top[0] = 0xffffffff;
   }
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
@@ -554,10 +577,12 @@ export class Decapsulate implements App, EspSink {
   /**
    * Takes packet `i` of the batch, which is decrypted, with AES-GCM as job number `job`, through the checks that need its
    * content, and sends it on.
+   * @param flags of its SA; 0 stands for those that have none of UNUSUAL
+   * @param marks not 0 if outer headers of the batch have ECN bits
    * @returns bytes of the inner packet; 0 when it ended here
    */
-  private finish(i: number, job: number, frame: number): number {
-    const { frames, flags, admitted } = this;
+  private finish(i: number, job: number, frame: number, high: number, flags: number, marks: number): number {
+    const { frames, admitted } = this;
     const esp = frames.offset[frame];
     let text = (frames.length[frame] - OVERHEAD) | 0;
     let start = (esp + HEADER) | 0;
@@ -572,7 +597,7 @@ export class Decapsulate implements App, EspSink {
     const end = (start + text) | 0;
 
     // Again, because the same number may have come twice in this batch.
-    const replay = this.window.accept(this.high[i], this.low[i]);
+    const replay = this.window.accept(high, this.low[i]);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
@@ -584,7 +609,11 @@ export class Decapsulate implements App, EspSink {
     const nextHeader = trailer >>> 24;
     const payload = (text - 2 - pad) | 0;
     // Most packets are a multiple of four bytes long, and have two bytes of padding.
-    if ((trailer & 0xff_ffff) !== TWO_BYTES && (payload < 0 || !this.isPadding(end - 2, pad)))
+    if (
+      (trailer & 0xff_ffff) !== TWO_BYTES &&
+      pad !== 0 &&
+      (payload < 0 || !this.isPadding((end - 2) | 0, pad))
+    )
       return this.drop(frame, COUNT["drop.bad_padding"]);
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
     const word = ((start >> 2) - 4) | 0;
@@ -598,8 +627,7 @@ export class Decapsulate implements App, EspSink {
       return this.finishOther(frame, start, payload, nextHeader);
     const length = lengthOf(first);
     if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (((flags & SPECIAL) | (this.marks[0] & ECN_BITS)) !== 0 && !this.passes(frame, start, length, true))
-      return 0;
+    if (((flags & SPECIAL) | marks) !== 0 && !this.passes(frame, start, length, true)) return 0;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
     this.outlet.takeNext(frame, start, length);
     return length;

@@ -543,14 +543,7 @@ export class Encapsulate implements App {
    * @param low half of the sequence number, as it lies in memory
    * @returns bytes of the text
    */
-  private esp(
-    i: number,
-    word: number,
-    ip: number,
-    length: number,
-    nextHeader: number,
-    low: number,
-  ): number {
+  private esp(i: number, word: number, ip: number, length: number, nextHeader: number, low: number): number {
     const { view, state } = this;
     const { at9, at10, at11, at12 } = this.lanes;
     // The IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
@@ -644,13 +637,7 @@ export class Encapsulate implements App {
   }
 
   /** @param df, id as they lie in memory */
-  private outerIpv4(
-    start: number,
-    total: number,
-    tos: number,
-    df: number,
-    id: number,
-  ): void {
+  private outerIpv4(start: number, total: number, tos: number, df: number, id: number): void {
     const { outer } = this;
     const { at0, at1, at2, at3, at4, at5, at6 } = this.lanes;
     const word = start >> 2;

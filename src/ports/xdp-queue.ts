@@ -58,13 +58,7 @@ export class XdpQueue {
   #stuck = false;
 
   /** @param level frames that the fill ring is filled up to */
-  constructor(
-    frames: Frames,
-    pool: PacketPool,
-    socket: XdpSocket,
-    counters: Counters,
-    level: number,
-  ) {
+  constructor(frames: Frames, pool: PacketPool, socket: XdpSocket, counters: Counters, level: number) {
     this.socket = socket;
     this.#frames = frames;
     this.#pool = pool;
