@@ -9,8 +9,8 @@
 //
 // Packets are framed one by one as they come, and encrypted when there are as many as the crypto library takes at a time, or
 // when no more come in this breath. Those of one SA that follow each other are a run: the SA's fields are read, and what it has
-// carried is counted, once a run, and numbers are reserved for as many packets as the batch has room for; those that are not used
-// are given back at the run's end. What the packets of a run have in common stands in this object's fields meanwhile.
+// carried is counted, once a run, and numbers are reserved for as many packets as the run before had; those that are not used are
+// given back at the run's end. What the packets of a run have in common stands in this object's fields meanwhile.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import { FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
@@ -111,7 +111,9 @@ const SPI_WORD = 13;
 const FIRST = 14;
 const SUM = 15;
 const DF_MASK = 16;
-const STATE_WORDS = 17;
+/** For how many packets numbers are reserved next: as many as the run before had, or as this one has had. */
+const EXPECTED = 17;
+const STATE_WORDS = 18;
 /** Words from where the Ethernet header is written, with two bytes in front of it, to the inner packet, with AES-GCM in IPv4. */
 const FRONT_WORDS = 13;
 
@@ -163,7 +165,7 @@ export class Encapsulate implements App {
   private readonly limits: HardLimits;
   private readonly lock: SaLock;
   /** See the constants above. */
-  private readonly state = offHeapInt32(STATE_WORDS);
+  private readonly state = offHeapInt32(STATE_WORDS).fill(1, EXPECTED);
   private readonly transport: TransportEncapsulate;
   private readonly transportSa: TransportSa;
   /** By TransportRefusal: the counter of packets that transport mode does not protect. */
@@ -319,6 +321,7 @@ export class Encapsulate implements App {
     if (state[RESERVED] !== state[NEXT]) giveBack(this.atomics, slot, state[NEXT], state[RESERVED]);
     state[RESERVED] = state[NEXT];
     const packets = state[PACKETS];
+    state[EXPECTED] = packets > 0 ? packets : 1;
     if (packets > 0) {
       const bytes = state[BYTES];
       const lane = (this.offset >>> 3) + this.traffic;
@@ -350,7 +353,9 @@ export class Encapsulate implements App {
         this.reason = COUNT["drop.sequence_ceiling"];
         return;
       }
-      const count = MAX_BATCH - jobs;
+      const room = MAX_BATCH - jobs;
+      const count = state[EXPECTED] < room ? state[EXPECTED] : room;
+      state[EXPECTED] = count << 1;
       state[NEXT] = reserve(this.atomics, slot, count) | 0;
       state[RESERVED] = (state[NEXT] + count) | 0;
     }
