@@ -6,8 +6,7 @@
 //   SA by SPI → sequence number in the window? → decrypt the batch → lock the SA → ICV → window again, and mark
 //   → where from? → padding and next header → inner header → selectors of this very SA → ECN → count, unlock
 //
-// A peer behind a NAT may speak from another address or port than before: what its packets say of that is believed once
-// they are authentic and new (RFC 3948 §3.2 needs no more), and told to the key manager, which moves the SA's end points.
+// Where authentic packets in UDP come from is compared with what is known of the peer (peer-source.ts).
 //
 // A packet that fails leaves the SA's window, counters and time of last use as they were. Packets of the same SA that
 // follow each other share what was read of the SA, and are counted together.
@@ -27,6 +26,7 @@ import { HardLimits } from "./hard-limits.js";
 import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { OTHER_CIPHERS, OtherDecryption } from "./other-ciphers.js";
+import { PeerSource } from "./peer-source.js";
 import { checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN, ReplayRun } from "./replay.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
@@ -74,7 +74,7 @@ const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 /** Packets of SAs with one of these take part in `passes`; those of others only if their outer header is marked. */
 const SPECIAL = VOLUME | COPY_DSCP;
-const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
+const { transport: TRANSPORT, udpEncapsulation: IN_UDP } = SaFlag;
 const OTHER = OTHER_CIPHERS;
 /** What is to be asked for each packet of an SA that has one of these. */
 const UNUSUAL = OTHER | IN_UDP | TRANSPORT | SPECIAL;
@@ -108,10 +108,7 @@ const WINDOW = at.replayWindow >>> 2;
 const TOP_LOW = at.topLow >>> 2;
 const TOP_HIGH = at.topHigh >>> 2;
 const LAST_USE = at.lastUse >>> 2;
-const SOURCE = at.src;
-const SOURCE_PORT = at.srcPort;
 
-const UDP = 17;
 const ECN = 3;
 /** The ECN bits of both versions of IP in the first word of a header, as it lies in memory. */
 const ECN_BITS = 0x0000_3300;
@@ -169,9 +166,6 @@ export class Decapsulate implements App, EspSink {
   private readonly limits: HardLimits;
   private readonly lock: SaLock;
   private readonly early: EarlyPackets;
-  private readonly notifier: Notifier;
-  /** The second in which the key manager was last told that an SA's peer has moved, by slot. */
-  private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
   /** Packets that are set up for decryption, and the low halves of their sequence numbers. */
@@ -212,8 +206,7 @@ export class Decapsulate implements App, EspSink {
   /** The SA's replay window. */
   private readonly window: ReplayRun;
   /** With ESP in UDP: where the SA's packets should come from. */
-  private sourcePort = 0;
-  private readonly source = new Int32Array(4);
+  private readonly source: PeerSource;
 
   constructor(
     context: AppContext,
@@ -245,9 +238,8 @@ export class Decapsulate implements App, EspSink {
     this.early = new EarlyPackets(context.frames, sad, clock, this, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
     );
-    this.notifier = notifier;
+    this.source = new PeerSource(context.frames, sad, clock, notifier);
     this.window = new ReplayRun(sad.words);
-    this.told = new Int32Array(sad.slotCount);
   }
 
   /** Works off what was taken in this breath. */
@@ -485,7 +477,7 @@ export class Decapsulate implements App, EspSink {
     else if ((state !== ACTIVE && state !== DYING) || (flags & INBOUND) === 0)
       this.reason = COUNT["drop.no_sa"];
     else this.reason = isSpent || (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
-    if ((flags & IN_UDP) !== 0) this.openSource(offset);
+    if ((flags & IN_UDP) !== 0) this.source.open(offset, flags);
   }
 
   /** Makes the SA that was just opened the one whose packets are set up for decryption. */
@@ -515,33 +507,6 @@ export class Decapsulate implements App, EspSink {
   private hold(frame: number): void {
     if (this.early.hold(frame, this.sa)) this.counters[COUNT.early]++;
     else this.drop(frame, COUNT["drop.early"]);
-  }
-
-  /** Reads where the SA's packets should come from. If that changes in this moment the supervisor, who changes it, knows. */
-  private openSource(offset: number): void {
-    const { view } = this.sad;
-    this.sourcePort = view.getUint16(offset + SOURCE_PORT, true);
-    for (let i = 0; i < 4; i++) this.source[i] = view.getInt32(offset + SOURCE + 4 * i);
-  }
-
-  /** Looks where an authentic packet of an SA with ESP in UDP came from. @param esp where its ESP header begins */
-  private compareSource(frame: number, esp: number): void {
-    const { view, source, sourcePort } = this;
-    const ip = this.frames.outer[frame];
-    const isIpv6 = (this.flags & OUTER_IPV6) !== 0;
-    if (view.getUint8(ip) >>> 4 !== (isIpv6 ? 6 : 4)) return;
-    if (view.getUint8(isIpv6 ? ip + 6 : ip + 9) !== UDP) return;
-    const port = view.getUint16(esp - 8);
-    // Port 0 is any: strongSwan's SAs for each CPU have it.
-    let same = port === sourcePort || sourcePort === 0;
-    if (isIpv6) for (let i = 0; i < 4; i++) same &&= view.getInt32(ip + 8 + 4 * i) === source[i];
-    else same &&= view.getInt32(ip + 12) === source[0];
-    if (same) return;
-    this.counters[COUNT_MOVED]++;
-    const now = this.clock.seconds;
-    if (this.told[this.sa] === now) return;
-    this.told[this.sa] = now;
-    this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
   }
 
   private countRun(packets: number, bytes: number): void {
@@ -601,7 +566,8 @@ export class Decapsulate implements App, EspSink {
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
-    if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
+    if ((flags & IN_UDP) !== 0 && this.source.hasMoved(this.sa, frames.outer[frame], esp))
+      this.counters[COUNT_MOVED]++;
 
     const { at0, at4, at7, at8 } = this.lanes;
     const trailer = at0[((end >> 2) - 1) | 0];

@@ -5,7 +5,7 @@
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
 //
 // That is tunnel mode with AES-GCM; what differs in transport mode is in transport-encapsulate.ts, with other ciphers in
-// other-ciphers.ts.
+// other-ciphers.ts; outer headers other than IPv4 without UDP are in tunnel-header.ts.
 //
 // Packets are framed one by one as they come, and encrypted when there are as many as the crypto library takes at a time, or
 // when no more come in this breath. Those of one SA that follow each other are a run: the SA's fields are read, and what it has
@@ -17,7 +17,6 @@ import { FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
 import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32 } from "../memory/off-heap.js";
 import { swap16, swap32 } from "../net/byte-order.js";
-import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch, Batches } from "./aead.js";
 import { AEAD_HEADER, AEAD_ICV_BYTES, AEAD_TRAILER } from "./esp-format.js";
@@ -28,6 +27,7 @@ import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
 import { atCeiling, giveBackSequence, reserveSequence, sequenceHigh } from "./sequence.js";
 import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
+import { TunnelHeader } from "./tunnel-header.js";
 
 export const encapsulateCounters = {
   packets: "packets encapsulated",
@@ -58,15 +58,12 @@ const isAtCeiling = atCeiling;
 const checksumOf = headerChecksum;
 const swapHalf = swap16;
 const swapWord = swap32;
-const sum = sum16;
-const foldSum = fold;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, transport: TRANSPORT } = SaFlag;
 const OTHER = OTHER_CIPHERS;
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
-const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
 
 const at = saSlot.at;
 const STATE = at.state >>> 2;
@@ -74,10 +71,6 @@ const FLAGS = at.flags >>> 2;
 const SPI = at.spi >>> 2;
 const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
-const VERSION = at.version >>> 2;
-const OUTER_LENGTH = at.outerLength >>> 2;
-const OUTER = at.outer >>> 2;
-const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 
@@ -122,12 +115,8 @@ const ETHERNET_HEADER = 16;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
-const IPV6_HEADER = 40;
-/** As it lies in memory, in the second half of the header's second word. */
-const DF = 0x0040;
 /** 1 2 3, as they lie in memory, read by this machine. */
 const PADDING = 0x00030201;
-const UDP = 17;
 
 /** The worker's clock, read once a breath: CLOCK_MONOTONIC in whole seconds. */
 export interface Clock {
@@ -162,6 +151,7 @@ export class Encapsulate implements App {
   private readonly clock: Clock;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
+  private readonly header: TunnelHeader;
   private readonly limits: HardLimits;
   private readonly lock: SaLock;
   /** See the constants above. */
@@ -170,14 +160,6 @@ export class Encapsulate implements App {
   private readonly transportSa: TransportSa;
   /** By TransportRefusal: the counter of packets that transport mode does not protect. */
   private readonly refusals = new Int32Array(3);
-  /**
-   * Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1): where the IP
-   * header and the UDP header begin.
-   */
-  private readonly dueIp = new Int32Array(2 * MAX_BATCH);
-  private readonly dueUdp = new Int32Array(2 * MAX_BATCH);
-  private dueCount = 0;
-
   // The run's SA: slot, why its packets are dropped (a counter, or 0), whether it is locked.
   private sa = NOWHERE;
   private reason = 0;
@@ -191,14 +173,6 @@ export class Encapsulate implements App {
   private tailLength = TRAILER + ICV;
   private tfc = 0;
   private limit = 0;
-  private outerLength = 0;
-  private outerSum = 0;
-  /** What of the inner TOS byte and of its DF flag the outer header takes over, as masks. */
-  private tosMask = 0;
-  private dfMask = 0;
-  /** Its outer header as it lies in memory. */
-  private readonly outer = offHeapInt32(12);
-
   constructor(
     context: AppContext,
     parts: { sad: Sad; batches: Batches; clock: Clock; worker: number; exit: Exit },
@@ -221,6 +195,7 @@ export class Encapsulate implements App {
     this.transportSa = { isGcm: true, spi: 0, udpLength: 0, udpPorts: 0 };
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
     this.refusals[TransportRefusal.address] = COUNT["drop.address"];
+    this.header = new TunnelHeader(context.frames, sad);
     this.limits = new HardLimits(sad, clock);
     this.lock = new SaLock(sad, worker);
   }
@@ -293,7 +268,7 @@ export class Encapsulate implements App {
     state[OTHER_JOBS] = 0;
     if (jobs > 0) this.gcm.run(jobs);
     this.others.run();
-    if (this.dueCount > 0) this.udpChecksums();
+    this.header.payChecksums();
   }
 
   /** The packets that follow belong to SA `sa`. */
@@ -305,7 +280,7 @@ export class Encapsulate implements App {
     this.reason = this.openSa(sa);
     if (this.reason !== 0) return;
     this.isLocked = (this.flags & VOLUME) !== 0;
-    this.isPlain = (this.flags & (TRANSPORT | OTHER)) === 0 && this.outerLength === IPV4_HEADER;
+    this.isPlain = (this.flags & (TRANSPORT | OTHER)) === 0 && this.header.length === IPV4_HEADER;
     // `takeNext` knows the plain ones only: of the others none has so much room.
     state[FRONT] = this.isPlain && this.tfc === 0 && !this.isLocked ? this.frontLength : FRAME;
     this.exit.open(sa);
@@ -437,18 +412,7 @@ export class Encapsulate implements App {
     this.spi = words[slot + SPI] | 0;
     this.state[SPI_WORD] = swapWord(this.spi);
     this.tfc = words[slot + TFC] | 0;
-    this.tosMask = ((flags & COPY_DSCP) !== 0 ? 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? 3 : 0);
-    this.dfMask = (flags & COPY_DF) !== 0 ? DF : 0;
-    const outer = this.outer;
-    // The end points may move while this reads them: the sequence lock says so, and it reads again.
-    let version = 0;
-    do {
-      version = Atomics.load(this.atomics, slot + VERSION);
-      const length = words[slot + OUTER_LENGTH] | 0;
-      this.outerLength = length;
-      this.outerSum = swapHalf(~checksumOf(words[slot + OUTER_SUM] | 0) & 0xffff);
-      for (let i = 0; i < length >>> 2; i++) outer[i] = words[slot + OUTER + i];
-    } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
+    this.header.open(slot, flags);
     if ((flags & OTHER) === 0) this.openGcm();
     else this.openOther();
     return 0;
@@ -460,14 +424,14 @@ export class Encapsulate implements App {
     const keyLength = words[slot + KEY_LENGTH] | 0;
     const salt = words[slot + SALT] | 0;
     this.gcm.open(offset, keyLength, salt, this.spi, flags & EXTENDED);
-    this.frontLength = (this.outerLength + (HEADER + ETHERNET_HEADER)) | 0;
+    this.frontLength = (this.header.length + (HEADER + ETHERNET_HEADER)) | 0;
     this.tailLength = TRAILER + ICV;
   }
 
   private openOther(): void {
     const { others } = this;
     others.open(this.offset);
-    this.frontLength = (this.outerLength + others.headerLength + ETHERNET_HEADER) | 0;
+    this.frontLength = (this.header.length + others.headerLength + ETHERNET_HEADER) | 0;
     this.tailLength = others.tailLength;
   }
 
@@ -487,7 +451,7 @@ export class Encapsulate implements App {
 
   /** A packet of an SA in tunnel mode with AES-GCM, the first one of those for which `takeNext` is called. */
   private packet(frame: number, ip: number, innerLength: number): void {
-    const { state } = this;
+    const { state, header } = this;
     const { at13, at14 } = this.lanes;
     const word = ((ip >> 2) - FRONT_WORDS) | 0;
     const first = at13[word];
@@ -496,12 +460,11 @@ export class Encapsulate implements App {
     const nextHeader = isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6;
     const length = this.tfc === 0 ? innerLength : this.padTraffic(frame, innerLength, this.tfc >>> 0);
     if (this.isPlain) {
-      const tos = (isIpv4 ? first >>> 8 : (first << 4) | ((first >>> 12) & 15)) & this.tosMask;
-      state[FIRST] = this.outer[0] | (tos << 8);
-      state[SUM] = (this.outerSum + (tos << 8)) | 0;
-      state[DF_MASK] = this.dfMask;
-      // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-      const df = (isIpv4 ? second >>> 16 : DF) & this.dfMask;
+      const tos = header.tos(first) << 8;
+      state[FIRST] = header.words[0] | tos;
+      state[SUM] = (header.sum + tos) | 0;
+      state[DF_MASK] = header.dfMask;
+      const df = header.df(first, second);
       this.seal(state[LEFT], frame, word, ip, length, nextHeader, df);
       return;
     }
@@ -526,7 +489,8 @@ export class Encapsulate implements App {
     nextHeader: number,
     df: number,
   ): void {
-    const { state, outer } = this;
+    const { state } = this;
+    const outer = this.header.words;
     state[LEFT] = (left - 1) | 0;
     const low = (state[END_LOW] - (left << 24)) | 0;
     const text = this.esp((state[END_JOB] - left) | 0, word, ip, length, nextHeader, low);
@@ -604,19 +568,9 @@ export class Encapsulate implements App {
     length: number,
     low: number,
   ): void {
-    const { outerLength } = this;
-    const isIpv4 = (first & 0xf0) === 0x40;
-    const tos = (isIpv4 ? first >>> 8 : (first << 4) | ((first >>> 12) & 15)) & this.tosMask;
-    // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-    const df = (isIpv4 ? second >>> 16 : DF) & this.dfMask;
-    const start = (esp - outerLength) | 0;
-    const total = (outerLength + length) | 0;
-    // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
-    const isOuterIpv4 = outerLength < IPV6_HEADER;
-    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
-    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, df === 0 ? low >>> 16 : 0);
-    else this.outerIpv6(start, total, tos);
-    this.exit.send(frame, start, total, isOuterIpv4);
+    const { header } = this;
+    const start = header.put(esp, length, first, second, low);
+    this.exit.send(frame, start, (header.length + length) | 0, header.isIpv4);
   }
 
   /** @returns whether the packet can be protected in transport mode; else it has ended here */
@@ -629,46 +583,16 @@ export class Encapsulate implements App {
 
   /** `packet` in transport mode. */
   private transportPacket(i: number, frame: number, high: number, low: number): void {
-    const { transport, transportSa: sa, frames } = this;
+    const { transport, transportSa: sa, frames, header } = this;
     sa.isGcm = (this.flags & OTHER) === 0;
     sa.spi = this.spi;
-    sa.udpLength = this.outerLength;
-    sa.udpPorts = this.outer[0];
+    sa.udpLength = header.length;
+    sa.udpPorts = header.words[0];
     transport.packet(i, frame, high, low, sa);
     const start = frames.offset[frame];
     const isIpv4 = this.view.getUint8(start) >>> 4 === 4;
-    if (sa.udpLength !== 0 && !isIpv4) this.oweChecksum(start, start + transport.headerLength);
+    if (sa.udpLength !== 0 && !isIpv4) header.oweChecksum(start, start + transport.headerLength);
     this.exit.send(frame, start, frames.length[frame], isIpv4);
-  }
-
-  /** @param df, id as they lie in memory */
-  private outerIpv4(start: number, total: number, tos: number, df: number, id: number): void {
-    const { outer } = this;
-    const { at0, at1, at2, at3, at4, at5, at6 } = this.lanes;
-    const word = start >> 2;
-    const length = swapHalf(total);
-    at0[word] = outer[0] | (tos << 8) | (length << 16);
-    at1[word] = id | (df << 16);
-    at2[word] = outer[2] | (checksumOf((this.outerSum + (tos << 8) + length + id + df) | 0) << 16);
-    at3[word] = outer[3];
-    at4[word] = outer[4];
-    if (this.outerLength === IPV4_HEADER) return;
-    at5[word] = outer[5];
-    // UDP over IPv4 goes without a checksum (RFC 3948 §2.2).
-    at6[word] = swapHalf(total - IPV4_HEADER);
-  }
-
-  private outerIpv6(start: number, total: number, tos: number): void {
-    const { outer } = this;
-    const packets = this.lanes.at0;
-    const word = start >> 2;
-    packets[word] = outer[0] | (tos >>> 4) | ((tos & 15) << 12);
-    packets[word + 1] = outer[1] | swapHalf(total - IPV6_HEADER);
-    for (let i = 2; i < IPV6_HEADER >>> 2; i++) packets[word + i] = outer[i];
-    if (this.outerLength === IPV6_HEADER) return;
-    packets[word + 10] = outer[10];
-    packets[word + 11] = swapHalf(total - IPV6_HEADER);
-    this.oweChecksum(start, start + IPV6_HEADER);
   }
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
@@ -681,26 +605,5 @@ export class Encapsulate implements App {
     const tail = this.frames.offset[frame] + length;
     for (let i = 0; i < zeros; i++) this.view.setUint8(tail + i, 0);
     return length + zeros;
-  }
-
-  /** Notes a packet whose UDP checksum is to be worked out when the batch is encrypted. */
-  private oweChecksum(ip: number, udp: number): void {
-    this.dueIp[this.dueCount] = ip;
-    this.dueUdp[this.dueCount] = udp;
-    this.dueCount++;
-  }
-
-  /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */
-  private udpChecksums(): void {
-    const { view, dueIp, dueUdp } = this;
-    for (let i = 0; i < this.dueCount; i++) {
-      const udp = dueUdp[i];
-      const length = view.getUint16(udp + 4);
-      view.setUint16(udp + 6, 0);
-      const pseudo = sum(view, dueIp[i] + 8, 32, length + UDP);
-      const checksum = foldSum(sum(view, udp, length, pseudo));
-      view.setUint16(udp + 6, checksum === 0 ? 0xffff : checksum);
-    }
-    this.dueCount = 0;
   }
 }
