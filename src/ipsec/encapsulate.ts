@@ -220,6 +220,8 @@ export class Encapsulate implements App {
     }
     if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
     if (!this.hasRoom(frame) && !this.makeRoom(frame)) {
+      // What `takeNext` needs to know of the packet that was taken last has not been noted.
+      this.endBlock();
       this.drop(frame, COUNT["drop.no_room"]);
       return;
     }
