@@ -46,7 +46,11 @@ const PARTS: readonly { name: string; kind: Part["kind"]; modules: RegExp }[] = 
     kind: "app",
     modules: /apps\/(protect|bindings|hold-queue)|ipsec\/(spd|polic|selectors)/,
   },
-  { name: "encapsulate", kind: "app", modules: /ipsec\/.*(encapsulate|outer|sequence|sa-usage)/ },
+  {
+    name: "encapsulate",
+    kind: "app",
+    modules: /ipsec\/.*(encapsulate|outer|tunnel-header|sequence|sa-usage)/,
+  },
   { name: "classify", kind: "app", modules: /apps\/classify/ },
   { name: "decapsulate", kind: "app", modules: /ipsec\/(?!aead).*/ },
   { name: "route", kind: "app", modules: /apps\/(route|sa-domains)|net\/lpm|apps\/fib/ },

@@ -77,8 +77,8 @@ export class EngineCipher {
     const aead = this.#batch(batches) as AeadBatch;
     aead.open(slot, keyLength, salt, 7, 1);
     if (batches === this.rig.encrypt)
-      for (let i = 0; i < burst; i++) aead.encrypt(i, 0, i + 1, texts[i], lengths[phase + i]);
-    else for (let i = 0; i < burst; i++) aead.decrypt(i, 0, i + 1, 0, i + 1, texts[i], lengths[phase + i]);
+      for (let i = 0; i < burst; i++) aead.encrypt(i, i + 1, texts[i], lengths[phase + i]);
+    else for (let i = 0; i < burst; i++) aead.decrypt(i, 0, i + 1, i + 1, texts[i], lengths[phase + i]);
   }
 
   #batch({ gcm, chacha20, cbc }: Batches): AeadBatch | CbcBatch {

@@ -23,25 +23,16 @@ export class LoopPort implements Port {
   readonly kind = "ethernet";
   readonly source: Source;
   readonly sink: App & { readonly input: Link };
-  private readonly frames: Frames;
   private readonly loop: Link;
-  private readonly number: number;
 
-  constructor(context: AppContext, options: PortOptions) {
+  constructor(_context: AppContext, options: PortOptions) {
     this.name = options.name;
-    this.frames = context.frames;
     this.loop = options.output;
-    this.number = options.number;
     this.source = { pull: this.pull };
     this.sink = { input: this.loop, push: () => {} };
   }
 
-  private readonly pull = (): number => {
-    const { loop, frames, number } = this;
-    const count = loop.readable;
-    for (let i = 0; i < count; i++) frames.port[loop.at(i)] = number;
-    return count;
-  };
+  private readonly pull = (): number => this.loop.readable;
 
   waiting(): [] {
     return [];
@@ -96,7 +87,6 @@ export class MeterPort implements Port {
   private readonly words: Int32Array;
   private readonly input: Link;
   private readonly output: Link;
-  private readonly number: number;
   private readonly templates: readonly Uint8Array[];
   private readonly destinations: Int32Array;
   private readonly train: number;
@@ -121,7 +111,6 @@ export class MeterPort implements Port {
     this.words = context.frames.lanes.at0;
     this.input = new Link(context.frames);
     this.output = options.output;
-    this.number = options.number;
     this.templates = options.templates;
     this.destinations = offHeapInt32(options.destinations.length);
     this.destinations.set(options.destinations);
@@ -154,58 +143,81 @@ export class MeterPort implements Port {
   }
 
   private readonly pull = (max: number): number => {
-    const { frames, view, words, lengths, ipLengths, sums, destinations, output, number } = this;
-    const { written, thirds } = this;
+    const { frames, output, destinations } = this;
     let count = this.toSend > max ? max : this.toSend;
     if (count > output.writable) count = output.writable;
+    if (count > frames.available) count = frames.available;
     // Of every SAMPLE packets the first one; the number of the next one, counted from here.
     let sample = -this.sent & (SAMPLE - 1);
-    let template = this.nextTemplate;
-    let next = this.nextDestination;
-    let left = this.left;
     let bytes = 0;
-    let i = 0;
-    const templateCount = lengths.length;
-    if (count > frames.available) count = frames.available;
-    for (; i < count; i++) {
-      const frame = frames.spare(i);
-      const offset = (frame << SHIFT) + START;
-      const length = lengths[template];
-      const headers = (length << STAMP_SHIFT) | (next + 1);
+    for (let i = 0; i < count; ) {
+      let end = i + this.left;
+      if (end > count) end = count;
       if (i === sample) {
-        this.writeSample(offset, template, next);
-        written[frame] = 0;
+        end = i + 1;
+        bytes += this.putSample(i);
         sample += SAMPLE;
-      } else if (written[frame] === headers) words[(offset + TTL) >> 2] = thirds[frame];
-      else {
-        this.writeHeaders(offset, ipLengths[template]);
-        this.address(view, offset, sums[template], destinations[next]);
-        written[frame] = this.isLossy ? 0 : headers;
-        thirds[frame] = view.getInt32(offset + TTL, true);
+      } else {
+        if (end > sample && sample > i) end = sample;
+        bytes += this.putMany(i, end);
       }
-      if (++template === templateCount) template = 0;
-      if (--left === 0) {
-        left = this.train;
-        if (++next === destinations.length) next = 0;
-      }
-      bytes += length;
-      receivedFrame(frames, frame, offset, length, number);
-      output.put(i, frame);
+      this.left -= end - i;
+      i = end;
+      if (this.left > 0) continue;
+      this.left = this.train;
+      this.nextDestination++;
+      if (this.nextDestination === destinations.length) this.nextDestination = 0;
     }
-    frames.claim(i);
-    output.publish(i);
-    this.nextTemplate = template;
-    this.nextDestination = next;
-    this.left = left;
-    this.toSend -= i;
-    this.sent += i;
+    frames.claim(count);
+    output.publish(count);
+    this.toSend -= count;
+    this.sent += count;
     this.bytes[0] += bytes;
-    return i;
+    return count;
   };
 
-  /** Writes the headers anew, which the way has changed, but for checksum and destination; no stamp follows them. */
-  private writeHeaders(offset: number, ipLength: number): void {
-    const { words, common } = this;
+  /** Puts packets `from` to `end` - 1 of this pull, which all go to the next destination, on the link. @returns their bytes */
+  private putMany(from: number, end: number): number {
+    const { frames, words, lengths, output, written, thirds } = this;
+    const templateCount = lengths.length;
+    const tag = this.nextDestination + 1;
+    let template = this.nextTemplate;
+    let bytes = 0;
+    for (let i = from; i < end; i = (i + 1) | 0) {
+      const frame = frames.spare(i);
+      const offset = ((frame << SHIFT) + START) | 0;
+      const length = lengths[template];
+      const headers = (length << STAMP_SHIFT) | tag;
+      if (written[frame] === headers) words[(offset + TTL) >> 2] = thirds[frame];
+      else this.writeHeaders(frame, offset, template, headers);
+      template = (template + 1) | 0;
+      if (template === templateCount) template = 0;
+      bytes = (bytes + length) | 0;
+      receivedFrame(frames, frame, offset, length);
+      output.put(i, frame);
+    }
+    this.nextTemplate = template;
+    return bytes;
+  }
+
+  /** Puts packet `i` of this pull on the link, as a sample. @returns its bytes */
+  private putSample(i: number): number {
+    const { frames, lengths } = this;
+    const frame = frames.spare(i);
+    const offset = (frame << SHIFT) + START;
+    const template = this.nextTemplate;
+    this.writeSample(offset, template, this.nextDestination);
+    this.written[frame] = 0;
+    this.nextTemplate = template + 1 === lengths.length ? 0 : template + 1;
+    receivedFrame(frames, frame, offset, lengths[template]);
+    this.output.put(i, frame);
+    return lengths[template];
+  }
+
+  /** Writes the headers anew, which the way has changed; no stamp follows them. */
+  private writeHeaders(frame: number, offset: number, template: number, headers: number): void {
+    const { words, common, view } = this;
+    const ipLength = this.ipLengths[template];
     // IP headers begin at multiples of four.
     const word = ((offset + 14) >> 2) - 4;
     words[word] = common[0];
@@ -217,6 +229,9 @@ export class MeterPort implements Port {
     words[word + 6] = common[6];
     words[word + 7] = common[7];
     words[word + 11] = 0;
+    this.address(view, offset, this.sums[template], this.destinations[this.nextDestination]);
+    this.written[frame] = this.isLossy ? 0 : headers;
+    this.thirds[frame] = view.getInt32(offset + TTL, true);
   }
 
   /** Writes destination and checksum of a packet made from the template with this sum. */
@@ -247,9 +262,9 @@ export class MeterPort implements Port {
     const { frames, input, words } = this;
     const { view } = frames;
     const count = input.readable;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count; i = (i + 1) | 0) {
       const frame = input.at(i);
-      const at = frames.offset[frame] + STAMP;
+      const at = (frames.offset[frame] + STAMP) | 0;
       if (words[at >> 2] !== 0) this.compare(frame, view.getInt32(at) - 1);
       frames.putBack(i, frame);
     }

@@ -36,8 +36,8 @@ const to4 = parseAddress(address) as Uint8Array;
 const context = testContext(4096);
 const { frames } = context;
 
-function open(name: string, number: number, output: Link): DevicePort {
-  const options = { name, number, role: "public", output, local: [to4] } as const;
+function open(name: string, output: Link): DevicePort {
+  const options = { name, role: "public", output, local: [to4] } as const;
   if (driver === "packet") return new PacketPort(context, options);
   return new XdpPort(context, { ...options, mode: driver === "xdp native" ? "native" : "generic" });
 }
@@ -67,8 +67,8 @@ function headers(): Uint8Array {
 
 const arrived = new Link(frames);
 const ignored = new Link(frames);
-const from = open(`${prefix}0`, 0, ignored);
-const to = open(`${prefix}1`, 1, arrived);
+const from = open(`${prefix}0`, ignored);
+const to = open(`${prefix}1`, arrived);
 const header = headers();
 // As on a gateway: the kernel does not look at what is Vita's.
 if (driver === "packet") new KernelDeafness(`${prefix}1`, "public");

@@ -33,6 +33,8 @@ const COUNT_PACKETS = COUNT.packets;
 // As they lie in memory, read by this machine.
 const ETHERTYPE_IPV4 = 0x0008;
 const ETHERTYPE_IPV6 = 0xdd86;
+/** Fragment offset and "more fragments" in the second word of an IPv4 header. */
+const FRAGMENT = 0xff3f_0000;
 const ETHERNET_HEADER = 14;
 const ESP = 50;
 const UDP = 17;
@@ -112,12 +114,36 @@ export class Classify implements App {
 
   /** @returns 1 if this is an ESP packet; the others have ended here, or gone to `rest` */
   private classify(frame: number): number {
-    const { frames, view, train } = this;
+    const { frames, train } = this;
     const length = (frames.length[frame] - ETHERNET_HEADER) | 0;
     let ip = (frames.offset[frame] + ETHERNET_HEADER) | 0;
     if ((ip & 3) !== 0) ip = this.align(frame);
     if (length < 20) return this.drop(frame, COUNT["drop.bad_header"]);
     // As they lie in memory.
+    const { at0, at1, at2, at3, at4, at5 } = this.lanes;
+    const word = ((ip >> 2) - 1) | 0;
+    const first = at1[word];
+    const third = at3[word];
+    const total = lengthOf(first);
+    // A train's packets are all of one protocol, and only ESP makes one.
+    if (
+      train.continues(first, third, at4[word], at5[word]) &&
+      total <= length &&
+      total >= 20 &&
+      at0[word] >>> 16 === ETHERTYPE_IPV4
+    ) {
+      const second = at2[word];
+      if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
+      if ((second & FRAGMENT) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
+      this.sink.takeNext(frame, ip, (ip + 20) | 0, word, (total - 20) | 0);
+      return 1;
+    }
+    return this.classifyFirst(frame, ip, length);
+  }
+
+  /** The same for a packet that is not like the one before. */
+  private classifyFirst(frame: number, ip: number, length: number): number {
+    const { view, train } = this;
     const { at0, at1, at2, at3, at4, at5 } = this.lanes;
     const word = ((ip >> 2) - 1) | 0;
     const type = at0[word] >>> 16;
@@ -126,23 +152,14 @@ export class Classify implements App {
     let header = 20;
     let total = lengthOf(first);
     let protocol = (third >>> 8) & 0xff;
-    if (
-      type === ETHERTYPE_IPV4 &&
-      train.continues(first, third, at4[word], at5[word]) &&
-      total <= length &&
-      total >= 20
-    ) {
-      const second = at2[word];
-      if (!train.isChecksumRight(first, second, third)) return this.drop(frame, COUNT["drop.bad_checksum"]);
-      // Fragment offset and "more fragments".
-      if ((second & 0xff3f_0000) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-    } else if (type === ETHERTYPE_IPV4) {
+    train.end();
+    if (type === ETHERTYPE_IPV4) {
       header = (first & 0x0f) << 2;
       if ((first & 0xf0) !== 0x40 || header < 20 || total < header || total > length)
         return this.drop(frame, COUNT["drop.bad_header"]);
       if (!isRight(view, ip, header)) return this.drop(frame, COUNT["drop.bad_checksum"]);
-      if ((view.getUint16(ip + 6) & 0x3fff) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
-      if (header === 20) train.begin(first, third, at4[word], at5[word]);
+      if ((at2[word] & FRAGMENT) !== 0) return this.refuse(frame, COUNT["drop.fragment"]);
+      if (header === 20 && protocol === ESP) train.begin(first, third, at4[word], at5[word]);
     } else if (type === ETHERTYPE_IPV6) {
       header = 40;
       total = 40 + view.getUint16(ip + 4);
@@ -170,7 +187,7 @@ export class Classify implements App {
       if (espLength < 8) return this.refuse(frame, COUNT["drop.not_esp"]);
       if (view.getUint32(esp) === 0) return this.refuse(frame, COUNT["drop.ike"]);
     } else if (protocol !== ESP) return this.refuse(frame, COUNT["drop.not_esp"]);
-    this.sink.take(frame, ip, esp, espLength, first);
+    this.sink.take(frame, ip, esp, ((esp >> 2) - 6) | 0, espLength, first);
     return 1;
   }
 }

@@ -60,20 +60,13 @@ class World {
     this.punt = new Punt(context, this.toKernel);
     const { echo, punt } = this;
     const clearText = new ClearText(policyIndex(...policies));
+    const take = (frame: number, _outer: number, esp: number, _word: number, length: number) => {
+      this.parts.frames.offset[frame] = esp;
+      this.parts.frames.length[frame] = length;
+      this.esp.transmit(frame);
+    };
     this.apps = [
-      new Classify(
-        context,
-        this.received,
-        {
-          foresee: () => {},
-          take: (frame, _outer, esp, length) => {
-            this.parts.frames.offset[frame] = esp;
-            this.parts.frames.length[frame] = length;
-            this.esp.transmit(frame);
-          },
-        },
-        rest,
-      ),
+      new Classify(context, this.received, { foresee: () => {}, take, takeNext: take }, rest),
       new OwnedInput(context, { station, arp, discovery, echo, punt, clearText, puntAll }, rest),
     ];
   }

@@ -183,8 +183,13 @@ export class Protect implements App, IpSink {
     frames.port[frame] = port;
     if (this.index.changes !== this.seen) this.catchUp();
     const verdict = this.protect(frame);
-    if (verdict === GOES_ON) this.encapsulate.take(frame, this.sa, this.mtu);
-    else if (verdict === WAITS) this.wait(frame);
+    if (verdict !== GOES_ON) {
+      // The packets that follow are told from the last one that the encapsulating app has seen.
+      this.speaks[TICKET] = NOBODY;
+      if (verdict === WAITS) this.wait(frame);
+      return 0;
+    }
+    this.encapsulate.take(frame, this.sa, this.mtu);
     const ticket = this.speaks[TICKET];
     return ticket === NOBODY ? 0 : ticket;
   }
@@ -199,10 +204,7 @@ export class Protect implements App, IpSink {
       (speaks[LIKENESS] !== ADDRESSES && !this.isFlow(ip, length))
     )
       return this.take(frame, ip, length, port);
-    const { frames } = this;
-    frames.offset[frame] = ip;
-    frames.length[frame] = length;
-    this.encapsulate.take(frame, this.sa, this.mtu);
+    this.encapsulate.takeNext(frame, ip, length, this.sa, this.mtu);
     return ticket;
   }
 

@@ -169,6 +169,7 @@ export class Route implements App, Outlet {
     const word = ((ip >> 2) - 4) | 0;
     const third = at6[word];
     if (length > this.nextMtu || (third & 0xfe) === 0) {
+      this.frames.sa[frame] = this.sa;
       this.take(frame, ip, length, true);
       return;
     }

@@ -142,18 +142,25 @@ export class Transmit implements App, Exit {
 
   /** Hands a packet, whose IP header begins at `start`, to the port. */
   send(frame: number, start: number, length: number, isIpv4: boolean): void {
-    if ((this.way[0] | (start & 3)) !== ETHERNET) {
-      this.sendOtherwise(frame, start, length, isIpv4);
-      return;
-    }
+    if ((this.way[0] | (start & 3)) !== ETHERNET) this.sendOtherwise(frame, start, length, isIpv4);
+    else this.sendEthernet(frame, ((start >> 2) - 4) | 0, length, isIpv4 ? IPV4_TYPE << 16 : IPV6_TYPE << 16);
+  }
+
+  /** See Exit. */
+  sendIpv4(frame: number, word: number, length: number): void {
+    if (this.way[0] !== ETHERNET) this.sendOtherwise(frame, ((word + 4) << 2) | 0, length, true);
+    else this.sendEthernet(frame, word, length, IPV4_TYPE << 16);
+  }
+
+  /** @param type in the upper half, as it lies in memory */
+  private sendEthernet(frame: number, word: number, length: number, type: number): void {
     const { frames, header } = this;
     const { at0, at1, at2, at3 } = this.lanes;
-    const word = ((start >> 2) - 4) | 0;
     at0[word] = header[0];
     at1[word] = header[1];
     at2[word] = header[2];
-    at3[word] = header[3] | (isIpv4 ? IPV4_TYPE << 16 : IPV6_TYPE << 16);
-    frames.offset[frame] = (start - ETHERNET_HEADER) | 0;
+    at3[word] = header[3] | type;
+    frames.offset[frame] = ((word << 2) + 2) | 0;
     frames.length[frame] = (length + ETHERNET_HEADER) | 0;
     this.enqueue(frame);
   }

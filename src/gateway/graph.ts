@@ -157,7 +157,7 @@ export class Graph {
     try {
       for (const [number, plan] of plans.entries()) {
         const received = link();
-        const port = plan.open(context, { name: plan.name, number, output: received });
+        const port = plan.open(context, { name: plan.name, output: received });
         ports.push(port);
         outputs.push(port.sink.input);
         this.engine.addSource(port.source);

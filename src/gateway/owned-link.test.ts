@@ -60,6 +60,7 @@ class World {
       setMtu: (mtu: number) => this.mtus.push(mtu),
       warn: (text: string) => this.warnings.push(text),
     };
+    const fail = () => assert.fail("there is no ESP");
     this.link = new OwnedLink(this.parts.context, {
       ...{
         ownership,
@@ -71,7 +72,7 @@ class World {
         toPort: this.toPort,
       },
       ...{
-        decapsulate: { foresee: () => {}, take: () => assert.fail("there is no ESP") },
+        decapsulate: { foresee: () => {}, take: fail, takeNext: fail },
         routed: this.routed,
         link: () => this.parts.link(),
       },

@@ -117,7 +117,7 @@ export class OwnedLink {
     const rest = link();
     const fromKernel = link();
     const puntAll = settings.punt.traffic === "all";
-    this.punt = ownership.openPunt(context, { name: settings.punt.device, number, output: fromKernel });
+    this.punt = ownership.openPunt(context, { name: settings.punt.device, output: fromKernel });
     const punt = new Punt(context, this.punt.sink.input);
     const clearText = new ClearText(parts.index);
     const inputParts = { station, arp: this.arp, discovery: this.discovery, echo, punt, clearText, puntAll };

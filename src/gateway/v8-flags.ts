@@ -3,7 +3,7 @@
 
 export const V8_FLAGS: readonly string[] = [
   "--max-inlined-bytecode-size=2000",
-  "--max-inlined-bytecode-size-cumulative=10000",
+  "--max-inlined-bytecode-size-cumulative=20000",
   "--max-optimized-bytecode-size=200000",
   // What V8's middle compiler has made of a hot loop stays for long where the best one would come at once without it: Node 24
   // and 26 are 10 to 15 % faster so (`bench -- node`), and Node 20 has none.

@@ -197,8 +197,8 @@ class IpsecMbBatch implements AeadBatch {
     this.renew();
   }
 
-  /** The packets that follow have sequence numbers with this high half. */
-  private openHigh(high: number): void {
+  turn(high: number): void {
+    if (high === this.high) return;
     this.high = high;
     this.renew();
   }
@@ -231,8 +231,7 @@ class IpsecMbBatch implements AeadBatch {
     job[j + this.keys] = (this.scheduleLow + this.slot) | 0;
   }
 
-  encrypt(i: number, high: number, low: number, text: number, length: number): void {
-    if (high !== this.high) this.openHigh(high);
+  encrypt(i: number, low: number, text: number, length: number): void {
     if (this.templates[i] !== this.template) this.fillTemplate(i);
     const scratch = i << (SCRATCH_SHIFT - 2);
     this.ivLow[scratch] = low;
@@ -245,16 +244,7 @@ class IpsecMbBatch implements AeadBatch {
     this.tag[job] = (address + length) | 0;
   }
 
-  decrypt(
-    i: number,
-    ivHigh: number,
-    ivLow: number,
-    high: number,
-    low: number,
-    text: number,
-    length: number,
-  ): void {
-    if (high !== this.high) this.openHigh(high);
+  decrypt(i: number, ivHigh: number, ivLow: number, low: number, text: number, length: number): void {
     if (this.templates[i] !== this.template) this.fillTemplate(i);
     const scratch = i << (SCRATCH_SHIFT - 2);
     this.ivHigh[scratch] = ivHigh;
@@ -297,8 +287,8 @@ class IpsecMbChaCha20Batch extends IpsecMbBatch {
 
   // AES-GCM hashes what it ciphers; of this one the library wants to be told the length.
 
-  override encrypt(i: number, high: number, low: number, text: number, length: number): void {
-    super.encrypt(i, high, low, text, length);
+  override encrypt(i: number, low: number, text: number, length: number): void {
+    super.encrypt(i, low, text, length);
     this.job[JOBS + Math.imul(i, JOB_WORDS) + HASH_LENGTH] = length;
   }
 
@@ -306,12 +296,11 @@ class IpsecMbChaCha20Batch extends IpsecMbBatch {
     i: number,
     ivHigh: number,
     ivLow: number,
-    high: number,
     low: number,
     text: number,
     length: number,
   ): void {
-    super.decrypt(i, ivHigh, ivLow, high, low, text, length);
+    super.decrypt(i, ivHigh, ivLow, low, text, length);
     this.job[JOBS + Math.imul(i, JOB_WORDS) + HASH_LENGTH] = length;
   }
 }

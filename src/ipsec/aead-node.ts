@@ -45,6 +45,8 @@ class NodeBatch implements AeadBatch {
   readonly #aadLengths = new Uint8Array(MAX_BATCH);
   /** Of the run. */
   #sa = { slot: 0, keyLength: 0, salt: 0, spi: 0, extended: 0 };
+  /** As it lies in memory. */
+  #high = 0;
 
   constructor(frames: Frames, sad: Sad, algorithms: Algorithms, decrypt: boolean) {
     this.#frames = frames;
@@ -57,19 +59,15 @@ class NodeBatch implements AeadBatch {
     this.#sa = { slot, keyLength, salt, spi, extended };
   }
 
-  encrypt(i: number, high: number, low: number, text: number, length: number): void {
-    this.decrypt(i, swap32(high), low, high, low, text, length);
+  turn(high: number): void {
+    this.#high = swap32(high);
   }
 
-  decrypt(
-    i: number,
-    ivHigh: number,
-    ivLow: number,
-    high: number,
-    low: number,
-    text: number,
-    length: number,
-  ): void {
+  encrypt(i: number, low: number, text: number, length: number): void {
+    this.decrypt(i, this.#high, low, low, text, length);
+  }
+
+  decrypt(i: number, ivHigh: number, ivLow: number, low: number, text: number, length: number): void {
     const packet = this.#packets[i];
     const { slot, keyLength, salt, spi, extended } = this.#sa;
     packet.slot = slot;
@@ -78,7 +76,7 @@ class NodeBatch implements AeadBatch {
     packet.nonce.writeInt32LE(ivHigh, 4);
     packet.nonce.writeInt32LE(ivLow, 8);
     packet.aad.writeUInt32BE(spi >>> 0, 0);
-    packet.aad.writeInt32LE(extended !== 0 ? swap32(high) : low, 4);
+    packet.aad.writeInt32LE(extended !== 0 ? this.#high : low, 4);
     packet.aad.writeInt32LE(low, 8);
     this.#aadLengths[i] = extended !== 0 ? 12 : 8;
     packet.text = text;

@@ -2,7 +2,7 @@
 // has a batch of its own, so that the jobs of one batch differ in little; packets of SAs with unlike ciphers go to unlike
 // batches, which are run one after the other.
 //
-// A batch goes: `encrypt` or `decrypt` for each of its packets from 0 to n - 1, with `open` in front of each run of packets of the same SA,
+// A batch goes: `encrypt` or `decrypt` for each of its packets from 0 to n - 1, with `open` and `turn` in front of each run of packets of the same SA,
 // then `run`. Offsets are bytes in the frames' region, key offsets bytes in the SAD's. Engines keep their own scratch
 // memory; a batch allocates nothing in the fast engine.
 
@@ -38,27 +38,23 @@ export interface AeadBatch {
    */
   open(slot: number, keyLength: number, salt: number, spi: number, extended: number): void;
   /**
+   * The packets that follow have sequence numbers with this high half, 0 to 2^32 - 1, until the next call, whatever their SA.
+   * In the additional data it is left out when the sequence number in it has 32 bits.
+   */
+  turn(high: number): void;
+  /**
    * Packet number `i` to be encrypted. Its IV is the sequence number.
-   * @param high, low the sequence number, the low half as it lies in memory; in the additional data `high` is left out when
-   *   it has 32 bits
+   * @param low half of the sequence number, as it lies in memory
    * @param text byte offset of the text in the frames' region; the ICV will stand right behind it
    * @param length bytes of text
    */
-  encrypt(i: number, high: number, low: number, text: number, length: number): void;
+  encrypt(i: number, low: number, text: number, length: number): void;
   /**
    * Packet number `i` to be decrypted.
    * @param ivHigh, ivLow the nonce's other two words, as they lie in memory
-   * @param high, low, text, length see `encrypt`
+   * @param low, text, length see `encrypt`
    */
-  decrypt(
-    i: number,
-    ivHigh: number,
-    ivLow: number,
-    high: number,
-    low: number,
-    text: number,
-    length: number,
-  ): void;
+  decrypt(i: number, ivHigh: number, ivLow: number, low: number, text: number, length: number): void;
   /** Encrypts (or decrypts) packets 0 to `count` - 1 of the batch. */
   run(count: number): void;
   /**

@@ -6,8 +6,7 @@
 //   SA by SPI → sequence number in the window? → decrypt the batch → lock the SA → ICV → window again, and mark
 //   → where from? → padding and next header → inner header → selectors of this very SA → ECN → count, unlock
 //
-// A peer behind a NAT may speak from another address or port than before: what its packets say of that is believed once
-// they are authentic and new (RFC 3948 §3.2 needs no more), and told to the key manager, which moves the SA's end points.
+// Where authentic packets in UDP come from is compared with what is known of the peer (peer-source.ts).
 //
 // A packet that fails leaves the SA's window, counters and time of last use as they were. Packets of the same SA that
 // follow each other share what was read of the SA, and are counted together.
@@ -27,6 +26,7 @@ import { HardLimits } from "./hard-limits.js";
 import { InboundForesight } from "./inbound-foresight.js";
 import { adjustInner, INNER_CE_ON_NOT_ECT, INNER_MALFORMED, type InnerPacket, parseInner } from "./inner.js";
 import { OTHER_CIPHERS, OtherDecryption } from "./other-ciphers.js";
+import { PeerSource } from "./peer-source.js";
 import { checkReplay, inferHigh, REPLAY_OK, REPLAY_SEEN, ReplayRun } from "./replay.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
@@ -74,8 +74,12 @@ const WITH_TRANSPORT = SaFlag.transportSelectors;
 const { copyEcn: COPY_ECN, copyDscpIn: COPY_DSCP } = SaFlag;
 /** Packets of SAs with one of these take part in `passes`; those of others only if their outer header is marked. */
 const SPECIAL = VOLUME | COPY_DSCP;
-const { transport: TRANSPORT, udpEncapsulation: IN_UDP, outerIpv6: OUTER_IPV6 } = SaFlag;
+const { transport: TRANSPORT, udpEncapsulation: IN_UDP } = SaFlag;
 const OTHER = OTHER_CIPHERS;
+/** What is to be asked for each packet of an SA that has one of these. */
+const UNUSUAL = OTHER | IN_UDP | TRANSPORT | SPECIAL;
+const ALL = 0;
+const LAST = 1;
 // Of AES-GCM.
 const HEADER = AEAD_HEADER;
 const OVERHEAD = HEADER + AEAD_ICV_BYTES;
@@ -104,10 +108,7 @@ const WINDOW = at.replayWindow >>> 2;
 const TOP_LOW = at.topLow >>> 2;
 const TOP_HIGH = at.topHigh >>> 2;
 const LAST_USE = at.lastUse >>> 2;
-const SOURCE = at.src;
-const SOURCE_PORT = at.srcPort;
 
-const UDP = 17;
 const ECN = 3;
 /** The ECN bits of both versions of IP in the first word of a header, as it lies in memory. */
 const ECN_BITS = 0x0000_3300;
@@ -131,9 +132,12 @@ const OTHER_CIPHER = -2;
 export interface EspSink {
   /**
    * Takes the ESP packet of `length` bytes that begins at `esp`, in the IP packet that begins at `outer`. Owns the frame.
+   * @param word the same place in the lanes of memory/lanes.ts, six words in front of it
    * @param first the first word of the outer header, as it lies in memory
    */
-  take(frame: number, outer: number, esp: number, length: number, first: number): void;
+  take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void;
+  /** The same for a packet whose outer IPv4 header has the first two bytes of the one before. */
+  takeNext(frame: number, outer: number, esp: number, word: number, length: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
 }
@@ -142,7 +146,7 @@ export interface EspSink {
 export interface Outlet {
   /** Takes the packet of `length` bytes that begins at `ip`; `frames.sa` says which SA carried it. Owns the frame. */
   take(frame: number, ip: number, length: number, isIpv4: boolean): void;
-  /** The same for an IPv4 packet of the same SA and with the same addresses as the one before. */
+  /** The same for an IPv4 packet of the same SA and with the same addresses as the one before; `frames.sa` need not say it again. */
   takeNext(frame: number, ip: number, length: number): void;
 }
 
@@ -162,16 +166,19 @@ export class Decapsulate implements App, EspSink {
   private readonly limits: HardLimits;
   private readonly lock: SaLock;
   private readonly early: EarlyPackets;
-  private readonly notifier: Notifier;
-  /** The second in which the key manager was last told that an SA's peer has moved, by slot. */
-  private readonly told: Int32Array;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
-  /** Packets that are set up for decryption, and the halves of their sequence numbers. */
+  /** Packets that are set up for decryption, and the low halves of their sequence numbers. */
   private readonly batch = new Int32Array(MAX_BATCH);
-  private readonly high = new Uint32Array(MAX_BATCH);
   private readonly low = new Uint32Array(MAX_BATCH);
   private count = 0;
+  /** Where among them another SA, or another high half, begins, and which. The last run may be empty. */
+  private readonly runStart = new Int32Array(MAX_BATCH + 2);
+  private readonly runSa = new Int32Array(MAX_BATCH + 1);
+  private readonly runHigh = new Uint32Array(MAX_BATCH + 1);
+  private runs = 0;
+  /** How many of the packets before the last run have other ciphers, and are no jobs of AES-GCM. */
+  private skipped = 0;
   private readonly inner: InnerPacket = { length: 0, protocol: 0, transport: 0, isIpv4: true };
 
   // The SA of the packet that was looked at last: slot, byte offset of the slot, fields, and why it cannot be used
@@ -194,13 +201,12 @@ export class Decapsulate implements App, EspSink {
    * lie in memory.
    */
   private readonly admitted = offHeapInt32(3).fill(-1, 0, 1);
-  /** All first words of outer headers in the batch: has any of them an ECN bit? */
-  private readonly marks = offHeapInt32(1);
+  /** All first words of outer headers in the batch, whose ECN bits are of interest, and the last one that `take` was given. */
+  private readonly marks = offHeapInt32(2);
   /** The SA's replay window. */
   private readonly window: ReplayRun;
   /** With ESP in UDP: where the SA's packets should come from. */
-  private sourcePort = 0;
-  private readonly source = new Int32Array(4);
+  private readonly source: PeerSource;
 
   constructor(
     context: AppContext,
@@ -232,9 +238,8 @@ export class Decapsulate implements App, EspSink {
     this.early = new EarlyPackets(context.frames, sad, clock, this, (frame) =>
       this.drop(frame, COUNT["drop.early"]),
     );
-    this.notifier = notifier;
+    this.source = new PeerSource(context.frames, sad, clock, notifier);
     this.window = new ReplayRun(sad.words);
-    this.told = new Int32Array(sad.slotCount);
   }
 
   /** Works off what was taken in this breath. */
@@ -253,8 +258,55 @@ export class Decapsulate implements App, EspSink {
   }
 
   /** Sets a packet up for decryption, unless it can be seen already that it is not to be had. */
-  take(frame: number, outer: number, esp: number, length: number, first: number): void {
-    const { frames, view } = this;
+  take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void {
+    this.takeFirst(frame, outer, esp, word, length);
+    // Behind what it may have made to be worked off.
+    this.marks[LAST] = first;
+    this.marks[ALL] |= first;
+  }
+
+  /** See EspSink. */
+  takeNext(frame: number, outer: number, esp: number, word: number, length: number): void {
+    const { count } = this;
+    const text = (length - OVERHEAD) | 0;
+    const low = this.view.getUint32(esp + 4);
+    // Is `low` above the window's top, an SA is open that is usable, and has this SPI?
+    if (
+      text < 4 ||
+      (text & 3) !== 0 ||
+      count === MAX_BATCH ||
+      this.lanes.at6[word] !== this.spi ||
+      low <= this.top[0]
+    )
+      this.takeFirst(frame, outer, esp, word, length);
+    else this.enter(count, frame, outer, esp, word, text, low);
+  }
+
+  /** Makes a packet of the open SA, whose high half of the sequence number is the run's, one of the batch. */
+  private enter(
+    count: number,
+    frame: number,
+    outer: number,
+    esp: number,
+    word: number,
+    text: number,
+    low: number,
+  ): void {
+    const { frames } = this;
+    const { at7, at8, at9 } = this.lanes;
+    frames.outer[frame] = outer;
+    frames.offset[frame] = esp;
+    frames.length[frame] = (text + OVERHEAD) | 0;
+    this.low[count] = low;
+    this.batch[count] = frame;
+    this.count = (count + 1) | 0;
+    const job = (count - this.skipped) | 0;
+    this.gcm.decrypt(job, at8[word], at9[word], at7[word], (esp + HEADER) | 0, text);
+  }
+
+  /** The same for a packet whose SA is not open yet, whose place in the window is to be looked up, or that is the first of a batch. */
+  private takeFirst(frame: number, outer: number, esp: number, word: number, length: number): void {
+    const { frames } = this;
     const text = (length - OVERHEAD) | 0;
     if (text < 4 || (text & 3) !== 0) {
       this.drop(frame, COUNT["drop.too_short"]);
@@ -262,38 +314,43 @@ export class Decapsulate implements App, EspSink {
     }
     // Before the SA is opened: it may reach its limit, or be deleted, while what was taken is worked off.
     if (this.count === MAX_BATCH) this.flush();
-    const { at0, at1, at2, at3 } = this.lanes;
-    const word = esp >> 2;
-    const spi = at0[word];
+    const spi = this.lanes.at6[word];
     if (spi !== this.spi || this.isOpen !== USABLE) this.openSpi(spi);
-    frames.outer[frame] = outer;
-    frames.offset[frame] = esp;
-    frames.length[frame] = length;
     if (this.isOpen !== USABLE) {
-      this.takeUnusual(frame, esp, length, first);
+      frames.outer[frame] = outer;
+      frames.offset[frame] = esp;
+      frames.length[frame] = length;
+      this.takeUnusual(frame, esp, length);
       return;
     }
-    const low = view.getUint32(esp + 4);
-    const { count } = this;
-    let high = this.top[1];
-    if (low <= this.top[0]) {
+    const { top, count } = this;
+    const low = this.view.getUint32(esp + 4);
+    const usual = top[1];
+    let high = usual;
+    if (low <= top[0]) {
       high = this.placeOrDrop(frame, low);
       if (high < 0) return;
     }
-    this.enter(frame, high, low, first);
-    const job = (count - this.others.count) | 0;
-    this.gcm.decrypt(job, at2[word], at3[word], high, at1[word], (esp + HEADER) | 0, text);
+    if (high === usual) {
+      this.enter(count, frame, outer, esp, word, text, low);
+      return;
+    }
+    this.gcm.turn(high);
+    this.beginRun(high);
+    this.enter(count, frame, outer, esp, word, text, low);
+    this.gcm.turn(usual);
+    this.beginRun(usual);
   }
 
   /** Takes a packet whose SA cannot be used, or has another cipher than AES-GCM. */
-  private takeUnusual(frame: number, esp: number, length: number, first: number): void {
+  private takeUnusual(frame: number, esp: number, length: number): void {
     const { reason } = this;
-    if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length, first);
+    if (reason === OTHER_CIPHER) this.takeOther(frame, esp, length);
     else if (reason === TOO_EARLY) this.hold(frame);
     else this.drop(frame, reason);
   }
 
-  private takeOther(frame: number, esp: number, length: number, first: number): void {
+  private takeOther(frame: number, esp: number, length: number): void {
     const { others } = this;
     const text = length - others.headerLength - others.icvLength;
     if (!others.isText(text)) {
@@ -303,55 +360,68 @@ export class Decapsulate implements App, EspSink {
     const low = this.view.getUint32(esp + 4);
     const high = this.placeOrDrop(frame, low);
     if (high < 0) return;
-    this.enter(frame, high, low, first);
-    others.set(esp, text, high, low);
-  }
-
-  /** Makes a packet of the open SA one of the batch. */
-  private enter(frame: number, high: number, low: number, first: number): void {
+    if (high !== this.runHigh[this.runs - 1]) this.beginRun(high);
     const { count } = this;
-    this.frames.sa[frame] = this.sa;
-    this.marks[0] |= first;
-    this.high[count] = high;
     this.low[count] = low;
     this.batch[count] = frame;
     this.count = (count + 1) | 0;
+    others.set(esp, text, high, low);
+  }
+
+  /** The packets that are taken from here on belong to the open SA, and their sequence numbers have this high half. */
+  private beginRun(high: number): void {
+    const { count, runStart } = this;
+    if (this.runs === 0 || runStart[this.runs - 1] !== count) this.runs++;
+    const run = this.runs - 1;
+    runStart[run] = count;
+    this.runSa[run] = this.sa;
+    this.runHigh[run] = high;
+    this.skipped = this.others.count;
   }
 
   /** Decrypts what was taken, and sends on what is sound. */
-  private readonly flush = (): void => {
-    const { batch, gcm, others, count } = this;
-    const { sa } = this.frames;
+  private flush(): void {
+    const { gcm, others, count, runs, runStart, runSa, runHigh } = this;
     this.count = 0;
-    this.isOpen = 0;
+    this.runs = 0;
+    this.close();
     if (count === 0) return;
     gcm.run(count - others.count);
     others.run();
-    this.sa = NO_SA;
-    let packets = 0;
+    runStart[runs] = count;
+    for (let run = 0; run < runs; run++)
+      if (runStart[run] !== runStart[run + 1])
+        this.finishRun(runSa[run], runHigh[run], runStart[run], runStart[run + 1]);
+    this.marks[ALL] = this.marks[LAST];
+  }
+
+  /** Sends on what is sound of the packets `from` to `end` - 1 of the batch, which are of the SA in slot `sa`. */
+  private finishRun(sa: number, high: number, from: number, end: number): void {
+    const { batch, others, window } = this;
+    this.lock.take(this.sad.offset(sa) >>> 2);
+    this.openSa(sa);
+    window.open(this.offset >>> 2);
+    if ((this.flags & OTHER) !== 0) others.open(this.offset);
+    const { flags } = this;
+    const marks = this.marks[ALL] & ECN_BITS;
+    // V8 compiles the call with these as constants into this loop, and no branch that depends on them.
+    const isUsual = (flags & UNUSUAL) === 0 && marks === 0;
+    const skipped = others.asked;
+    let dropped = 0;
     let bytes = 0;
-    // How many of the packets before have other ciphers, and are no jobs of AES-GCM.
-    let skipped = 0;
-    for (let i = 0; i < count; i++) {
-      const frame = batch[i];
-      if (sa[frame] !== this.sa) {
-        this.endRun(packets, bytes);
-        packets = 0;
-        bytes = 0;
-        this.lock.take(this.sad.offset(sa[frame]) >>> 2);
-        this.openSa(sa[frame]);
-        this.window.open(this.offset >>> 2);
-        if ((this.flags & OTHER) !== 0) others.open(this.offset);
-        skipped = others.asked;
-      }
-      const length = this.finish(i, (i - skipped) | 0, frame);
-      if (length === 0) continue;
-      packets = (packets + 1) | 0;
+    for (let i = from; i < end; i = (i + 1) | 0) {
+      const job = (i - skipped) | 0;
+      const length = isUsual
+        ? this.finish(i, job, batch[i], high, 0, 0)
+        : this.finish(i, job, batch[i], high, flags, marks);
+      if (length === 0) dropped = (dropped + 1) | 0;
       bytes = (bytes + length) | 0;
     }
-    this.endRun(packets, bytes);
-    this.marks[0] = 0;
-  };
+    // The window is brought up to date before any packet of the run leaves.
+    window.close();
+    if (dropped !== end - from) this.countRun(end - from - dropped, bytes);
+    this.lock.release(this.offset >>> 2);
+  }
 
   /** Packets that wait for the keys of their SA. */
   get held(): number {
@@ -368,13 +438,21 @@ export class Decapsulate implements App, EspSink {
   /** Makes the SA with this SPI, as it lies in memory, the one that the next packets belong to. */
   private openSpi(spi: number): void {
     if (spi === this.spi && this.isOpen === UNUSABLE) return;
+    this.close();
     this.spi = spi;
     this.isOpen = UNUSABLE;
     const sa = this.sad.lookup(swapWord(spi));
     this.foresight.countRun();
     this.openSa(sa);
     if (this.reason === 0) this.openKeys();
+    if (this.reason === 0 || this.reason === OTHER_CIPHER) this.beginRun(this.top[1]);
     if (this.reason === 0) this.isOpen = USABLE;
+  }
+
+  /** No SA is open any more. */
+  private close(): void {
+    this.isOpen = 0;
+    this.top[0] = 0xffffffff;
   }
 
   /** Makes the SA in slot `sa` (NONE for none) the one that the next packets belong to. */
@@ -399,7 +477,7 @@ export class Decapsulate implements App, EspSink {
     else if ((state !== ACTIVE && state !== DYING) || (flags & INBOUND) === 0)
       this.reason = COUNT["drop.no_sa"];
     else this.reason = isSpent || (flags & EXPIRED) !== 0 ? COUNT["drop.sa_expired"] : 0;
-    if ((flags & IN_UDP) !== 0) this.openSource(offset);
+    if ((flags & IN_UDP) !== 0) this.source.open(offset, flags);
   }
 
   /** Makes the SA that was just opened the one whose packets are set up for decryption. */
@@ -423,46 +501,12 @@ export class Decapsulate implements App, EspSink {
     const window = words[slot + WINDOW];
     top[0] = window !== 0 && topLow >= window ? topLow : 0xffffffff;
     top[1] = extended !== 0 ? words[slot + TOP_HIGH] : 0;
+    this.gcm.turn(top[1]);
   }
 
   private hold(frame: number): void {
     if (this.early.hold(frame, this.sa)) this.counters[COUNT.early]++;
     else this.drop(frame, COUNT["drop.early"]);
-  }
-
-  /** Reads where the SA's packets should come from. If that changes in this moment the supervisor, who changes it, knows. */
-  private openSource(offset: number): void {
-    const { view } = this.sad;
-    this.sourcePort = view.getUint16(offset + SOURCE_PORT, true);
-    for (let i = 0; i < 4; i++) this.source[i] = view.getInt32(offset + SOURCE + 4 * i);
-  }
-
-  /** Looks where an authentic packet of an SA with ESP in UDP came from. @param esp where its ESP header begins */
-  private compareSource(frame: number, esp: number): void {
-    const { view, source, sourcePort } = this;
-    const ip = this.frames.outer[frame];
-    const isIpv6 = (this.flags & OUTER_IPV6) !== 0;
-    if (view.getUint8(ip) >>> 4 !== (isIpv6 ? 6 : 4)) return;
-    if (view.getUint8(isIpv6 ? ip + 6 : ip + 9) !== UDP) return;
-    const port = view.getUint16(esp - 8);
-    // Port 0 is any: strongSwan's SAs for each CPU have it.
-    let same = port === sourcePort || sourcePort === 0;
-    if (isIpv6) for (let i = 0; i < 4; i++) same &&= view.getInt32(ip + 8 + 4 * i) === source[i];
-    else same &&= view.getInt32(ip + 12) === source[0];
-    if (same) return;
-    this.counters[COUNT_MOVED]++;
-    const now = this.clock.seconds;
-    if (this.told[this.sa] === now) return;
-    this.told[this.sa] = now;
-    this.notifier.mapping(this.sa, this.sad.spi(this.sa), view, ip, port);
-  }
-
-  /** Counts what the SA has carried, brings its window up to date, before any packet of the run leaves, and unlocks it. */
-  private endRun(packets: number, bytes: number): void {
-    if (this.sa === NO_SA) return;
-    this.window.close();
-    if (packets !== 0) this.countRun(packets, bytes);
-    this.lock.release(this.offset >>> 2);
   }
 
   private countRun(packets: number, bytes: number): void {
@@ -498,10 +542,12 @@ export class Decapsulate implements App, EspSink {
   /**
    * Takes packet `i` of the batch, which is decrypted, with AES-GCM as job number `job`, through the checks that need its
    * content, and sends it on.
+   * @param flags of its SA; 0 stands for those that have none of UNUSUAL
+   * @param marks not 0 if outer headers of the batch have ECN bits
    * @returns bytes of the inner packet; 0 when it ended here
    */
-  private finish(i: number, job: number, frame: number): number {
-    const { frames, flags, admitted } = this;
+  private finish(i: number, job: number, frame: number, high: number, flags: number, marks: number): number {
+    const { frames, admitted } = this;
     const esp = frames.offset[frame];
     let text = (frames.length[frame] - OVERHEAD) | 0;
     let start = (esp + HEADER) | 0;
@@ -516,11 +562,12 @@ export class Decapsulate implements App, EspSink {
     const end = (start + text) | 0;
 
     // Again, because the same number may have come twice in this batch.
-    const replay = this.window.accept(this.high[i], this.low[i]);
+    const replay = this.window.accept(high, this.low[i]);
     if (replay !== FRESH)
       return this.drop(frame, replay === SEEN ? COUNT["drop.replayed"] : COUNT["drop.too_old"]);
 
-    if ((flags & IN_UDP) !== 0) this.compareSource(frame, esp);
+    if ((flags & IN_UDP) !== 0 && this.source.hasMoved(this.sa, frames.outer[frame], esp))
+      this.counters[COUNT_MOVED]++;
 
     const { at0, at4, at7, at8 } = this.lanes;
     const trailer = at0[((end >> 2) - 1) | 0];
@@ -528,7 +575,11 @@ export class Decapsulate implements App, EspSink {
     const nextHeader = trailer >>> 24;
     const payload = (text - 2 - pad) | 0;
     // Most packets are a multiple of four bytes long, and have two bytes of padding.
-    if ((trailer & 0xff_ffff) !== TWO_BYTES && (payload < 0 || !this.isPadding(end - 2, pad)))
+    if (
+      (trailer & 0xff_ffff) !== TWO_BYTES &&
+      pad !== 0 &&
+      (payload < 0 || !this.isPadding((end - 2) | 0, pad))
+    )
       return this.drop(frame, COUNT["drop.bad_padding"]);
     if ((flags & TRANSPORT) !== 0) return this.finishTransport(frame, esp, start, payload, nextHeader);
     const word = ((start >> 2) - 4) | 0;
@@ -542,8 +593,7 @@ export class Decapsulate implements App, EspSink {
       return this.finishOther(frame, start, payload, nextHeader);
     const length = lengthOf(first);
     if (length < 20 || length > payload) return this.drop(frame, COUNT["drop.bad_inner"]);
-    if (((flags & SPECIAL) | (this.marks[0] & ECN_BITS)) !== 0 && !this.passes(frame, start, length, true))
-      return 0;
+    if (((flags & SPECIAL) | marks) !== 0 && !this.passes(frame, start, length, true)) return 0;
     // Traffic flow confidentiality padding stands behind the inner packet's own length (RFC 4303 §2.7).
     this.outlet.takeNext(frame, start, length);
     return length;
@@ -554,6 +604,7 @@ export class Decapsulate implements App, EspSink {
     const length = this.inspect(frame, start, payload, nextHeader);
     const isIpv4 = nextHeader === NEXT_HEADER_IPV4;
     if (length === 0 || !this.passes(frame, start, length, isIpv4)) return 0;
+    this.frames.sa[frame] = this.sa;
     this.outlet.take(frame, start, length, isIpv4);
     return length;
   }
@@ -631,6 +682,7 @@ export class Decapsulate implements App, EspSink {
     if ((this.flags & VOLUME) !== 0 && !this.limits.take(inner.length))
       return this.drop(frame, COUNT["drop.sa_expired"]);
     if ((this.flags & IN_UDP) !== 0) mend(view, ip, inner);
+    frames.sa[frame] = this.sa;
     this.outlet.take(frame, ip, inner.length, inner.isIpv4);
     return inner.length;
   }

@@ -78,7 +78,8 @@ export class EarlyPackets {
       const frame = released[i];
       const outer = frames.outer[frame];
       const first = frames.view.getInt32(outer, true);
-      this.sink.take(frame, outer, frames.offset[frame], frames.length[frame], first);
+      const esp = frames.offset[frame];
+      this.sink.take(frame, outer, esp, (esp >> 2) - 6, frames.length[frame], first);
     }
   }
 }

@@ -5,17 +5,18 @@
 //   outer IP | (UDP) | SPI sequence | IV | inner IP packet … | padding 1 2 3 … | pad length, next header | ICV
 //
 // That is tunnel mode with AES-GCM; what differs in transport mode is in transport-encapsulate.ts, with other ciphers in
-// other-ciphers.ts.
+// other-ciphers.ts; outer headers other than IPv4 without UDP are in tunnel-header.ts.
 //
-// A batch is worked off in runs of packets with the same SA: an SA's fields are read, and its sequence numbers reserved,
-// once a run. What the packets of a run have in common stands in this object's fields meanwhile.
+// Packets are framed one by one as they come, and encrypted when there are as many as the crypto library takes at a time, or
+// when no more come in this breath. Those of one SA that follow each other are a run: the SA's fields are read, and what it has
+// carried is counted, once a run, and numbers are reserved for as many packets as the run before had; those that are not used are
+// given back at the run's end. What the packets of a run have in common stands in this object's fields meanwhile.
 
 import { type App, type AppContext, type Counters, counterIndex } from "../engine/app.js";
 import { FRAME_SIZE, type Frames, NONE } from "../memory/frames.js";
 import type { Lanes } from "../memory/lanes.js";
 import { offHeapInt32 } from "../memory/off-heap.js";
 import { swap16, swap32 } from "../net/byte-order.js";
-import { fold, sum16 } from "../net/checksum.js";
 import { headerChecksum } from "../net/ipv4.js";
 import type { AeadBatch, Batches } from "./aead.js";
 import { AEAD_HEADER, AEAD_ICV_BYTES, AEAD_TRAILER } from "./esp-format.js";
@@ -24,8 +25,9 @@ import { OTHER_CIPHERS, OtherEncryption } from "./other-ciphers.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
-import { atCeiling, reserveSequence, sequenceHigh } from "./sequence.js";
+import { atCeiling, giveBackSequence, reserveSequence, sequenceHigh } from "./sequence.js";
 import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
+import { TunnelHeader } from "./tunnel-header.js";
 
 export const encapsulateCounters = {
   packets: "packets encapsulated",
@@ -51,19 +53,17 @@ const FRAME = FRAME_SIZE;
 const NOWHERE = NONE;
 const reserve = reserveSequence;
 const highHalf = sequenceHigh;
+const giveBack = giveBackSequence;
 const isAtCeiling = atCeiling;
 const checksumOf = headerChecksum;
 const swapHalf = swap16;
 const swapWord = swap32;
-const sum = sum16;
-const foldSum = fold;
 const ACTIVE = SaState.active;
 const DYING = SaState.dying;
 const { extendedSequenceNumbers: EXTENDED, expired: EXPIRED, transport: TRANSPORT } = SaFlag;
 const OTHER = OTHER_CIPHERS;
 const VOLUME = SaFlag.volumeLimit;
 const LIMITED = SaFlag.timeLimit | VOLUME;
-const { copyDf: COPY_DF, copyEcn: COPY_ECN, copyDscpOut: COPY_DSCP } = SaFlag;
 
 const at = saSlot.at;
 const STATE = at.state >>> 2;
@@ -71,10 +71,6 @@ const FLAGS = at.flags >>> 2;
 const SPI = at.spi >>> 2;
 const KEY_LENGTH = at.keyLength >>> 2;
 const SALT = at.salt >>> 2;
-const VERSION = at.version >>> 2;
-const OUTER_LENGTH = at.outerLength >>> 2;
-const OUTER = at.outer >>> 2;
-const OUTER_SUM = at.outerSum >>> 2;
 const TFC = at.tfc >>> 2;
 const LAST_USE = at.lastUse >>> 2;
 
@@ -83,17 +79,44 @@ const HEADER = AEAD_HEADER;
 const TRAILER = AEAD_TRAILER;
 const ICV = AEAD_ICV_BYTES;
 
+// What changes with each packet stands in an array, which V8 does not look at twice. Numbers and jobs are set aside in blocks:
+// how many packets are left in this one, and how many it had; which job and which sequence number (its low half, as it lies in
+// memory) come behind its last one; its high half, and the same as it lies in memory.
+const LEFT = 0;
+const BLOCK = 1;
+const END_JOB = 2;
+const END_LOW = 3;
+const HIGH = 4;
+const HIGH_WORD = 5;
+/** Jobs of the batch that the packets of blocks before have: with AES-GCM, and with other ciphers. */
+const JOBS = 6;
+const OTHER_JOBS = 7;
+/** Low half of the next block's first number, and of the one behind those that are reserved. */
+const NEXT = 8;
+const RESERVED = 9;
+/** What the run has carried: packets of its blocks before, and bytes. */
+const PACKETS = 10;
+const BYTES = 11;
+/** Bytes that `takeNext` needs in front of a packet. */
+const FRONT = 12;
+/** Of the SA: SPI as it lies in memory. Of the train: first word of the outer header, the sum of the header, mask for the DF flag. */
+const SPI_WORD = 13;
+const FIRST = 14;
+const SUM = 15;
+const DF_MASK = 16;
+/** For how many packets numbers are reserved next: as many as the run before had, or as this one has had. */
+const EXPECTED = 17;
+const STATE_WORDS = 18;
+/** Words from where the Ethernet header is written, with two bytes in front of it, to the inner packet, with AES-GCM in IPv4. */
+const FRONT_WORDS = 13;
+
 /** Bytes that Ethernet wants in front of the outer header, and two that are written with them. */
 const ETHERNET_HEADER = 16;
 const NEXT_HEADER_IPV4 = 4;
 const NEXT_HEADER_IPV6 = 41;
 const IPV4_HEADER = 20;
-const IPV6_HEADER = 40;
-/** As it lies in memory, in the second half of the header's second word. */
-const DF = 0x0040;
 /** 1 2 3, as they lie in memory, read by this machine. */
 const PADDING = 0x00030201;
-const UDP = 17;
 
 /** The worker's clock, read once a breath: CLOCK_MONOTONIC in whole seconds. */
 export interface Clock {
@@ -109,6 +132,8 @@ export interface Exit {
    * when the batch is. Owns the frame.
    */
   send(frame: number, start: number, length: number, isIpv4: boolean): void;
+  /** The same for an IPv4 header that begins four words behind `word` (see memory/lanes.ts). */
+  sendIpv4(frame: number, word: number, length: number): void;
 }
 
 export class Encapsulate implements App {
@@ -126,47 +151,28 @@ export class Encapsulate implements App {
   private readonly clock: Clock;
   /** Where in a slot this worker counts, in 64-bit numbers. */
   private readonly traffic: number;
+  private readonly header: TunnelHeader;
   private readonly limits: HardLimits;
   private readonly lock: SaLock;
-  /** Packets that were taken, where among them the SA changes, and to which. */
-  private readonly taken = new Int32Array(MAX_BATCH);
-  private readonly runStart = new Int32Array(MAX_BATCH + 1);
-  private readonly runSa = new Int32Array(MAX_BATCH);
-  private readonly runLimit = new Int32Array(MAX_BATCH);
-  private count = 0;
-  private runs = 0;
-  private last = NOWHERE;
+  /** See the constants above. */
+  private readonly state = offHeapInt32(STATE_WORDS).fill(1, EXPECTED);
   private readonly transport: TransportEncapsulate;
   private readonly transportSa: TransportSa;
   /** By TransportRefusal: the counter of packets that transport mode does not protect. */
   private readonly refusals = new Int32Array(3);
-  /**
-   * Packets of the batch whose UDP checksum is due once they are encrypted (UDP over IPv6, RFC 8200 §8.1): where the IP
-   * header and the UDP header begin.
-   */
-  private readonly dueIp = new Int32Array(MAX_BATCH);
-  private readonly dueUdp = new Int32Array(MAX_BATCH);
-  private dueCount = 0;
-
-  // The run's SA.
+  // The run's SA: slot, why its packets are dropped (a counter, or 0), whether it is locked.
+  private sa = NOWHERE;
+  private reason = 0;
+  private isLocked = false;
+  private isPlain = false;
   private offset = 0;
   private flags = 0;
   private spi = 0;
-  /** As it lies in memory. */
-  private spiWord = 0;
   /** Bytes that its packets need in front of them, and behind them at most. */
   private frontLength = 0;
   private tailLength = TRAILER + ICV;
   private tfc = 0;
   private limit = 0;
-  private outerLength = 0;
-  private outerSum = 0;
-  /** What of the inner TOS byte and of its DF flag the outer header takes over, as masks. */
-  private tosMask = 0;
-  private dfMask = 0;
-  /** Its outer header as it lies in memory. */
-  private readonly outer = offHeapInt32(12);
-
   constructor(
     context: AppContext,
     parts: { sad: Sad; batches: Batches; clock: Clock; worker: number; exit: Exit },
@@ -189,12 +195,14 @@ export class Encapsulate implements App {
     this.transportSa = { isGcm: true, spi: 0, udpLength: 0, udpPorts: 0 };
     this.refusals[TransportRefusal.fragment] = COUNT["drop.fragment"];
     this.refusals[TransportRefusal.address] = COUNT["drop.address"];
+    this.header = new TunnelHeader(context.frames, sad);
     this.limits = new HardLimits(sad, clock);
     this.lock = new SaLock(sad, worker);
   }
 
-  /** Works off what was taken in this breath. */
+  /** Ends the run, and encrypts what was taken in this breath. */
   readonly push = (): void => {
+    this.endRun();
     this.flush();
   };
 
@@ -203,17 +211,50 @@ export class Encapsulate implements App {
    * @param limit bytes of the longest inner packet that the way to the SA's far end carries
    */
   take(frame: number, sa: number, limit: number): void {
-    if (this.count === MAX_BATCH) this.flush();
-    const { count } = this;
-    this.taken[count] = frame;
-    if (sa !== this.last || count === 0) {
-      this.last = sa;
-      this.runSa[this.runs] = sa;
-      this.runLimit[this.runs] = limit;
-      this.runStart[this.runs] = count;
-      this.runs++;
+    if (sa !== this.sa) this.openRun(sa, limit);
+    const { state, frames } = this;
+    if (this.reason === 0 && state[LEFT] === 0) this.openBlock();
+    if (this.reason !== 0) {
+      this.drop(frame, this.reason);
+      return;
     }
-    this.count = count + 1;
+    if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
+    if (!this.hasRoom(frame) && !this.makeRoom(frame)) {
+      // What `takeNext` needs to know of the packet that was taken last has not been noted.
+      this.endBlock();
+      this.drop(frame, COUNT["drop.no_room"]);
+      return;
+    }
+    const length = frames.length[frame];
+    state[BYTES] += length;
+    if ((this.flags & (TRANSPORT | OTHER)) !== 0) this.unusualPacket(frame);
+    else this.packet(frame, frames.offset[frame], length);
+  }
+
+  /**
+   * The same for an IPv4 packet of `length` bytes that begins at `ip`, whose SA, version, header length and TOS are those of
+   * the packet that was taken last.
+   */
+  takeNext(frame: number, ip: number, length: number, sa: number, limit: number): void {
+    const { state } = this;
+    const left = state[LEFT];
+    const front = ip & (FRAME - 1);
+    if (
+      left === 0 ||
+      front < state[FRONT] ||
+      ((FRAME - front - length) | 0) < TRAILER + ICV ||
+      (ip & 3) !== 0
+    ) {
+      const { frames } = this;
+      frames.offset[frame] = ip;
+      frames.length[frame] = length;
+      this.take(frame, sa, limit);
+      return;
+    }
+    state[BYTES] = (state[BYTES] + length) | 0;
+    const word = ((ip >> 2) - FRONT_WORDS) | 0;
+    const df = (this.lanes.at14[word] >>> 16) & state[DF_MASK];
+    this.seal(left, frame, word, ip, length, NEXT_HEADER_IPV4, df);
   }
 
   private drop(frame: number, reason: number): void {
@@ -221,75 +262,45 @@ export class Encapsulate implements App {
     this.frames.free(frame);
   }
 
-  private readonly flush = (): void => {
-    const { runs, runSa, runStart } = this;
-    runStart[runs] = this.count;
-    this.runs = 0;
-    this.count = 0;
-    let set = 0;
-    for (let run = 0; run < runs; run++) {
-      this.limit = this.runLimit[run];
-      set = this.pushRun(runSa[run], runStart[run], runStart[run + 1], set);
-    }
-    if (set > 0) this.gcm.run(set);
+  /** Encrypts what was set up. */
+  private flush(): void {
+    const { state } = this;
+    const jobs = state[JOBS];
+    state[JOBS] = 0;
+    state[OTHER_JOBS] = 0;
+    if (jobs > 0) this.gcm.run(jobs);
     this.others.run();
-    if (this.dueCount > 0) this.udpChecksums();
-  };
+    this.header.payChecksums();
+  }
 
-  /**
-   * Sets packets `from` to `end` - 1 of those taken up for encryption, with AES-GCM from number `set` of the batch on.
-   * @returns how many the batch has then, those with other ciphers not counted
-   */
-  private pushRun(sa: number, from: number, end: number, set: number): number {
-    const { taken } = this;
-    const reason = this.openSa(sa);
-    let ready = end;
-    if (reason !== 0) ready = this.dropRun(from, end, reason);
-    else if ((this.flags & (TRANSPORT | VOLUME)) !== 0) ready = this.admit(from, end);
-    const isLocked = reason === 0 && (this.flags & VOLUME) !== 0;
-    const slot = this.offset >>> 2;
-    if (ready === from) {
-      if (isLocked) this.lock.release(slot);
-      return set;
-    }
-
+  /** The packets that follow belong to SA `sa`. */
+  private openRun(sa: number, limit: number): void {
+    this.endRun();
+    const { state } = this;
+    this.sa = sa;
+    this.limit = limit;
+    this.reason = this.openSa(sa);
+    if (this.reason !== 0) return;
+    this.isLocked = (this.flags & VOLUME) !== 0;
+    this.isPlain = (this.flags & (TRANSPORT | OTHER)) === 0 && this.header.length === IPV4_HEADER;
+    // `takeNext` knows the plain ones only: of the others none has so much room.
+    state[FRONT] = this.isPlain && this.tfc === 0 && !this.isLocked ? this.frontLength : FRAME;
     this.exit.open(sa);
-    const isUsual = (this.flags & (TRANSPORT | OTHER)) === 0;
-    // V8 compiles the call with these two as constants into this loop, and no branch that depends on them.
-    const isPlain = isUsual && this.tfc === 0 && this.outerLength === IPV4_HEADER;
-    const extended = this.flags & EXTENDED;
-    let low = reserve(this.atomics, slot, ready - from) | 0;
-    let high = highHalf(this.atomics, slot, low >>> 0);
-    // The same as they lie in memory.
-    let lowWord = swapWord(low);
-    let highWord = swapWord(high);
-    let count = set;
-    let bytes = 0;
-    for (let i = from; i < ready; i = (i + 1) | 0) {
-      const frame = taken[i];
-      // The high half changes where the low one begins anew, and has another home for each half of it.
-      if ((low & 0x7fffffff) === 0) {
-        high = highHalf(this.atomics, slot, low >>> 0);
-        highWord = swapWord(high);
-      }
-      // A number that is not used is left out: a hole in the sequence is harmless.
-      if (!this.hasRoom(frame) && !this.makeRoom(frame)) this.drop(frame, COUNT["drop.no_room"]);
-      else if (extended === 0 && (high !== 0 || low === 0))
-        this.drop(frame, COUNT["drop.sequence_exhausted"]);
-      else {
-        const length = isPlain
-          ? this.packet(count, frame, high, highWord, lowWord, 0, IPV4_HEADER)
-          : isUsual
-            ? this.packet(count, frame, high, highWord, lowWord, this.tfc, this.outerLength)
-            : this.unusualPacket(count, frame, high, low);
-        count = (count + 1) | 0;
-        bytes = (bytes + length) | 0;
-      }
-      low = (low + 1) | 0;
-      lowWord = (low & 0xff) === 0 ? swapWord(low) : (lowWord + 0x0100_0000) | 0;
-    }
-    const packets = count - set;
+  }
+
+  /** Counts what the run has carried, and gives back the numbers that it has not used. */
+  private endRun(): void {
+    this.endBlock();
+    const { state } = this;
+    if (this.sa === NOWHERE) return;
+    this.sa = NOWHERE;
+    const slot = this.offset >>> 2;
+    if (state[RESERVED] !== state[NEXT]) giveBack(this.atomics, slot, state[NEXT], state[RESERVED]);
+    state[RESERVED] = state[NEXT];
+    const packets = state[PACKETS];
+    state[EXPECTED] = packets > 0 ? packets : 1;
     if (packets > 0) {
+      const bytes = state[BYTES];
       const lane = (this.offset >>> 3) + this.traffic;
       this.totals[lane] += packets;
       this.totals[lane + 1] += bytes;
@@ -297,13 +308,64 @@ export class Encapsulate implements App {
       this.counters[COUNT_PACKETS] += packets;
       this.counters[COUNT_BYTES] += bytes;
     }
-    if (isLocked) this.lock.release(slot);
-    return (this.flags & OTHER) === 0 ? count : set;
+    state[PACKETS] = 0;
+    state[BYTES] = 0;
+    if (this.isLocked) this.lock.release(slot);
+    this.isLocked = false;
   }
 
-  private dropRun(from: number, end: number, reason: number): number {
-    for (let i = from; i < end; i++) this.drop(this.taken[i], reason);
-    return from;
+  /**
+   * Sets aside numbers and jobs for the packets to come: as many as the batch has room for, with one high half, and such
+   * that from one to the next only the lowest byte differs. When there are none, `reason` says why.
+   */
+  private openBlock(): void {
+    this.endBlock();
+    const { state, flags } = this;
+    const lane = (flags & OTHER) === 0 ? JOBS : OTHER_JOBS;
+    if (state[lane] === MAX_BATCH) this.flush();
+    const jobs = state[lane];
+    const slot = this.offset >>> 2;
+    if (state[RESERVED] === state[NEXT]) {
+      if ((flags & LIMITED) !== 0 && isAtCeiling(this.atomics, slot)) {
+        this.reason = COUNT["drop.sequence_ceiling"];
+        return;
+      }
+      const room = MAX_BATCH - jobs;
+      const count = state[EXPECTED] < room ? state[EXPECTED] : room;
+      state[EXPECTED] = count << 1;
+      state[NEXT] = reserve(this.atomics, slot, count) | 0;
+      state[RESERVED] = (state[NEXT] + count) | 0;
+    }
+    const low = state[NEXT] | 0;
+    // The high half changes where the low one begins anew, and has another home for each half of it.
+    const high = highHalf(this.atomics, slot, low >>> 0);
+    if ((flags & EXTENDED) === 0 && (high !== 0 || low === 0)) {
+      this.reason = COUNT["drop.sequence_exhausted"];
+      return;
+    }
+    const reserved = (state[RESERVED] - low) | 0;
+    const room = MAX_BATCH - jobs;
+    const alike = 0x100 - (low & 0xff);
+    const count = reserved < room ? (reserved < alike ? reserved : alike) : room < alike ? room : alike;
+    state[LEFT] = count;
+    state[BLOCK] = count;
+    state[END_JOB] = (jobs + count) | 0;
+    // Beyond the last one's lowest byte nothing is carried: only what is below it is of interest.
+    state[END_LOW] = (swapWord(low) + (count << 24)) | 0;
+    state[HIGH] = high | 0;
+    this.gcm.turn(high);
+    state[HIGH_WORD] = swapWord(high);
+  }
+
+  /** Notes what was used of numbers and jobs. */
+  private endBlock(): void {
+    const { state } = this;
+    const used = (state[BLOCK] - state[LEFT]) | 0;
+    state[(this.flags & OTHER) === 0 ? JOBS : OTHER_JOBS] += used;
+    state[NEXT] += used;
+    state[PACKETS] += used;
+    state[BLOCK] = 0;
+    state[LEFT] = 0;
   }
 
   private hasRoom(frame: number): boolean {
@@ -323,16 +385,8 @@ export class Encapsulate implements App {
     return this.hasRoom(frame);
   }
 
-  /** Drops what of a run in transport mode, or with limits, is not to be protected. @returns the new end of the run */
-  private admit(from: number, end: number): number {
-    const { taken } = this;
-    let ready = from;
-    for (let i = from; i < end; i++) if (this.admitSpecial(taken[i])) taken[ready++] = taken[i];
-    return ready;
-  }
-
   /** @returns whether the packet passes what only SAs in transport mode and with limits ask; else it has ended here */
-  private admitSpecial(frame: number): boolean {
+  private admit(frame: number): boolean {
     if ((this.flags & TRANSPORT) !== 0 && !this.admitTransport(frame)) return false;
     if ((this.flags & VOLUME) === 0 || this.limits.take(this.frames.length[frame])) return true;
     this.drop(frame, COUNT["drop.sa_expired"]);
@@ -344,6 +398,7 @@ export class Encapsulate implements App {
     const words = this.words;
     const offset = this.sad.offset(sa);
     const slot = offset >>> 2;
+    this.flags = 0;
     // An SA that is deleted between the policy's decision and here, in the middle of a breath, carries these packets still:
     // its slot keeps its keys until this worker has passed the epoch. A rekey would lose them otherwise.
     const state = words[slot + STATE];
@@ -357,20 +412,9 @@ export class Encapsulate implements App {
     this.offset = offset;
     this.flags = flags;
     this.spi = words[slot + SPI] | 0;
-    this.spiWord = swapWord(this.spi);
+    this.state[SPI_WORD] = swapWord(this.spi);
     this.tfc = words[slot + TFC] | 0;
-    this.tosMask = ((flags & COPY_DSCP) !== 0 ? 0xfc : 0) | ((flags & COPY_ECN) !== 0 ? 3 : 0);
-    this.dfMask = (flags & COPY_DF) !== 0 ? DF : 0;
-    const outer = this.outer;
-    // The end points may move while this reads them: the sequence lock says so, and it reads again.
-    let version = 0;
-    do {
-      version = Atomics.load(this.atomics, slot + VERSION);
-      const length = words[slot + OUTER_LENGTH] | 0;
-      this.outerLength = length;
-      this.outerSum = swapHalf(~checksumOf(words[slot + OUTER_SUM] | 0) & 0xffff);
-      for (let i = 0; i < length >>> 2; i++) outer[i] = words[slot + OUTER + i];
-    } while ((version & 1) !== 0 || version !== Atomics.load(this.atomics, slot + VERSION));
+    this.header.open(slot, flags);
     if ((flags & OTHER) === 0) this.openGcm();
     else this.openOther();
     return 0;
@@ -382,14 +426,14 @@ export class Encapsulate implements App {
     const keyLength = words[slot + KEY_LENGTH] | 0;
     const salt = words[slot + SALT] | 0;
     this.gcm.open(offset, keyLength, salt, this.spi, flags & EXTENDED);
-    this.frontLength = (this.outerLength + (HEADER + ETHERNET_HEADER)) | 0;
+    this.frontLength = (this.header.length + (HEADER + ETHERNET_HEADER)) | 0;
     this.tailLength = TRAILER + ICV;
   }
 
   private openOther(): void {
     const { others } = this;
     others.open(this.offset);
-    this.frontLength = (this.outerLength + others.headerLength + ETHERNET_HEADER) | 0;
+    this.frontLength = (this.header.length + others.headerLength + ETHERNET_HEADER) | 0;
     this.tailLength = others.tailLength;
   }
 
@@ -399,7 +443,6 @@ export class Encapsulate implements App {
    * @returns 0, or the counter of the reason why the SA cannot be used
    */
   private openLimits(offset: number, flags: number): number {
-    if (isAtCeiling(this.atomics, offset >>> 2)) return COUNT["drop.sequence_ceiling"];
     const expired = COUNT["drop.sa_expired"];
     if ((flags & VOLUME) === 0) return this.limits.open(offset) ? 0 : expired;
     this.lock.take(offset >>> 2);
@@ -408,52 +451,100 @@ export class Encapsulate implements App {
     return expired;
   }
 
-  /**
-   * Frames one packet, sets it up for encryption as number `i` of the batch, and sends it.
-   * @returns bytes of the inner packet
-   */
-  private packet(
-    i: number,
-    frame: number,
-    high: number,
-    highWord: number,
-    lowWord: number,
-    tfc: number,
-    outerLength: number,
-  ): number {
-    const { view, frames } = this;
-    const { at0, at1, at2, at3, at4, at5 } = this.lanes;
-    const inner = frames.offset[frame];
-    const innerLength = frames.length[frame];
-    // Where the ESP header goes, of which the IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
-    const word = ((inner >> 2) - 4) | 0;
-    at0[word] = this.spiWord;
-    at1[word] = lowWord;
-    at2[word] = highWord;
-    at3[word] = lowWord;
-    const first = at4[word];
-    const second = at5[word];
+  /** A packet of an SA in tunnel mode with AES-GCM, the first one of those for which `takeNext` is called. */
+  private packet(frame: number, ip: number, innerLength: number): void {
+    const { state, header } = this;
+    const { at13, at14 } = this.lanes;
+    const word = ((ip >> 2) - FRONT_WORDS) | 0;
+    const first = at13[word];
+    const second = at14[word];
     const isIpv4 = (first & 0xf0) === 0x40;
-    let length = innerLength;
-    if (tfc !== 0) length = this.padTraffic(frame, length, tfc >>> 0);
+    const nextHeader = isIpv4 ? NEXT_HEADER_IPV4 : NEXT_HEADER_IPV6;
+    const length = this.tfc === 0 ? innerLength : this.padTraffic(frame, innerLength, this.tfc >>> 0);
+    if (this.isPlain) {
+      const tos = header.tos(first) << 8;
+      state[FIRST] = header.words[0] | tos;
+      state[SUM] = (header.sum + tos) | 0;
+      state[DF_MASK] = header.dfMask;
+      const df = header.df(first, second);
+      this.seal(state[LEFT], frame, word, ip, length, nextHeader, df);
+      return;
+    }
+    const left = state[LEFT];
+    state[LEFT] = (left - 1) | 0;
+    const low = (state[END_LOW] - (left << 24)) | 0;
+    const text = this.esp((state[END_JOB] - left) | 0, word, ip, length, nextHeader, low);
+    this.sendTunnel(frame, (ip - HEADER) | 0, first, second, (HEADER + ICV + text) | 0, low);
+  }
 
+  /**
+   * Frames and sends a packet whose outer header is IPv4 without UDP.
+   * @param left packets that the block has room for, this one included
+   * @param word where in the lanes the packet is, FRONT_WORDS in front of it
+   */
+  private seal(
+    left: number,
+    frame: number,
+    word: number,
+    ip: number,
+    length: number,
+    nextHeader: number,
+    df: number,
+  ): void {
+    const { state } = this;
+    const outer = this.header.words;
+    state[LEFT] = (left - 1) | 0;
+    const low = (state[END_LOW] - (left << 24)) | 0;
+    const text = this.esp((state[END_JOB] - left) | 0, word, ip, length, nextHeader, low);
+    const total = (IPV4_HEADER + HEADER + ICV + text) | 0;
+    const { at4, at5, at6, at7, at8 } = this.lanes;
+    const totalWord = swapHalf(total);
+    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
+    const id = df === 0 ? low >>> 16 : 0;
+    at4[word] = state[FIRST] | (totalWord << 16);
+    at5[word] = id | (df << 16);
+    at6[word] = outer[2] | (checksumOf((state[SUM] + totalWord + id + df) | 0) << 16);
+    at7[word] = outer[3];
+    at8[word] = outer[4];
+    this.exit.sendIpv4(frame, word, total);
+  }
+
+  /**
+   * Puts ESP header, IV and trailer around an inner packet, and sets it up for encryption as job `i` of the batch.
+   * @param low half of the sequence number, as it lies in memory
+   * @returns bytes of the text
+   */
+  private esp(i: number, word: number, ip: number, length: number, nextHeader: number, low: number): number {
+    const { view, state } = this;
+    const { at9, at10, at11, at12 } = this.lanes;
+    // The IV is the sequence number, which is unique for the key (RFC 4106 §3.1).
+    at9[word] = state[SPI_WORD];
+    at10[word] = low;
+    at11[word] = state[HIGH_WORD];
+    at12[word] = low;
     // Trailer: the text is a multiple of 4 bytes long (RFC 4303 §2.4), padding counts 1, 2, 3. What of the three is too
     // much is written over by what follows.
     const pad = (2 - length) & 3;
-    const tail = (inner + length) | 0;
+    const tail = (ip + length) | 0;
     view.setInt32(tail, PADDING, true);
-    view.setInt16(tail + pad, pad | (isIpv4 ? NEXT_HEADER_IPV4 << 8 : NEXT_HEADER_IPV6 << 8), true);
+    view.setInt16(tail + pad, pad | (nextHeader << 8), true);
     const text = (length + pad + 2) | 0;
-
-    this.gcm.encrypt(i, high, lowWord, inner, text);
-    this.sendTunnel(frame, word << 2, first, second, (HEADER + ICV + text) | 0, lowWord, outerLength);
-    return innerLength;
+    this.gcm.encrypt(i, low, ip, text);
+    return text;
   }
 
   /** `packet` in transport mode, or with another cipher than AES-GCM. */
-  private unusualPacket(i: number, frame: number, high: number, low: number): number {
-    if ((this.flags & TRANSPORT) !== 0) return this.transportPacket(i, frame, high, low);
-    const { frames, others } = this;
+  private unusualPacket(frame: number): void {
+    const { frames, others, state } = this;
+    const left = state[LEFT];
+    state[LEFT] = (left - 1) | 0;
+    const high = state[HIGH] >>> 0;
+    const lowWord = (state[END_LOW] - (left << 24)) | 0;
+    const low = swapWord(lowWord);
+    if ((this.flags & TRANSPORT) !== 0) {
+      this.transportPacket((state[END_JOB] - left) | 0, frame, high, low);
+      return;
+    }
     const { at0, at1 } = this.lanes;
     const inner = frames.offset[frame];
     const innerLength = frames.length[frame];
@@ -464,9 +555,7 @@ export class Encapsulate implements App {
     const text = others.frame(inner, length, nextHeader, high, low);
     const { headerLength, icvLength } = others;
     const espLength = headerLength + text + icvLength;
-    const esp = inner - headerLength;
-    this.sendTunnel(frame, esp, first, second, espLength, swapWord(low), this.outerLength);
-    return innerLength;
+    this.sendTunnel(frame, inner - headerLength, first, second, espLength, lowWord);
   }
 
   /**
@@ -480,20 +569,10 @@ export class Encapsulate implements App {
     second: number,
     length: number,
     low: number,
-    outerLength: number,
   ): void {
-    const isIpv4 = (first & 0xf0) === 0x40;
-    const tos = (isIpv4 ? first >>> 8 : (first << 4) | ((first >>> 12) & 15)) & this.tosMask;
-    // IPv6 packets must not be fragmented on the way, so the outer header says so for them (RFC 4301 §8.1).
-    const df = (isIpv4 ? second >>> 16 : DF) & this.dfMask;
-    const start = (esp - outerLength) | 0;
-    const total = (outerLength + length) | 0;
-    // 20 or 28 bytes are IPv4, 40 or 48 IPv6, without and with UDP.
-    const isOuterIpv4 = outerLength < IPV6_HEADER;
-    // With DF set the identification means nothing (RFC 6864 §4.1); without, it should not repeat soon.
-    if (isOuterIpv4) this.outerIpv4(start, total, tos, df, df === 0 ? low >>> 16 : 0, outerLength);
-    else this.outerIpv6(start, total, tos);
-    this.exit.send(frame, start, total, isOuterIpv4);
+    const { header } = this;
+    const start = header.put(esp, length, first, second, low);
+    this.exit.send(frame, start, (header.length + length) | 0, header.isIpv4);
   }
 
   /** @returns whether the packet can be protected in transport mode; else it has ended here */
@@ -505,55 +584,17 @@ export class Encapsulate implements App {
   }
 
   /** `packet` in transport mode. */
-  private transportPacket(i: number, frame: number, high: number, low: number): number {
-    const { transport, transportSa: sa, frames } = this;
+  private transportPacket(i: number, frame: number, high: number, low: number): void {
+    const { transport, transportSa: sa, frames, header } = this;
     sa.isGcm = (this.flags & OTHER) === 0;
     sa.spi = this.spi;
-    sa.udpLength = this.outerLength;
-    sa.udpPorts = this.outer[0];
-    const length = transport.packet(i, frame, high, low, sa);
+    sa.udpLength = header.length;
+    sa.udpPorts = header.words[0];
+    transport.packet(i, frame, high, low, sa);
     const start = frames.offset[frame];
     const isIpv4 = this.view.getUint8(start) >>> 4 === 4;
-    if (sa.udpLength !== 0 && !isIpv4) this.oweChecksum(start, start + transport.headerLength);
+    if (sa.udpLength !== 0 && !isIpv4) header.oweChecksum(start, start + transport.headerLength);
     this.exit.send(frame, start, frames.length[frame], isIpv4);
-    return length;
-  }
-
-  /** @param df, id as they lie in memory */
-  private outerIpv4(
-    start: number,
-    total: number,
-    tos: number,
-    df: number,
-    id: number,
-    outerLength: number,
-  ): void {
-    const { outer } = this;
-    const { at0, at1, at2, at3, at4, at5, at6 } = this.lanes;
-    const word = start >> 2;
-    const length = swapHalf(total);
-    at0[word] = outer[0] | (tos << 8) | (length << 16);
-    at1[word] = id | (df << 16);
-    at2[word] = outer[2] | (checksumOf((this.outerSum + (tos << 8) + length + id + df) | 0) << 16);
-    at3[word] = outer[3];
-    at4[word] = outer[4];
-    if (outerLength === IPV4_HEADER) return;
-    at5[word] = outer[5];
-    // UDP over IPv4 goes without a checksum (RFC 3948 §2.2).
-    at6[word] = swapHalf(total - IPV4_HEADER);
-  }
-
-  private outerIpv6(start: number, total: number, tos: number): void {
-    const { outer } = this;
-    const packets = this.lanes.at0;
-    const word = start >> 2;
-    packets[word] = outer[0] | (tos >>> 4) | ((tos & 15) << 12);
-    packets[word + 1] = outer[1] | swapHalf(total - IPV6_HEADER);
-    for (let i = 2; i < IPV6_HEADER >>> 2; i++) packets[word + i] = outer[i];
-    if (this.outerLength === IPV6_HEADER) return;
-    packets[word + 10] = outer[10];
-    packets[word + 11] = swapHalf(total - IPV6_HEADER);
-    this.oweChecksum(start, start + IPV6_HEADER);
   }
 
   /** Traffic flow confidentiality (RFC 4303 §2.7): zeros behind the packet, up to `size` bytes if way and frame have room. */
@@ -566,26 +607,5 @@ export class Encapsulate implements App {
     const tail = this.frames.offset[frame] + length;
     for (let i = 0; i < zeros; i++) this.view.setUint8(tail + i, 0);
     return length + zeros;
-  }
-
-  /** Notes a packet whose UDP checksum is to be worked out when the batch is encrypted. */
-  private oweChecksum(ip: number, udp: number): void {
-    this.dueIp[this.dueCount] = ip;
-    this.dueUdp[this.dueCount] = udp;
-    this.dueCount++;
-  }
-
-  /** UDP over IPv6 must carry a checksum; over IPv4 it is 0 (RFC 3948 §2.2). */
-  private udpChecksums(): void {
-    const { view, dueIp, dueUdp } = this;
-    for (let i = 0; i < this.dueCount; i++) {
-      const udp = dueUdp[i];
-      const length = view.getUint16(udp + 4);
-      view.setUint16(udp + 6, 0);
-      const pseudo = sum(view, dueIp[i] + 8, 32, length + UDP);
-      const checksum = foldSum(sum(view, udp, length, pseudo));
-      view.setUint16(udp + 6, checksum === 0 ? 0xffff : checksum);
-    }
-    this.dueCount = 0;
   }
 }

@@ -106,7 +106,8 @@ export class OtherEncryption extends OtherCiphers {
       return text;
     }
     const text = framePlain(view, start, length, nextHeader, spi, high, low);
-    this.chacha20.encrypt(this.chacha20Count++, high, swapWord(low), start, text);
+    this.chacha20.turn(high);
+    this.chacha20.encrypt(this.chacha20Count++, swapWord(low), start, text);
     return text;
   }
 }
@@ -138,15 +139,8 @@ export class OtherDecryption extends OtherCiphers {
     else {
       const ivHigh = this.view.getInt32(esp + 8, true);
       const ivLow = this.view.getInt32(esp + 12, true);
-      this.chacha20.decrypt(
-        this.chacha20Count++,
-        ivHigh,
-        ivLow,
-        high,
-        swapWord(low),
-        esp + HEADER_AEAD,
-        text,
-      );
+      this.chacha20.turn(high);
+      this.chacha20.decrypt(this.chacha20Count++, ivHigh, ivLow, swapWord(low), esp + HEADER_AEAD, text);
     }
   }
 

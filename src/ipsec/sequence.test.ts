@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Sad } from "./sad.js";
 import { saSlot } from "./sad-layout.js";
-import { lastSequence, reserveSequence, sequenceHigh } from "./sequence.js";
+import { giveBackSequence, lastSequence, reserveSequence, sequenceHigh } from "./sequence.js";
 
 const { at } = saSlot;
 
@@ -43,22 +43,61 @@ test("numbers count on across both halves' boundaries", () => {
   }
 });
 
-/** A process that reserves numbers in slot 0 as fast as it can, half a million, and writes them to its standard output. */
+test("what is given back is given out again, unless others have reserved behind it", () => {
+  const words = slotAt(100, 0, 0);
+  assert.equal(reserveSequence(words, 0, 16), 101);
+  giveBackSequence(words, 0, 105, 117);
+  assert.equal(lastSequence(words, 0), 104n);
+  assert.equal(reserveSequence(words, 0, 16), 105);
+  assert.equal(reserveSequence(words, 0, 16), 121);
+  giveBackSequence(words, 0, 110, 121);
+  assert.equal(lastSequence(words, 0), 136n, "left out");
+  giveBackSequence(words, 0, 121, 137);
+  assert.equal(lastSequence(words, 0), 120n, "none of them was used");
+});
+
+test("high halves stay right when numbers around their boundaries are given back", () => {
+  for (const [low, a, b] of [
+    [0x7fffff00, 6, 6],
+    [0xffffff00 | 0, 7, 6],
+  ] as const) {
+    const words = slotAt(low, a, b);
+    let last = lastSequence(words, 0);
+    for (let batch = 0; batch < 200; batch++) {
+      const first = reserveSequence(words, 0, 16);
+      const used = (batch * 7) % 17;
+      for (let i = 0; i < used; i++) {
+        const half = (first + i) >>> 0;
+        const number = (BigInt(sequenceHigh(words, 0, half)) << 32n) | BigInt(half);
+        assert.ok(number > last && number <= last + 17n, `${number} behind ${last}`);
+        last = number;
+      }
+      giveBackSequence(words, 0, first + used, first + 16);
+    }
+  }
+});
+
+/**
+ * A process that reserves numbers in slot 0 as fast as it can, gives some back, and writes those that it keeps, about a quarter of a
+ * million, to its standard output.
+ */
 const program = `
 const { Sad } = await import(process.argv[1] + "/sad.js");
-const { reserveSequence, sequenceHigh } = await import(process.argv[1] + "/sequence.js");
+const { giveBackSequence, reserveSequence, sequenceHigh } = await import(process.argv[1] + "/sequence.js");
 const { writeSync } = await import("node:fs");
 const sad = Sad.open(process.argv[2], "write");
 const slot = sad.offset(0) >>> 2;
 const batch = Buffer.alloc(8 * 4);
 for (let n = 0; n < 125_000; n++) {
   const first = reserveSequence(sad.atomics, slot, 4);
-  for (let i = 0; i < 4; i++) {
+  const used = n % 5;
+  for (let i = 0; i < used; i++) {
     const low = (first + i) >>> 0;
     batch.writeUInt32LE(low, 8 * i);
     batch.writeUInt32LE(sequenceHigh(sad.atomics, slot, low), 8 * i + 4);
   }
-  writeSync(1, batch);
+  giveBackSequence(sad.atomics, slot, (first + used) | 0, (first + 4) | 0);
+  writeSync(1, batch.subarray(0, 8 * used));
 }
 setInterval(() => {}, 1000);`;
 

@@ -47,6 +47,16 @@ export function reserveSequence(words: Int32Array, slot: number, count: number):
   return (last + 1) >>> 0;
 }
 
+/**
+ * Gives back what was reserved and not used: the numbers from low half `next` to the one before `end`, behind which nobody has
+ * reserved since; else they are left out, as they are where 2^31 lies between, which the high halves have followed.
+ */
+export function giveBackSequence(words: Int32Array, slot: number, next: number, end: number): void {
+  const last = (next - 1) | 0;
+  const reserved = (end - 1) | 0;
+  if ((last ^ reserved) >= 0) Atomics.compareExchange(words, slot + LOW, reserved, last);
+}
+
 /** High half of the number with this low half, which the caller has just reserved. */
 export function sequenceHigh(words: Int32Array, slot: number, low: number): number {
   return words[slot + (low < 0x80000000 ? A : B)] >>> 0;

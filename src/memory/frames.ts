@@ -50,7 +50,7 @@ export class Frames {
   readonly length: Int32Array;
   /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
   readonly sa: Int32Array;
-  /** Number of the port that the packet came in by. */
+  /** Number of the port that the packet came in by, or speaks from, for those whom it concerns: see ip-input.ts, route.ts. */
   readonly port: Int32Array;
   /** Where the packet leaves by: an index into the next-hop table. */
   readonly nextHop: Int32Array;
@@ -127,7 +127,7 @@ export class Frames {
    * `available`, look at each with this, say themselves where its packet is, and `claim` them all.
    */
   spare(i: number): number {
-    return this.freeList[this.availableCount - 1 - i];
+    return this.freeList[(this.availableCount - 1 - i) | 0];
   }
 
   /** Takes the `count` frames that `spare` has shown. */
@@ -137,7 +137,7 @@ export class Frames {
 
   /** Frees frames, one after the other, with `putBack` for number `i` of them and `reclaim` for all: see `spare`. */
   putBack(i: number, frame: number): void {
-    this.freeList[this.availableCount + i] = frame;
+    this.freeList[(this.availableCount + i) | 0] = frame;
   }
 
   reclaim(count: number): void {

@@ -14,9 +14,18 @@ export class Lanes {
   readonly at6: Int32Array;
   readonly at7: Int32Array;
   readonly at8: Int32Array;
+  readonly at9: Int32Array;
+  readonly at10: Int32Array;
+  readonly at11: Int32Array;
+  readonly at12: Int32Array;
+  readonly at13: Int32Array;
+  readonly at14: Int32Array;
+  readonly at15: Int32Array;
+  readonly at16: Int32Array;
+  readonly at17: Int32Array;
 
   constructor(buffer: ArrayBuffer) {
-    const lane = (word: number) => new Int32Array(buffer, 4 * word, (buffer.byteLength >>> 2) - 8);
+    const lane = (word: number) => new Int32Array(buffer, 4 * word, (buffer.byteLength >>> 2) - 17);
     this.at0 = lane(0);
     this.at1 = lane(1);
     this.at2 = lane(2);
@@ -26,5 +35,14 @@ export class Lanes {
     this.at6 = lane(6);
     this.at7 = lane(7);
     this.at8 = lane(8);
+    this.at9 = lane(9);
+    this.at10 = lane(10);
+    this.at11 = lane(11);
+    this.at12 = lane(12);
+    this.at13 = lane(13);
+    this.at14 = lane(14);
+    this.at15 = lane(15);
+    this.at16 = lane(16);
+    this.at17 = lane(17);
   }
 }

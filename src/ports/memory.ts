@@ -27,7 +27,6 @@ export class MemoryPort implements Port {
   readonly #frames: Frames;
   readonly #counters: Counters;
   readonly #output: Link;
-  readonly #number: number;
   readonly #waiting: Uint8Array[] = [];
 
   constructor(context: AppContext, options: MemoryPortOptions) {
@@ -36,7 +35,6 @@ export class MemoryPort implements Port {
     this.#frames = context.frames;
     this.#counters = context.counters(options.name, texts);
     this.#output = options.output;
-    this.#number = options.number;
     this.sink = { input: new Link(context.frames), push: () => this.#push() };
   }
 
@@ -64,7 +62,7 @@ export class MemoryPort implements Port {
         this.#counters[c["drop.no_frame"]]++;
         continue;
       }
-      received(this.#frames, frame, this.#frames.offset[frame], packet.length, this.#number);
+      received(this.#frames, frame, this.#frames.offset[frame], packet.length);
       this.#counters[c["rx.packets"]]++;
       this.#counters[c["rx.bytes"]] += packet.length;
       this.#output.transmit(frame);

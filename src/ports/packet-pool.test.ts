@@ -124,7 +124,7 @@ class World {
       transmit: this.transmit[worker],
     } as unknown as XdpSocket;
     const counters = new Float64Array(Object.keys(xdpCounters).length);
-    const queue = new XdpQueue(frames, pool, socket, counters, worker, LEVEL);
+    const queue = new XdpQueue(frames, pool, socket, counters, LEVEL);
     queue.recover();
     pool.end();
     this.workers[worker] = { frames, pool, queue, inHand: [] };

@@ -76,7 +76,6 @@ export class PacketPort implements DevicePort {
   readonly #frames: Frames;
   readonly #counters: Counters;
   readonly #output: Link;
-  readonly #number: number;
   readonly #role: Role;
   readonly #local = new LocalAddresses();
   readonly #fd: number;
@@ -102,7 +101,6 @@ export class PacketPort implements DevicePort {
     this.device = options.device ?? options.name;
     this.#frames = context.frames;
     this.#output = options.output;
-    this.#number = options.number;
     this.#role = options.role;
     this.#counters = context.counters(options.name, packetCounters);
     for (const address of options.local ?? []) this.#local.set(address, true);
@@ -162,7 +160,7 @@ export class PacketPort implements DevicePort {
       }
       count++;
       if (length === 0) continue;
-      received(frames, frame, frames.offset[frame], length, this.#number);
+      received(frames, frame, frames.offset[frame], length);
       packets++;
       bytes += length;
       this.#output.transmit(frame);

@@ -39,7 +39,7 @@ test("packets go from one file to the other; what does not fit or is cut stays b
   };
   const port = new PcapPort(
     { frames, counters },
-    { name: "pcap", number: 1, output, input, transmit, clock: () => 1234.5 },
+    { name: "pcap", output, input, transmit, clock: () => 1234.5 },
   );
   assert.equal(port.kind, "ip");
   for (let breath = 0; breath < 5; breath++) {
@@ -60,7 +60,7 @@ test("packets go from one file to the other; what does not fit or is cut stays b
     ["rx.packets 2", "rx.bytes 5", "tx.packets 2", "tx.bytes 5", "drop.oversize 1", "drop.cut 1"],
   );
   assert.equal(frames.available, 1);
-  const options = { name: "pcap", number: 1, output, input, kind: "ethernet" } as const;
+  const options = { name: "pcap", output, input, kind: "ethernet" } as const;
   assert.throws(() => new PcapPort({ frames, counters }, options), /in\.pcap holds ip packets/);
   assert.throws(
     () => new PcapPort({ frames, counters }, { ...options, input: import.meta.filename }),

@@ -43,7 +43,6 @@ export class PcapPort implements Port {
   readonly #frames: Frames;
   readonly #counters: Counters;
   readonly #output: Link;
-  readonly #number: number;
   readonly #packets: readonly CapturedPacket[];
   readonly #fd: number;
   readonly #clock: () => number;
@@ -62,7 +61,6 @@ export class PcapPort implements Port {
     this.#frames = context.frames;
     this.#counters = context.counters(options.name, texts);
     this.#output = options.output;
-    this.#number = options.number;
     this.#clock = options.clock ?? Date.now;
     const capture = options.input === undefined ? undefined : readCapture(options.input);
     this.#packets = capture?.packets ?? [];
@@ -96,7 +94,7 @@ export class PcapPort implements Port {
       } else {
         const frame = this.#frames.from(bytes, ETHERNET_START);
         if (frame === NONE) break; // Captured packets can wait.
-        received(this.#frames, frame, this.#frames.offset[frame], bytes.length, this.#number);
+        received(this.#frames, frame, this.#frames.offset[frame], bytes.length);
         this.#counters[c["rx.packets"]]++;
         this.#counters[c["rx.bytes"]] += bytes.length;
         this.#output.transmit(frame);

@@ -23,8 +23,6 @@ export interface Waiting {
 export interface PortOptions {
   /** Names the port's counters; for ports on a network device also the device. */
   readonly name: string;
-  /** The number that received packets carry in `frames.port`. */
-  readonly number: number;
   /** The link that received packets are transmitted on. */
   readonly output: Link;
 }
@@ -39,10 +37,9 @@ export const portCounters = {
 } satisfies CounterTexts;
 
 /** Makes a frame that a port filled look the way the graph expects a fresh packet. */
-export function received(frames: Frames, frame: number, offset: number, length: number, port: number): void {
+export function received(frames: Frames, frame: number, offset: number, length: number): void {
   frames.offset[frame] = offset;
   frames.length[frame] = length;
-  frames.port[frame] = port;
 }
 
 export interface Port {

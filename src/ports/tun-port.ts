@@ -79,7 +79,6 @@ export class TunPort implements Port {
   readonly #frames: Frames;
   readonly #counters: Counters;
   readonly #output: Link;
-  readonly #number: number;
   readonly #fd: number;
   readonly #reading: IoVectors;
   readonly #writing: IoVectors;
@@ -103,7 +102,6 @@ export class TunPort implements Port {
     this.#frames = frames;
     this.#counters = context.counters(options.name, texts);
     this.#output = options.output;
-    this.#number = options.number;
     this.#packet = frames.reserve(PACKET);
     this.#header = frames.reserve(HEADERS);
     this.#trainHeader = this.#header + 64;
@@ -146,7 +144,7 @@ export class TunPort implements Port {
         if (length === 0) continue;
       }
       this.#spare = NOWHERE;
-      received(frames, frame, frames.offset[frame], length, this.#number);
+      received(frames, frame, frames.offset[frame], length);
       packets++;
       bytes += length;
       this.#output.transmit(frame);

@@ -49,7 +49,6 @@ export class XdpQueue {
   readonly #record: number;
   readonly #words: Int32Array;
   readonly #counters: Counters;
-  readonly #port: number;
   readonly #level: number;
   readonly #fill: XdpRing;
   readonly #completion: XdpRing;
@@ -58,25 +57,14 @@ export class XdpQueue {
   /** The kernel refused to transmit at all the last time; waiting for room would not end. */
   #stuck = false;
 
-  /**
-   * @param port the number that received frames carry
-   * @param level frames that the fill ring is filled up to
-   */
-  constructor(
-    frames: Frames,
-    pool: PacketPool,
-    socket: XdpSocket,
-    counters: Counters,
-    port: number,
-    level: number,
-  ) {
+  /** @param level frames that the fill ring is filled up to */
+  constructor(frames: Frames, pool: PacketPool, socket: XdpSocket, counters: Counters, level: number) {
     this.socket = socket;
     this.#frames = frames;
     this.#pool = pool;
     this.#record = pool.nextQueue();
     this.#words = pool.words;
     this.#counters = counters;
-    this.#port = port;
     this.#fill = socket.fill;
     this.#completion = socket.completion;
     this.#receive = socket.receive;
@@ -118,7 +106,7 @@ export class XdpQueue {
         frames.free(frame);
         continue;
       }
-      received(frames, frame, address, length, this.#port);
+      received(frames, frame, address, length);
       bytes += length;
       output.transmit(frame);
     }

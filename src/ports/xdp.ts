@@ -86,7 +86,7 @@ export class XdpPort implements DevicePort {
     this.#isFirst = pool.worker === 0;
     this.mode = this.#xdp.isNative ? "native" : "generic";
     for (const socket of this.#xdp.sockets) {
-      const queue = new XdpQueue(frames, pool, socket, this.#counters, options.number, this.#xdp.level);
+      const queue = new XdpQueue(frames, pool, socket, this.#counters, this.#xdp.level);
       if (this.#xdp.isInherited) queue.recover();
       if (pool.isReady) queue.serve();
       this.#queues.push(queue);

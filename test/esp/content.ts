@@ -1,6 +1,7 @@
 // What authentic and unauthentic packets may contain, and the lengths that an ESP packet can have.
 
 import assert from "node:assert/strict";
+import type { Encapsulate } from "../../src/ipsec/encapsulate.js";
 import { SaFlag, saSlot } from "../../src/ipsec/sad-layout.js";
 import { policyRequest, saId } from "../../src/ipsec/testing/requests.js";
 import { ethernet, succeed, type TestGateway } from "./gateway.js";
@@ -219,13 +220,14 @@ export function content({ test, scapy }: Suite): void {
     const { toVita } = makeTunnel(gateway);
     const [there, back] = await scapy.packets(udp(4, 10), udp(4, 10, "", true));
     // In the moment between the policy's decision and the encryption.
-    const protect = gateway.graph.apps.find(({ name }) => name === "protect")!.app;
-    const { push } = protect;
-    protect.push = () => {
-      push();
+    const { app } = gateway.graph.apps.find(({ name }) => name === "encapsulate")!;
+    const encapsulate = app as Encapsulate;
+    const take = encapsulate.take.bind(app);
+    encapsulate.take = (...packet) => {
       for (let slot = 0; slot < gateway.sad.slotCount; slot++)
         if (gateway.sad.state(slot) !== 0)
           gateway.sad.words[(gateway.sad.offset(slot) + saSlot.at.flags) >>> 2] |= SaFlag.expired;
+      take(...packet);
     };
     assert.deepEqual(gateway.send("private", [there]).drops, { "encapsulate.drop.sa_expired": 1 });
     const [encrypted] = await scapy.encrypt(toVita, { packet: back, sequence: 1 });

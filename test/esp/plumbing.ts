@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
 import { Encapsulate, encapsulateCounters } from "../../src/ipsec/encapsulate.js";
 import { keyOf } from "../../src/ipsec/testing/requests.js";
-import { FRAME_SHIFT } from "../../src/memory/frames.js";
+import { FRAME_SHIFT, FRAME_SIZE } from "../../src/memory/frames.js";
 import { ethernet, everyCounter, FAR, NEAR, type Side } from "./gateway.js";
 import { forwarded, IN, makeTunnel, OUT, type Suite, udp } from "./suite.js";
 
@@ -226,6 +226,41 @@ export function plumbing({ test, scapy }: Suite): void {
     { frames: 4096 },
   );
 
+  test("a packet that follows one without room takes nothing over from the train before", async (gateway) => {
+    makeTunnel(gateway);
+    const { frames, sad } = gateway;
+    const counters = new Float64Array(Object.keys(encapsulateCounters).length);
+    const tos: number[] = [];
+    const note = (frame: number, at: number) => {
+      tos.push(frames.view.getUint8(at + 1));
+      frames.free(frame);
+    };
+    const exit = {
+      open: () => {},
+      send: (frame: number, start: number) => note(frame, start),
+      sendIpv4: (frame: number, word: number) => note(frame, (word + 4) << 2),
+    };
+    const batches = new NodeEngine(sad, frames).encryptor();
+    const parts = { sad, batches, clock: { seconds: 1 }, worker: 0, exit };
+    const app = new Encapsulate({ frames, counters: () => counters }, parts);
+    const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
+    const packet = (dscp: number) =>
+      Uint8Array.of(0x45, dscp << 2, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2);
+    const next = (dscp: number) => {
+      const frame = frames.from(packet(dscp));
+      app.takeNext(frame, frames.offset[frame], 20, slot, 1400);
+    };
+    app.take(frames.from(packet(1)), slot, 1400);
+    next(1);
+    app.take(frames.from(packet(2), FRAME_SIZE - 24), slot, 1400);
+    next(2);
+    next(2);
+    app.push();
+    assert.deepEqual(tos, [1 << 2, 1 << 2, 2 << 2, 2 << 2]);
+    assert.equal(counters[Object.keys(encapsulateCounters).indexOf("drop.no_room")], 1);
+    assert.equal(frames.available, frames.capacity);
+  });
+
   test("a frame without room for trailer and ICV", async (gateway) => {
     // No port hands over such a frame, and no app makes one: only the app alone can be given one.
     makeTunnel(gateway);
@@ -233,7 +268,8 @@ export function plumbing({ test, scapy }: Suite): void {
     const counters = new Float64Array(Object.keys(encapsulateCounters).length);
     const engine = new NodeEngine(sad, frames);
     const context = { frames, counters: () => counters };
-    const exit = { open: () => {}, send: () => assert.fail("it was sent") };
+    const sent = () => assert.fail("it was sent");
+    const exit = { open: () => {}, send: sent, sendIpv4: sent };
     const parts = { sad, batches: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
     const app = new Encapsulate(context, parts);
     const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
@@ -246,10 +282,12 @@ export function plumbing({ test, scapy }: Suite): void {
       frames.length[frame] = to - from;
       frames.sa[frame] = slot;
       app.take(frame, slot, 1400);
+      const next = frames.allocate();
+      app.takeNext(next, (next << FRAME_SHIFT) + from, to - from, slot, 1400);
     }
     app.push();
     const index = Object.keys(encapsulateCounters).indexOf("drop.no_room");
-    assert.equal(counters[index], 2);
+    assert.equal(counters[index], 4);
     everyCounter.set("encapsulate.drop.no_room", counters[index]);
     assert.equal(frames.available, frames.capacity);
   });

@@ -20,7 +20,7 @@ const context = testContext(512);
 const { frames } = context;
 const { view, bytes } = frames;
 const output = new Link(frames);
-const options = { name: "port", device: "p0", number: 2, role, output };
+const options = { name: "port", device: "p0", role, output };
 const port = type === "xdp" ? new XdpPort(context, options) : new PacketPort(context, options);
 for (const local of ["192.0.2.1", "192.0.2.255", "2001:db8::1", "203.0.113.99"])
   port.setLocal(parseAddress(local) as IpAddress, true);
@@ -60,7 +60,7 @@ while (Date.now() < last) {
   port.source.pull(64);
   while (output.readable > 0) {
     const frame = output.receive();
-    if (frames.port[frame] !== 2 || !isInPlace(frames.offset[frame])) misplaced++;
+    if (!isInPlace(frames.offset[frame])) misplaced++;
     const line = describe(frame);
     if (line.includes(" 6 ")) {
       tcp.packets++;

@@ -19,8 +19,8 @@ const ETHERNET = 14;
 const local = ["192.0.2.2", "2001:db8::2"].map((text) => parseAddress(text) as Uint8Array);
 const arrived = new Link(frames);
 const ignored = new Link(frames);
-const from = new PacketPort(context, { name: "x0", number: 0, role: "public", output: ignored });
-const options = { name: "x1", number: 1, role: "public", local, output: arrived } as const;
+const from = new PacketPort(context, { name: "x0", role: "public", output: ignored });
+const options = { name: "x1", role: "public", local, output: arrived } as const;
 const to = process.argv[2] === "xdp" ? new XdpPort(context, options) : new PacketPort(context, options);
 
 /** ESP in UDP as the encapsulating app makes it: without a checksum. */

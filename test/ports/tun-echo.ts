@@ -40,7 +40,7 @@ ip("link", "set", device, "up");
 const context = testContext(64);
 const { frames } = context;
 const output = new Link(frames);
-const port = new TunPort(context, { name: "tun", device, number: 5, output });
+const port = new TunPort(context, { name: "tun", device, output });
 createTun(device, 1500, false); // adopts while it is in use
 
 let invalid = 0;

@@ -45,7 +45,7 @@ const context = testContext(1024);
 const { frames } = context;
 const open = (device: string) => {
   const output = new Link(frames);
-  return { port: new TunPort(context, { name: device, number: 0, output }), output };
+  return { port: new TunPort(context, { name: device, output }), output };
 };
 const link = (device: string, four: string, six: string) => {
   createTun(device, 1500, false);

@@ -55,7 +55,7 @@ async function start(): Promise<ChildProcess> {
 async function send(mayPause: boolean): Promise<number> {
   const context = testContext(1024);
   const { frames } = context;
-  const port = new TunPort(context, { name: "tun0", number: 0, output: new Link(frames), mayPause });
+  const port = new TunPort(context, { name: "tun0", output: new Link(frames), mayPause });
   const { input } = port.sink;
   const receiver = await start();
   const result = once(receiver, "message");

@@ -12,7 +12,7 @@ const context = testContext(256);
 const output = new Link(context.frames);
 const start = performance.now();
 try {
-  const port = new XdpPort(context, { name: "x0", number: 0, role: "public", output });
+  const port = new XdpPort(context, { name: "x0", role: "public", output });
   process.stdout.write(`open after ${Math.round(performance.now() - start)} ms in ${port.mode} mode\n`);
 } catch (error) {
   process.stdout.write(`${(error as Error).message}\n`);

@@ -11,7 +11,7 @@ import { testContext } from "./context.js";
 const context = testContext(1024);
 const { frames } = context;
 const output = new Link(frames);
-const port = new XdpPort(context, { name: "x0", number: 0, role: "private", output, ringSize: 128 });
+const port = new XdpPort(context, { name: "x0", role: "private", output, ringSize: 128 });
 const account = () => frames.available + port.inFlight;
 
 function offer(count: number, length = 60): void {

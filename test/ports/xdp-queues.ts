@@ -16,7 +16,7 @@ const output = new Link(frames);
 const local = [parseAddress("192.0.2.1") as Uint8Array];
 const chosen = process.argv.slice(3).map(Number);
 const queues = chosen.length > 0 ? { queues: chosen } : {};
-const port = new XdpPort(context, { name: "p0", number: 0, role: "private", output, local, ...queues });
+const port = new XdpPort(context, { name: "p0", role: "private", output, local, ...queues });
 writeFileSync(process.argv[2], "");
 const payloads: string[] = [];
 let last = Date.now() + 8000;

@@ -186,10 +186,11 @@ export class CipherRig {
         view.getInt32(esp),
         flags & SaFlag.extendedSequenceNumbers,
       );
-      if (icv === undefined) batches[kind].encrypt(counts[kind], high, swap32(low), at, text.length);
+      batches[kind].turn(high);
+      if (icv === undefined) batches[kind].encrypt(counts[kind], swap32(low), at, text.length);
       else {
         const [ivHigh, ivLow] = [view.getInt32(esp + ESP, true), view.getInt32(esp + ESP + 4, true)];
-        batches[kind].decrypt(counts[kind], ivHigh, ivLow, high, swap32(low), at, text.length);
+        batches[kind].decrypt(counts[kind], ivHigh, ivLow, swap32(low), at, text.length);
       }
       return { at, job: counts[kind]++ };
     });
