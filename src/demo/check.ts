@@ -53,6 +53,9 @@ const rekeys = 3;
 const flowRate = 1000;
 const udpBits = 20e6;
 const udpSize = 1200;
+/** What must arrive of it; libipsec drops packets of its own when the machine has much else to do. */
+const udpShare = 0.99;
+const udpShareOfLibipsec = 0.75;
 /** charon keeps a rekeyed inbound SA for so long (seconds), for what is still on its way; and then the flows go on for a while. */
 const oldSaDelay = 2;
 
@@ -191,7 +194,9 @@ class Check {
     const counted = await udp(hosts.a, target, { bitsPerSecond: udpBits, size: udpSize, seconds });
     this.report.udp = { ...counted, mbps: megabits(udpBits) };
     const { sent, received } = counted;
-    this.#expect(sent > 0 && received >= 0.99 * sent, `UDP: ${received} of ${sent} datagrams arrived`);
+    const { near, peer } = this.#options;
+    const share = near === "vita" && peer === "vita" ? udpShare : udpShareOfLibipsec;
+    this.#expect(sent > 0 && received >= share * sent, `UDP: ${received} of ${sent} datagrams arrived`);
     await server.stop();
     return `TCP ${mbps} Mbit/s, back ${reverseMbps} Mbit/s, UDP ${received} of ${sent}`;
   }
