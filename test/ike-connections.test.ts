@@ -301,6 +301,24 @@ test("connections of the model live in charon", async (t) => {
       await isUp();
     });
 
+    await t.test("of many that are loaded together, the one that charon refuses is told", async () => {
+      const before = await ends.a.loaded();
+      const idle = child("x", { "start-action": "none", ...world.selectors("a", ["10.1.9.0/24"]) });
+      const many = Array.from({ length: 100 }, (_, n) => world.site("a", `many-${n}`, [idle]));
+      const names = many.map(({ id }) => id);
+      const wrong = many.map((each, n) => (n === 70 ? { ...each, proposal: ["none-such"] } : each));
+      await assert.rejects(ends.a.apply({ connection: [site("a"), ...wrong] }), {
+        message:
+          '/connection[id="many-70"]/proposal: charon refuses it: invalid value for: proposals, config discarded',
+      });
+      assert.deepEqual(await ends.a.loaded(), before);
+      await ends.a.apply({ connection: [site("a"), ...many] });
+      assert.deepEqual((await ends.a.loaded()).connections, [...names, "site"].sort());
+      await ends.a.apply(usual("a"));
+      assert.deepEqual(await ends.a.loaded(), before);
+      await isUp();
+    });
+
     await t.test(
       "a charon that was killed is given everything when it is back, and what changed meanwhile",
       async () => {

@@ -3,6 +3,7 @@
 // name is one key.
 
 import { createHash } from "node:crypto";
+import { isIP } from "node:net";
 import { encodeMessage, type ViciFields, ViciFormatError } from "../charon/vici-message.js";
 import type { Configuration, Connection } from "../config/configuration.js";
 import { entryPath, IkeError } from "./ike-error.js";
@@ -41,6 +42,8 @@ export interface IkeItem {
   readonly command: string;
   /** Encoded. */
   readonly message: Buffer;
+  /** Does charon take it at once, so that others may be in the same command? */
+  readonly isQuick?: boolean;
 }
 
 type Entries = Pick<Configuration, "connection" | "pool" | "secret" | "authority">;
@@ -73,6 +76,12 @@ function item(kind: ItemKind, name: string, path: string, fields: ViciFields): I
 
 const digest = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
+/** charon may ask for a host's address when it lays a trap or begins to negotiate, and nobody knows how long that takes. */
+function namesHosts(connection: Connection): boolean {
+  const ends = [...connection["local-address"], ...connection["remote-address"]];
+  return ends.some((text) => isIP(text.split(/[-/]/, 1)[0]) === 0 && !text.startsWith("%any"));
+}
+
 function connectionItems(connection: Connection, files: IkeFiles): IkeItem[] {
   const path = entryPath("connection", connection.id);
   const items: IkeItem[] = [];
@@ -89,7 +98,8 @@ function connectionItems(connection: Connection, files: IkeFiles): IkeItem[] {
   const secret = preSharedKeyFields(connection);
   if (secret)
     items.push(item("secret", connectionSecretName(connection.id), `${path}/pre-shared-key`, secret));
-  items.push(item("connection", connection.id, path, connectionFields(connection, files)));
+  const isQuick = !namesHosts(connection);
+  items.push({ ...item("connection", connection.id, path, connectionFields(connection, files)), isQuick });
   return items;
 }
 
