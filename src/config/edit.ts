@@ -4,13 +4,13 @@
 import { type DataPath, formatSteps, operatorPath, parsePath, type Step } from "./data-path.js";
 import { parseJson } from "./document.js";
 import { Base, Entry, EntryTable } from "./entries.js";
-import { type Parts, parseParts } from "./parse.js";
+import { type Given, type Parts, parseParts } from "./parse.js";
 import { withOwnKeys } from "./placed.js";
 import { ConfigurationError, type Problem, type Rule } from "./problem.js";
 import type { Schema } from "./schema.js";
 import { Scope } from "./scope.js";
 import { valueProblem } from "./wording.js";
-import { type Format, freeTree, makeData, pathOf, YangFailure } from "./yang-data.js";
+import { freeTree, makeData, pathOf, YangFailure } from "./yang-data.js";
 
 export interface Edit {
   /**
@@ -21,7 +21,7 @@ export interface Edit {
   /** `/route[id="foo"]/gateway/ip`, `/inbound-sa[spi=1234]`; `/` is the whole datastore. */
   readonly target: string;
   /** The document that RFC 8040 has in a request: for `add` the child, else the target itself with its name. */
-  readonly value?: { readonly text: string; readonly format: Format };
+  readonly value?: Given;
   /** Of an entry whose list is ordered by the user; `point` is the path of the entry that `before` and `after` mean. */
   readonly where?: "first" | "last" | "before" | "after";
   readonly point?: string;
@@ -61,7 +61,7 @@ function ownBase(schema: Schema, parts: Parts): Base {
   return own;
 }
 
-function valueOfEdit({ value, target, operation }: Edit): { text: string; format: Format } {
+function valueOfEdit({ value, target, operation }: Edit): Given {
   if (!value) throw fail(target, "missing-element", `needs a value to ${operation}`);
   return value;
 }
@@ -75,8 +75,7 @@ function editWhole(schema: Schema, parts: Parts, edit: Edit): void {
     exchangeBase(parts, new Base(0));
     return;
   }
-  const { text, format } = valueOfEdit(edit);
-  const given = parseParts(schema, text, format, "");
+  const given = parseParts(schema, valueOfEdit(edit), "");
   try {
     if (operation === "create" && !isEmpty(parts)) throw fail("/", "data-exists", "is there already");
     if (operation === "replace") {
@@ -162,8 +161,7 @@ function editTable(schema: Schema, parts: Parts, edit: Edit, { node }: Step): vo
 
 /** Has the value of an edit parsed, which must hold entries of one list and nothing else. */
 function withEntries(schema: Schema, edit: Edit, name: string, use: (given: EntryTable) => void): void {
-  const { text, format } = valueOfEdit(edit);
-  const given = parseParts(schema, text, format, "");
+  const given = parseParts(schema, valueOfEdit(edit), "");
   try {
     const others = [...given.tables].filter(([other, { entries }]) => other !== name && entries.size > 0);
     if (given.base.first !== 0 || others.length > 0)
@@ -225,7 +223,7 @@ function editEntry(schema: Schema, parts: Parts, edit: Edit, step: Step): void {
 /** The edit with the keys of its target written into its value, where they are left out there. */
 function withKeys(edit: Edit, step: Step): Edit {
   if (edit.value?.format !== "json") return edit;
-  const document = withOwnKeys(parseJson(edit.value.text, ""), step);
+  const document = withOwnKeys(edit.value.document ?? parseJson(edit.value.text, ""), step);
   return { ...edit, value: { format: "json", text: JSON.stringify(document) } };
 }
 

@@ -38,14 +38,22 @@ export function isTable(node: SchemaNode): boolean {
   );
 }
 
+/** A document as it came. */
+export interface Given {
+  readonly text: string;
+  readonly format: Format;
+  /** What `parseJson` has made of the text, where that was done already. Nobody changes it. */
+  readonly document?: JsonObject;
+}
+
 /**
  * @param source names the document in errors
  * @throws ConfigurationError
  */
-export function parseParts(schema: Schema, text: string, format: Format, source: string): Parts {
+export function parseParts(schema: Schema, { text, format, document }: Given, source: string): Parts {
   const parser = new PartsParser(schema);
   try {
-    if (format === "json") parser.json(unwrap(parseJson(text, source)));
+    if (format === "json") parser.json(unwrap(document ?? parseJson(text, source)));
     else parser.xml(unwrapXml(text));
     if (parser.problems.length > 0) throw new ConfigurationError(source, parser.problems);
     return parser.parts;

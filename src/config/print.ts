@@ -163,10 +163,13 @@ function entryText(schema: Schema, entry: Entry, options: PrintOptions): string 
   if (isKept && entry.json !== undefined) return entry.json;
   const document = nodeObject(schema, entry.node, schemaOf(schema, entry.node), options);
   const [[object]] = Object.values(document) as [[JsonObject]];
-  const text = `    ${indented(object, "    ")}`;
+  const text = entryJson(object);
   if (isKept) entry.json = text;
   return text;
 }
+
+/** An entry of a long list as it stands in a whole tree. */
+export const entryJson = (entry: JsonObject): string => `    ${indented(entry, "    ")}`;
 
 const indented = (value: unknown, indent: string) =>
   JSON.stringify(value, null, 2).replaceAll("\n", `\n${indent}`);

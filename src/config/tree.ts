@@ -37,7 +37,7 @@ export class Tree {
    * @throws ConfigurationError
    */
   static parse(schema: Schema, text: string, format: Format, { source = "" }: ParseOptions = {}): Tree {
-    return new Tree(schema, parseParts(schema, text, format, source));
+    return new Tree(schema, parseParts(schema, { text, format }, source));
   }
 
   static empty(schema: Schema): Tree {

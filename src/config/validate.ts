@@ -14,11 +14,12 @@ import {
   LYD_VALIDATE_NO_STATE,
   libyang,
 } from "../native/libyang.js";
-import { complete, parseTop } from "./complete.js";
+import { complete, completionOf, parseTop } from "./complete.js";
 import { operatorPath } from "./data-path.js";
 import type { JsonObject } from "./document.js";
 import type { Base, Entry, EntryTable } from "./entries.js";
 import { MOST_PROBLEMS, type Parts } from "./parse.js";
+import { entryJson } from "./print.js";
 import { type Problem, valueText } from "./problem.js";
 import { type Reference, referencesOf } from "./references.js";
 import type { Schema, SchemaNode } from "./schema.js";
@@ -102,10 +103,16 @@ class Validation {
 
   #accept(node: SchemaNode, entry: Entry): void {
     if (entry.isValid) return;
-    const document = JSON.parse(printData(this.#schema, entry.node, "json", PRINT)) as JsonObject;
-    const [[object]] = Object.values(document) as JsonObject[][];
-    entry.configuration = complete(object, node.children);
+    const given = this.#print(entry, LYD_PRINT_SHRINK);
+    entry.json = entryJson(given);
+    entry.configuration = completionOf(node)?.(given) ?? complete(this.#print(entry, PRINT), node.children);
     entry.isValid = true;
+  }
+
+  #print({ node }: Entry, options: number): JsonObject {
+    const document = JSON.parse(printData(this.#schema, node, "json", options)) as JsonObject;
+    const [[object]] = Object.values(document) as JsonObject[][];
+    return object;
   }
 
   /** Does a valid entry refer to something that is not there any more? */

@@ -70,7 +70,7 @@ function readDatastore(bytes: Uint8Array, format: Format): Body["value"] {
     if (Object.keys(document).length !== 1 || !isObject(data)) {
       throw malformed('the body is not {"ietf-restconf:data": {…}}');
     }
-    return { text: JSON.stringify(data), format };
+    return { text, format, document: data };
   }
   const root = parseXml(text);
   if (root.name !== "data" || root.namespace !== restconfNamespace) {
