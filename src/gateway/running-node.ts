@@ -45,6 +45,8 @@ export class RunningNode {
   readonly marks: SequenceMarks;
   /** Pipes by which workers with waiting packets are woken, by worker. */
   readonly #wakes: number[] = [];
+  /** Have there been changes since the workers were woken? Undefined: they were not, in this turn of the event loop. */
+  #areMore: boolean | undefined;
   readonly #saEvents: SaEvents;
 
   constructor(
@@ -95,7 +97,21 @@ export class RunningNode {
     for (let i = this.#wakes.length; i < workers; i++) this.#wakes.push(openEventPipe(this.run.wakePipe(i)));
   }
 
+  /** For the first of many changes at once, and when they are through: each nudge is a system call. */
   #wake(): void {
+    if (this.#areMore !== undefined) {
+      this.#areMore = true;
+      return;
+    }
+    this.#areMore = false;
+    this.#nudge();
+    setImmediate(() => {
+      if (this.#areMore) this.#nudge();
+      this.#areMore = undefined;
+    });
+  }
+
+  #nudge(): void {
     // A full pipe is one that nobody waits at.
     for (const pipe of this.#wakes) write(pipe, NUDGE, 1);
   }

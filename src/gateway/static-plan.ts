@@ -34,17 +34,17 @@ export interface Plan {
 /** @param wanted units that are to be there, all of them */
 export function planChanges(installed: Installed, wanted: ReadonlyMap<string, Unit>): Plan {
   const { sas, policies, units } = installed;
-  // Of units that were there before nothing needs to be looked at, but that they keep what they have.
-  const kept: Unit[] = [];
+  // Of units that were there before nothing needs to be looked at, but that they keep what they have where others lose it.
   const fresh: Unit[] = [];
-  for (const [name, unit] of wanted) (units?.get(name) === unit ? kept : fresh).push(unit);
+  for (const [name, unit] of wanted) if (units?.get(name) !== unit) fresh.push(unit);
   const former = units ? [...units].filter(([name, unit]) => wanted.get(name) !== unit) : undefined;
   const oldSas = new Map(former?.flatMap(([, { sas: own }]) => pairsOf(own)) ?? sas);
   const oldPolicies = new Map(former?.flatMap(([, { policies: own }]) => pairsOf(own)) ?? policies);
-  for (const unit of [...kept, ...fresh]) {
-    for (const { key } of unit.sas) oldSas.delete(key);
-    for (const { key } of unit.policies) oldPolicies.delete(key);
-  }
+  if (oldSas.size + oldPolicies.size > 0)
+    for (const unit of wanted.values()) {
+      for (const { key } of unit.sas) oldSas.delete(key);
+      for (const { key } of unit.policies) oldPolicies.delete(key);
+    }
 
   const newSas: WantedSa[] = [];
   const changedSas: { wanted: WantedSa; old: AddSaRequest }[] = [];

@@ -18,7 +18,7 @@ import { systemNames } from "../config/system-names.js";
 import { entryAt } from "../config/tell.js";
 import type { AddSaRequest, Host, Mark, PolicyRequest, Selector } from "../ipsec/kernel.js";
 import { PolicyDirection, PolicyType, PriorityClass } from "../ipsec/spd-layout.js";
-import { formatAddress, type IpAddress, parseAddress } from "../net/address.js";
+import { type IpAddress, parseAddress } from "../net/address.js";
 import { parseSelector, prefixSelector, selectorPairs } from "../net/ip-selector.js";
 import { Breather } from "./breather.js";
 import { sameData } from "./same-data.js";
@@ -69,17 +69,20 @@ export async function staticUnits(
   const outbound = groupByRoute(configuration["outbound-sa"]);
   nameReqids(configuration, parts.reqids);
   let addresses: readonly IpAddress[] | undefined;
+  // Where tunnels begin whose routes do not say it.
+  let from: string | undefined;
   for (const route of configuration.route) {
     if (breather.isDue) await breather.breathe();
     addresses ??= parts.addresses();
-    const local = localAddress(route, addresses);
+    from ??= [4, 16].map((length) => firstOf(addresses ?? [], length)?.join(".")).join(" ");
     const [ins, outs] = [inbound.get(route.id) ?? [], outbound.get(route.id) ?? []];
     const reqid = parts.reqids.get(route.id) ?? 0;
-    const source = [route, formatAddress(local), reqid, ins, outs];
+    const source = [route, route["local-ip"] === undefined && from, reqid, ins, outs];
     const key = `route ${route.id}`;
     const known = former.get(key);
-    const isSame = known && sameData(known.source, source);
-    units.set(key, isSame ? known : routeUnit(source, { route, local, reqid, ins, outs }));
+    if (known && sameData(known.source, source)) units.set(key, known);
+    else
+      units.set(key, routeUnit(source, { route, local: localAddress(route, addresses), reqid, ins, outs }));
   }
   for (const policy of configuration["security-policy"]) {
     const key = `security-policy ${policy.id}`;
@@ -119,7 +122,7 @@ function localAddress(route: StaticRoute, addresses: readonly IpAddress[]): IpAd
   const { id, "local-ip": given } = route;
   if (given !== undefined) return addressOf(given);
   const gateway = addressOf(route.gateway.ip);
-  const first = addresses.find(({ length }) => length === gateway.length);
+  const first = firstOf(addresses, gateway.length);
   if (first) return first;
   const family = gateway.length === 4 ? "IPv4" : "IPv6";
   throw problem(
@@ -127,6 +130,9 @@ function localAddress(route: StaticRoute, addresses: readonly IpAddress[]): IpAd
     `is left out, and no public interface has an ${family} address now: give one to an interface, or set it`,
   );
 }
+
+const firstOf = (addresses: readonly IpAddress[], length: number) =>
+  addresses.find((address) => address.length === length);
 
 // The configuration has been checked: its addresses, prefixes and selectors are some (route-checks.ts, policy-checks.ts).
 const addressOf = (text: string) => parseAddress(text) as IpAddress;

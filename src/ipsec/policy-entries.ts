@@ -24,15 +24,15 @@ export class PolicyEntries {
   }
 
   add(entry: number, request: PolicyRequest): void {
-    this.#byTuple.add(hashOf(tupleKey(request)), entry);
-    this.#bySelectors.add(hashOf(selectorsKey(request.id)), entry);
+    this.#byTuple.add(tupleHash(request), entry);
+    this.#bySelectors.add(selectorsHash(request.id), entry);
     if (namesSa(request)) this.#bySpi.add(request.espSpi, entry);
     if (isTrap(request)) this.#traps.add(request.reqid, entry);
   }
 
   delete(entry: number, request: PolicyRequest): void {
-    this.#byTuple.delete(hashOf(tupleKey(request)), entry);
-    this.#bySelectors.delete(hashOf(selectorsKey(request.id)), entry);
+    this.#byTuple.delete(tupleHash(request), entry);
+    this.#bySelectors.delete(selectorsHash(request.id), entry);
     if (namesSa(request)) this.#bySpi.delete(request.espSpi, entry);
     if (isTrap(request)) this.#traps.delete(request.reqid, entry);
   }
@@ -41,7 +41,7 @@ export class PolicyEntries {
   find(request: PolicyRequest, session?: bigint): number | undefined {
     const key = tupleKey(request);
     return this.#byTuple
-      .get(hashOf(key))
+      .get(tupleHash(request))
       .findLast(
         (entry) =>
           (session === undefined || this.#spd.session(entry) === session) &&
@@ -52,7 +52,7 @@ export class PolicyEntries {
   withSelectors(id: PolicyId): number[] {
     const key = selectorsKey(id);
     return this.#bySelectors
-      .get(hashOf(key))
+      .get(selectorsHash(id))
       .filter((entry) => selectorsKey(this.#spd.read(entry).id) === key);
   }
 
@@ -69,13 +69,6 @@ export class PolicyEntries {
   }
 }
 
-/** FNV-1a over the characters, signed so that V8 keeps it as a small integer. */
-function hashOf(key: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  return hash | 0;
-}
-
 function namesSa(request: PolicyRequest): boolean {
   return request.id.direction === PolicyDirection.out && request.espSpi !== 0;
 }
@@ -84,23 +77,18 @@ function isTrap({ id, type, espSpi }: PolicyRequest): boolean {
   return id.direction === PolicyDirection.out && type === PolicyType.ipsec && espSpi === 0;
 }
 
-// A key holds the bytes of what it stands for, as characters of a string.
-
-class KeyWriter {
-  #text = "";
+/** Takes the bytes of what makes a policy, or an entry, the one it is. */
+abstract class TupleWriter {
+  abstract byte(value: number): void;
 
   number(value: number): this {
-    this.#text += String.fromCharCode(
-      value & 0xff,
-      (value >>> 8) & 0xff,
-      (value >>> 16) & 0xff,
-      value >>> 24,
-    );
+    for (let shift = 0; shift < 32; shift += 8) this.byte((value >>> shift) & 0xff);
     return this;
   }
 
   address(address: IpAddress): this {
-    this.#text += String.fromCharCode(address.length, ...address);
+    this.byte(address.length);
+    for (let i = 0; i < address.length; i++) this.byte(address[i]);
     return this;
   }
 
@@ -112,17 +100,33 @@ class KeyWriter {
   }
 
   text(text: string): this {
-    this.#text += `${text}\0`;
+    for (let i = 0; i < text.length; i++) this.byte(text.charCodeAt(i));
+    this.byte(0);
     return this;
-  }
-
-  get key(): string {
-    return this.#text;
   }
 }
 
-function writeSelectors(id: PolicyId): KeyWriter {
-  return new KeyWriter()
+/** Keeps them, as characters of a string. */
+class KeyWriter extends TupleWriter {
+  key = "";
+
+  byte(value: number): void {
+    this.key += String.fromCharCode(value);
+  }
+}
+
+/** FNV-1a over them, signed so that V8 keeps it as a small integer. */
+class HashWriter extends TupleWriter {
+  hash = 0x811c9dc5 | 0;
+
+  byte(value: number): void {
+    this.hash = Math.imul(this.hash ^ value, 0x01000193);
+  }
+}
+
+/** What makes a policy the one it is: selectors, mark, interface id and interface. */
+function selectors<Writer extends TupleWriter>(writer: Writer, id: PolicyId): Writer {
+  return writer
     .number(id.direction)
     .selector(id.srcSelector)
     .selector(id.dstSelector)
@@ -132,17 +136,18 @@ function writeSelectors(id: PolicyId): KeyWriter {
     .text(id.interface);
 }
 
-/** What makes a policy the one it is: selectors, mark, interface id and interface. */
-function selectorsKey(id: PolicyId): string {
-  return writeSelectors(id).key;
-}
-
-function tupleKey({ id, ...entry }: PolicyRequest): string {
-  return writeSelectors(id)
+/** What more there is to an entry. */
+function others<Writer extends TupleWriter>(writer: Writer, entry: PolicyRequest): Writer {
+  return writer
     .number(entry.type | (entry.priorityClass << 8) | (entry.mode << 16))
     .number(entry.manualPriority)
     .address(entry.src.address)
     .address(entry.dst.address)
     .number(entry.reqid)
-    .number(entry.espSpi).key;
+    .number(entry.espSpi);
 }
+
+const selectorsKey = (id: PolicyId) => selectors(new KeyWriter(), id).key;
+const selectorsHash = (id: PolicyId) => selectors(new HashWriter(), id).hash;
+const tupleKey = (entry: PolicyRequest) => others(selectors(new KeyWriter(), entry.id), entry).key;
+const tupleHash = (entry: PolicyRequest) => others(selectors(new HashWriter(), entry.id), entry).hash;

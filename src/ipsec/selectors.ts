@@ -16,10 +16,15 @@ const TO_REST = (at.toRest >>> 2) - 1;
 export const OPAQUE = NONE;
 const NO_PORT = OPAQUE;
 
-function addressWords(address: Uint8Array): [number, number, number, number] {
-  const view = new DataView(address.buffer, address.byteOffset, address.byteLength);
-  if (address.length === 4) return [view.getUint32(0), 0, 0, 0];
-  return [view.getUint32(0), view.getUint32(4), view.getUint32(8), view.getUint32(12)];
+/** Writes the first word of an address at one place, and the three others, 0 where there are none, from word 1 on at `rest`. */
+function writeAddress(words: Uint32Array, first: number, rest: number, address: Uint8Array): void {
+  for (let i = 0; i < 4; i++) {
+    const at = 4 * i;
+    words[i === 0 ? first : rest + i] =
+      at < address.length
+        ? (address[at] << 24) | (address[at + 1] << 16) | (address[at + 2] << 8) | address[at + 3]
+        : 0;
+  }
 }
 
 /** Writes a selector at a byte offset of a region. */
@@ -29,12 +34,9 @@ export function writeSelector(region: Region, offset: number, selector: Selector
   view.setUint16(offset + at.protocol, selector.protocol, true);
   view.setUint16(offset + at.fromPort, selector.fromPort, true);
   view.setUint16(offset + at.toPort, selector.toPort, true);
-  const [from, ...fromRest] = addressWords(selector.from);
-  const [to, ...toRest] = addressWords(selector.to);
-  words[(offset + at.from) >>> 2] = from;
-  words[(offset + at.to) >>> 2] = to;
-  words.set(fromRest, (offset + at.fromRest) >>> 2);
-  words.set(toRest, (offset + at.toRest) >>> 2);
+  const entry = offset >>> 2;
+  writeAddress(words, entry + FROM, entry + FROM_REST, selector.from);
+  writeAddress(words, entry + TO, entry + TO_REST, selector.to);
 }
 
 export function readSelector(region: Region, offset: number): Selector {

@@ -135,7 +135,8 @@ export class Spd {
       set(e.markMask, id.mark.mask);
       set(e.interfaceId, id.interfaceId);
       this.region.bytes.fill(0, offset + e.interface, offset + e.interface + 16);
-      this.region.bytes.set(Buffer.from(id.interface, "latin1").subarray(0, 15), offset + e.interface);
+      if (id.interface !== "")
+        this.region.bytes.set(Buffer.from(id.interface, "latin1").subarray(0, 15), offset + e.interface);
       view.setBigUint64(offset + e.session, session, true);
       set(e.present, 1);
       if (entry >= words[h.used >>> 2]) words[h.used >>> 2] = entry + 1;
