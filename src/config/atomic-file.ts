@@ -38,16 +38,21 @@ export type Stamp = string;
 /**
  * Replaces the file, or makes it.
  * @param path where the file itself lies: a symbolic link at this place would be replaced
+ * @param content whole, or in chunks
  * @returns the stamp of the new file
  * @throws the system's error; only one of `sync` for the folder can leave the new content behind
  */
-export function replaceFile(path: string, content: string | Uint8Array, options: ReplaceOptions = {}): Stamp {
+export function replaceFile(
+  path: string,
+  content: string | Uint8Array | readonly (string | Uint8Array)[],
+  options: ReplaceOptions = {},
+): Stamp {
   const { mode = 0o600, owner, beforeRename, sync = syncToDisk } = options;
   const temporary = temporaryOf(path, process.pid);
   rmSync(temporary, { force: true });
   const file = openSync(temporary, "wx", 0o600);
   try {
-    writeFileSync(file, content);
+    for (const chunk of Array.isArray(content) ? content : [content]) writeFileSync(file, chunk);
     if (owner) fchownSync(file, owner.uid, owner.gid);
     fchmodSync(file, mode);
     sync(file, "file");

@@ -8,6 +8,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { replaceFile } from "./atomic-file.js";
+import type { StoredText } from "./stored-text.js";
 
 const KEY_BYTES = 32;
 
@@ -37,7 +38,9 @@ export class Tagger {
   }
 
   /** The tag of a text: 32 hexadecimal digits, without the quotation marks that HTTP has around it. */
-  tag(text: string): string {
-    return createHmac("sha256", this.#key).update(text).digest("hex").slice(0, 32);
+  tag(text: StoredText): string {
+    const hmac = createHmac("sha256", this.#key);
+    for (const chunk of text.chunks) hmac.update(chunk);
+    return hmac.digest("hex").slice(0, 32);
   }
 }

@@ -8,10 +8,10 @@
 // the hash is right; one that is broken is told once and passed over. Nothing that happens here keeps a node from starting
 // or a commit from going through: an entry that cannot be written is kept in memory, and that is told.
 
-import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { removeLeftovers, replaceFile } from "./atomic-file.js";
+import { StoredText } from "./stored-text.js";
 
 /** How many configurations are kept. */
 export const HISTORY_LENGTH = 20;
@@ -27,7 +27,7 @@ interface Kept extends HistoryEntry {
   /** Of the configuration. */
   hash: string;
   /** Only if it is in no file. */
-  text?: string;
+  text?: StoredText;
 }
 
 export class History {
@@ -76,8 +76,8 @@ export class History {
   }
 
   /** Is this the newest configuration? */
-  endsWith(text: string): boolean {
-    return this.#entries.at(-1)?.hash === hashOf(text);
+  endsWith(text: StoredText): boolean {
+    return this.#entries.at(-1)?.hash === text.hash;
   }
 
   /** The newest one that is older than this. */
@@ -88,18 +88,18 @@ export class History {
   /** The configuration of an entry, secrets included. undefined: there is no such entry. @throws when it is broken */
   text(number: number): string | undefined {
     const kept = this.#entries.find((entry) => entry.number === number);
-    return kept && (kept.text ?? this.#read(number).text);
+    return kept && (kept.text ?? this.#read(number).text).toString();
   }
 
   /** Adds the configuration that is in force now, and forgets the oldest. @returns its number */
-  add(text: string, entry: Omit<HistoryEntry, "number">): number {
-    const kept: Kept = { number: this.#last + 1, ...entry, hash: hashOf(text) };
+  add(text: StoredText, entry: Omit<HistoryEntry, "number">): number {
+    const kept: Kept = { number: this.#last + 1, ...entry, hash: text.hash };
     this.#last = kept.number;
     this.#entries.push(kept);
     try {
       const { number, time, user, comment, hash } = kept;
       const head = { number, time, user, comment, sha256: hash };
-      replaceFile(this.#path(number), `${JSON.stringify(head)}\n${text}`);
+      replaceFile(this.#path(number), [`${JSON.stringify(head)}\n`, ...text.chunks]);
       this.#forget();
     } catch (error) {
       kept.text = text;
@@ -116,13 +116,13 @@ export class History {
       if (isNumber(name) && Number(name) < oldest) rmSync(join(this.#folder, name), { force: true });
   }
 
-  #read(number: number): { entry: Kept; text: string } {
-    const content = readFileSync(this.#path(number), "utf8");
+  #read(number: number): { entry: Kept; text: StoredText } {
+    const content = readFileSync(this.#path(number));
     const end = content.indexOf("\n");
     if (end < 0) throw new Error("is truncated");
-    const head = parseHead(content.slice(0, end));
-    const text = content.slice(end + 1);
-    if (head === undefined || head.sha256 !== hashOf(text)) throw new Error("is broken");
+    const head = parseHead(content.toString("utf8", 0, end));
+    const text = new StoredText([content.subarray(end + 1)]);
+    if (head === undefined || head.sha256 !== text.hash) throw new Error("is broken");
     const { time, user, comment, sha256: hash } = head;
     return { entry: { number, time: new Date(time), user, comment, hash }, text };
   }
@@ -148,8 +148,4 @@ function parseHead(
 
 function isNumber(name: string): boolean {
   return /^[1-9]\d{0,9}$/.test(name);
-}
-
-function hashOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }

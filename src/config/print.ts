@@ -42,17 +42,39 @@ const modes = { explicit: 0, all: LYD_PRINT_WD_ALL, trim: LYD_PRINT_WD_TRIM } as
 export function printTree(schema: Schema, parts: Parts, options: PrintOptions): string {
   if (options.format === "xml")
     return [...wholeParts(schema, parts)].map((part) => printXml(schema, part, options)).join("");
-  const members: string[] = [];
+  return [...jsonParts(schema, parts, options, (table) => tableText(schema, table, options))].join("");
+}
+
+/** As it was given, with secrets, and with an empty line at the end. Lists that two trees share have the same chunk. */
+export function storedTree(schema: Schema, parts: Parts): Uint8Array[] {
+  const options = { format: "json", defaults: "explicit", secrets: true } as const;
+  const chunks = jsonParts(schema, parts, options, (table) =>
+    table.jsonOf((entry) => entryText(schema, entry, options)),
+  );
+  return Array.from([...chunks, "\n"], (chunk) => (typeof chunk === "string" ? Buffer.from(chunk) : chunk));
+}
+
+function* jsonParts<Text>(
+  schema: Schema,
+  parts: Parts,
+  options: PrintOptions,
+  textOf: (table: EntryTable) => Text,
+): Generator<string | Text> {
   const base = baseObject(schema, parts.base, options);
+  let before = "{\n";
   for (const { name } of schema.top.values()) {
     const member = `${MODULE_NAME}:${name}`;
     const table = parts.tables.get(name);
-    if (table && table.entries.size > 0)
-      members.push(`  ${JSON.stringify(member)}: [\n${tableText(schema, table, options)}\n  ]`);
-    else if (base[member] !== undefined)
-      members.push(`  ${JSON.stringify(member)}: ${indented(base[member], "  ")}`);
+    if (table && table.entries.size > 0) {
+      yield `${before}  ${JSON.stringify(member)}: [\n`;
+      yield textOf(table);
+      yield "\n  ]";
+    } else if (base[member] !== undefined)
+      yield `${before}  ${JSON.stringify(member)}: ${indented(base[member], "  ")}`;
+    else continue;
+    before = ",\n";
   }
-  return members.length === 0 ? "{}\n" : `{\n${members.join(",\n")}\n}\n`;
+  yield before === "{\n" ? "{}\n" : "\n}\n";
 }
 
 /** The nodes of a whole tree, part by part. */
@@ -151,11 +173,7 @@ function baseObject(schema: Schema, base: Base, { defaults, secrets }: PrintOpti
 const isKeptWith = ({ defaults, secrets }: PrintOptions) => defaults === "explicit" && secrets;
 
 function tableText(schema: Schema, table: EntryTable, options: PrintOptions): string {
-  const isKept = isKeptWith(options);
-  if (isKept && table.json !== undefined) return table.json;
-  const text = Array.from(table.entries.values(), (entry) => entryText(schema, entry, options)).join(",\n");
-  if (isKept) table.json = text;
-  return text;
+  return Array.from(table.entries.values(), (entry) => entryText(schema, entry, options)).join(",\n");
 }
 
 function entryText(schema: Schema, entry: Entry, options: PrintOptions): string {

@@ -20,6 +20,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { ReplaceOptions } from "./atomic-file.js";
 import { EditedByHand, StartupFile } from "./startup-file.js";
+import { StoredText } from "./stored-text.js";
 
 /** A folder with a file that has been read. */
 function readFile(t: TestContext, sync?: ReplaceOptions["sync"]) {
@@ -43,7 +44,7 @@ test("first the new content is on the disk, then it has the name, then the name 
     );
     steps.push([what, readFileSync(path, "utf8"), ...contents]);
   });
-  file.write("two");
+  file.write(new StoredText("two"));
   assert.deepEqual(steps, [
     ["file", "one", "two"],
     ["folder", "two"],
@@ -58,11 +59,11 @@ for (const step of ["file", "folder"])
     const { folder, path, file } = readFile(t, (_, what) => {
       if (what === step && failures-- > 0) throw new Error("EIO");
     });
-    assert.throws(() => file.write("two"), /^Error: EIO$/);
+    assert.throws(() => file.write(new StoredText("two")), /^Error: EIO$/);
     assert.equal(readFileSync(path, "utf8"), "one");
     assert.deepEqual(readdirSync(folder), ["a.json"]);
     assert.equal(file.strangeText(), undefined);
-    file.write("two");
+    file.write(new StoredText("two"));
     assert.equal(readFileSync(path, "utf8"), "two");
   });
 
@@ -72,7 +73,10 @@ test("when the disk fails for good, what cannot be put back is told", (t) => {
     if (what === "folder") isBroken = true;
     if (isBroken) throw new Error(`EIO ${what}`);
   });
-  assert.throws(() => file.write("two"), /EIO folder; the former content could not be put back: EIO file/);
+  assert.throws(
+    () => file.write(new StoredText("two")),
+    /EIO folder; the former content could not be put back: EIO file/,
+  );
   assert.equal(readFileSync(path, "utf8"), "two");
   assert.equal(file.strangeText(), "two");
 });
@@ -82,12 +86,12 @@ test("mode and owner stay; what is new is for us alone", (t) => {
   chmodSync(path, 0o640);
   const isRoot = process.getuid?.() === 0;
   if (isRoot) chownSync(path, 1234, 1235);
-  file.write("two");
+  file.write(new StoredText("two"));
   const { mode, uid, gid } = statSync(path);
   assert.equal(mode & 0o7777, 0o640);
   if (isRoot) assert.deepEqual([uid, gid], [1234, 1235]);
   rmSync(path);
-  file.write("three");
+  file.write(new StoredText("three"));
   assert.equal(statSync(path).mode & 0o7777, 0o600);
 });
 
@@ -97,20 +101,20 @@ test("symbolic links are followed, and stay", (t) => {
   renameSync(path, join(folder, "real/b.json"));
   symlinkSync("real/b.json", join(folder, "link"));
   symlinkSync("link", path);
-  file.write("two");
+  file.write(new StoredText("two"));
   assert.ok(lstatSync(path).isSymbolicLink());
   assert.equal(readFileSync(join(folder, "real/b.json"), "utf8"), "two");
   // The file is gone: it is made where the link leads.
   rmSync(join(folder, "real/b.json"));
   assert.equal(file.strangeText(), undefined);
-  file.write("three");
+  file.write(new StoredText("three"));
   assert.equal(readFileSync(join(folder, "real/b.json"), "utf8"), "three");
   // The link leads elsewhere now: somebody wants another configuration.
   writeFileSync(join(folder, "other.json"), "other");
   rmSync(path);
   symlinkSync("other.json", path);
   assert.equal(file.strangeText(), "other");
-  assert.throws(() => file.write("four"), EditedByHand);
+  assert.throws(() => file.write(new StoredText("four")), EditedByHand);
 });
 
 test("an edit is seen however it was made, and one that was undone is none", (t) => {
@@ -119,16 +123,16 @@ test("an edit is seen however it was made, and one that was undone is none", (t)
   writeFileSync(path, "ONE");
   utimesSync(path, atime, mtime);
   assert.equal(file.strangeText(), "ONE");
-  assert.throws(() => file.write("two"), EditedByHand);
+  assert.throws(() => file.write(new StoredText("two")), EditedByHand);
   writeFileSync(path, "one");
   assert.equal(file.strangeText(), undefined);
   writeFileSync(join(folder, "new"), "uno");
   renameSync(join(folder, "new"), path);
   assert.equal(file.strangeText(), "uno");
-  assert.throws(() => file.write("two"), EditedByHand);
+  assert.throws(() => file.write(new StoredText("two")), EditedByHand);
   assert.deepEqual([readFileSync(path, "utf8"), readdirSync(folder)], ["uno", ["a.json"]]);
   file.accept("uno");
-  file.write("two");
+  file.write(new StoredText("two"));
   assert.equal(readFileSync(path, "utf8"), "two");
 });
 

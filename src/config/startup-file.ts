@@ -4,11 +4,11 @@
 // Somebody may edit it while the node runs. What was read or written last is remembered by its stamp and its hash, and
 // `write` refuses to put anything over a content that is neither this nor was accepted by name: see `strangeText`.
 
-import { createHash } from "node:crypto";
 import { readFileSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type ReplaceOptions, removeLeftovers, replaceFile, type Stamp, stampOf } from "./atomic-file.js";
 import { readTextFile } from "./read-text.js";
+import { StoredText } from "./stored-text.js";
 
 /** The file has a content that this node knows nothing of. */
 export class EditedByHand extends Error {}
@@ -21,7 +21,7 @@ export class StartupFile {
   /** Hash of the last content that we know, and the stamp that it had, if it was seen by us. */
   #known: { hash: string; stamp: Stamp | undefined } | undefined;
   /** The last text that we know, to be put back. */
-  #text = "";
+  #text = new StoredText("");
 
   /** @param sync see ReplaceOptions; for tests */
   constructor(path: string, sync?: ReplaceOptions["sync"]) {
@@ -35,7 +35,7 @@ export class StartupFile {
     const { text, stamp } = readTextFile(this.#follow());
     const name = basename(this.#target);
     removeLeftovers(dirname(this.#target), (leftover) => leftover === name);
-    this.#remember(text, stamp);
+    this.#remember(new StoredText(text), stamp);
     return text;
   }
 
@@ -48,21 +48,22 @@ export class StartupFile {
     const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
     if (stat === undefined || stampOf(stat) === this.#known?.stamp) return undefined;
     const { text, stamp } = readTextFile(path);
-    if (hashOf(text) !== this.#known?.hash) return text;
-    this.#remember(text, stamp);
+    const stored = new StoredText(text);
+    if (stored.hash !== this.#known?.hash) return text;
+    this.#remember(stored, stamp);
     return undefined;
   }
 
   /** This content may be written over, wherever it comes from. */
   accept(text: string): void {
-    this.#remember(text, undefined);
+    this.#remember(new StoredText(text), undefined);
   }
 
   /**
    * Replaces the content; it is on the disk when this returns.
    * @throws EditedByHand, or the system's error; the file has its old content then
    */
-  write(text: string): void {
+  write(text: StoredText): void {
     const path = this.#follow();
     const stat = statSync(path, { throwIfNoEntry: false });
     let isReplaced = false;
@@ -81,8 +82,8 @@ export class StartupFile {
     }
   }
 
-  #replace(path: string, text: string, stat: Stats | undefined, beforeRename: () => void): Stamp {
-    return replaceFile(path, text, {
+  #replace(path: string, text: StoredText, stat: Stats | undefined, beforeRename: () => void): Stamp {
+    return replaceFile(path, text.chunks, {
       mode: stat ? stat.mode & 0o7777 : 0o600,
       ...(stat && { owner: { uid: stat.uid, gid: stat.gid } }),
       ...(this.#sync && { sync: this.#sync }),
@@ -99,13 +100,13 @@ export class StartupFile {
     } catch (error) {
       problem = (error as Error).message;
     } finally {
-      this.accept(this.#text);
+      this.#remember(this.#text, undefined);
     }
-    return readFileSync(path, "utf8") === this.#text ? undefined : problem;
+    return readFileSync(path, "utf8") === this.#text.toString() ? undefined : problem;
   }
 
-  #remember(text: string, stamp: Stamp | undefined): void {
-    this.#known = { hash: hashOf(text), stamp };
+  #remember(text: StoredText, stamp: Stamp | undefined): void {
+    this.#known = { hash: text.hash, stamp };
     this.#text = text;
   }
 
@@ -119,8 +120,4 @@ export class StartupFile {
     }
     return this.#target;
   }
-}
-
-function hashOf(text: string): string {
-  return createHash("sha256").update(text).digest("base64");
 }

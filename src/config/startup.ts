@@ -86,7 +86,7 @@ export class Startup {
       const target = isThere ? realpathSync(path) : path;
       if (target === realpathSync(this.path)) throw new Error("is the startup file, which commits write");
       if (isThere && !statSync(target).isFile()) throw new Error("is not a regular file");
-      replaceFile(target, version.text);
+      replaceFile(target, version.text.chunks);
     } catch (error) {
       throw refusal("invalid-value", messageOf(error), "/file", path);
     }

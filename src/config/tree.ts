@@ -9,9 +9,10 @@ import type { JsonObject } from "./document.js";
 import { applyEdit, type Edit } from "./edit.js";
 import { Base, EntryTable } from "./entries.js";
 import { isTable, type Parts, parseParts } from "./parse.js";
-import { type PrintOptions, printAt, printTree } from "./print.js";
+import { type PrintOptions, printAt, printTree, storedTree } from "./print.js";
 import { ConfigurationError } from "./problem.js";
 import type { Schema } from "./schema.js";
+import { StoredText } from "./stored-text.js";
 import { validateParts } from "./validate.js";
 import type { Format } from "./yang-data.js";
 
@@ -108,6 +109,11 @@ export class Tree {
     const at = parsePath(this.schema, path ?? "/");
     if (at.steps.length === 0) return printTree(this.schema, this.#parts, options);
     return printAt(this.schema, this.#parts, at, options);
+  }
+
+  /** The whole as it is stored: what was given, secrets included. */
+  stored(): StoredText {
+    return new StoredText(storedTree(this.schema, this.#parts));
   }
 
   /** Paths of what differs: entries that are there on one side only, and leaves. */

@@ -104,7 +104,7 @@ class Validation {
   #accept(node: SchemaNode, entry: Entry): void {
     if (entry.isValid) return;
     const given = this.#print(entry, LYD_PRINT_SHRINK);
-    entry.json = entryJson(given);
+    entry.json ??= entryJson(given);
     entry.configuration = completionOf(node)?.(given) ?? complete(this.#print(entry, PRINT), node.children);
     entry.isValid = true;
   }

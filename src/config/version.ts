@@ -1,6 +1,7 @@
 // A configuration that is, was or is about to be in force, in all the forms that it is needed in.
 
 import type { Configuration } from "./configuration.js";
+import type { StoredText } from "./stored-text.js";
 import type { Tree } from "./tree.js";
 
 export interface Version {
@@ -8,7 +9,7 @@ export interface Version {
   tree: Tree;
   configuration: Configuration;
   /** What the startup file and the history have of it: what an operator wrote, secrets included. */
-  text: string;
+  text: StoredText;
   /** Once somebody has asked for it. */
   etag?: string;
   /** Does the startup file say this? */
@@ -27,7 +28,7 @@ export interface Version {
 export function makeVersion(tree: Tree, source = ""): Version {
   try {
     tree.validate(source);
-    const text = `${tree.print(undefined, { format: "json", defaults: "explicit", secrets: true })}\n`;
+    const text = tree.stored();
     const configuration = tree.toConfiguration();
     return {
       tree,

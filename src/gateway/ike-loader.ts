@@ -213,15 +213,16 @@ export class IkeLoader {
    * connection only.
    */
   async missing(connection: ViciConnection, entries: IkeEntries): Promise<IkeItem[]> {
-    const items = [...entries.values()].flatMap((entry) => entry.items);
-    const size = items.reduce((sum, { name }) => sum + name.length + 3, 0);
-    if (size > LISTING_MAX) return this.#firstMissing(connection, items);
+    let size = 0;
+    for (const { items } of entries.values()) for (const { name } of items) size += name.length + 3;
+    if (size > LISTING_MAX) return this.#firstMissing(connection, entries);
     const present = new Map<ItemKind, Set<string>>();
     for (const kind of rememberedKinds) {
       const { command, list } = listings[kind];
       const answer = await connection.request(command);
       present.set(kind, new Set(kind === "pool" ? answer.sections.keys() : answer.texts(list)));
     }
+    const items = [...entries.values()].flatMap((entry) => entry.items);
     return items.filter((item) => {
       const name = item.kind === "key" ? this.#keys.get(item.name) : item.name;
       const there = present.get(item.kind);
@@ -229,8 +230,12 @@ export class IkeLoader {
     });
   }
 
-  async #firstMissing(connection: ViciConnection, items: readonly IkeItem[]): Promise<IkeItem[]> {
-    const first = items.find((item) => item.kind === "connection" && !this.#refused.has(itemKey(item)));
+  async #firstMissing(connection: ViciConnection, entries: IkeEntries): Promise<IkeItem[]> {
+    let first: IkeItem | undefined;
+    for (const { items } of entries.values()) {
+      first = items.find((item) => item.kind === "connection" && !this.#refused.has(itemKey(item)));
+      if (first) break;
+    }
     if (!first) return [];
     let isThere = false;
     await connection.stream("list-conns", { ike: first.name }, "list-conn", () => {
