@@ -201,7 +201,7 @@ test("connects when charon comes, and again when it comes back, with its subscri
     uri: charon.uri,
     events: { piece: (event) => log.push(`piece ${event.text("n")}`), unheard: () => {} },
     connected: () => log.push("connected"),
-    lost: ({ message }) => log.push(`lost ${/[A-Z]{5,}|closed/.exec(message)?.[0]}`),
+    lost: ({ message }) => log.push(`lost ${/[A-Z]{5,}|closed/.exec(message.split(": ").at(-1) ?? "")?.[0]}`),
   });
   const saw = async (last: string) => {
     for (let i = 0; i < 300 && log.at(-1) !== last; i++) await sleep(10);

@@ -67,9 +67,12 @@ export class ViciSection {
   }
 }
 
-/** Grows as it is written to, up to what a packet may have. */
+/** Texts up to this length are written character by character, which is faster than to call for it. */
+const SHORT = 64;
+
+/** One for all messages, written one after the other. Grows up to what a packet may have. */
 class Writer {
-  #buffer = Buffer.allocUnsafe(1024);
+  #buffer = Buffer.allocUnsafeSlow(4096);
   #length = 0;
 
   #room(bytes: number): number {
@@ -77,14 +80,18 @@ class Writer {
     const end = at + bytes;
     if (end > PACKET_MAX) throw new ViciFormatError(`a message has at most ${PACKET_MAX} bytes`);
     if (end > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.min(PACKET_MAX, Math.max(end, 2 * this.#buffer.length)));
+      const larger = Buffer.allocUnsafeSlow(Math.min(PACKET_MAX, Math.max(end, 2 * this.#buffer.length)));
       this.#buffer.copy(larger, 0, 0, at);
-      // It may have held a secret.
-      this.#buffer.fill(0);
+      this.#wipe();
       this.#buffer = larger;
     }
     this.#length = end;
     return at;
+  }
+
+  /** There may have been a secret. */
+  #wipe(): void {
+    this.#buffer.fill(0, 0, this.#length);
   }
 
   byte(value: number): void {
@@ -97,9 +104,8 @@ class Writer {
     if (length === 0 || length > NAME_MAX) {
       throw new ViciFormatError(`the name "${name.slice(0, 80)}" must have 1 to ${NAME_MAX} bytes`);
     }
-    const at = this.#room(1 + length);
-    this.#buffer[at] = length;
-    this.#buffer.write(name, at + 1);
+    this.byte(length);
+    this.#text(name, length);
   }
 
   value(name: string, value: ViciValue): void {
@@ -109,23 +115,38 @@ class Writer {
         `the value of "${name}" has ${length} bytes, but at most ${VALUE_MAX} can be sent`,
       );
     }
-    const at = this.#room(2 + length);
-    this.#buffer.writeUInt16BE(length, at);
-    if (typeof value === "string") this.#buffer.write(value, at + 2);
-    else this.#buffer.set(value, at + 2);
+    this.byte(length >>> 8);
+    this.byte(length & 0xff);
+    if (typeof value === "string") this.#text(value, length);
+    else this.#buffer.set(value, this.#room(length));
   }
 
-  /** What was written; it is not copied. */
-  finish(): Buffer {
-    return this.#buffer.subarray(0, this.#length);
+  /** @param length in bytes */
+  #text(text: string, length: number): void {
+    const at = this.#room(length);
+    if (length !== text.length || length > SHORT) this.#buffer.write(text, at);
+    else for (let i = 0; i < length; i++) this.#buffer[at + i] = text.charCodeAt(i);
+  }
+
+  /** Has a message written, which is all that is kept of it. */
+  message(write: () => void): Buffer {
+    this.#length = 0;
+    try {
+      write();
+      return Buffer.from(this.#buffer.subarray(0, this.#length));
+    } finally {
+      this.#wipe();
+    }
   }
 }
+
+const writer = new Writer();
 
 function isList(value: ViciValue | readonly ViciValue[] | ViciFields): value is readonly ViciValue[] {
   return Array.isArray(value);
 }
 
-function write(writer: Writer, fields: ViciFields, depth: number): void {
+function write(fields: ViciFields, depth: number): void {
   if (depth > DEPTH_MAX) throw new ViciFormatError(`more than ${DEPTH_MAX} sections in each other`);
   for (const [name, field] of Object.entries(fields)) {
     if (field === undefined) continue;
@@ -144,7 +165,7 @@ function write(writer: Writer, fields: ViciFields, depth: number): void {
     } else {
       writer.byte(Element.sectionStart);
       writer.name(name);
-      write(writer, field, depth + 1);
+      write(field, depth + 1);
       writer.byte(Element.sectionEnd);
     }
   }
@@ -155,9 +176,7 @@ function write(writer: Writer, fields: ViciFields, depth: number): void {
  * @throws ViciFormatError when a name, a value or the whole is too long
  */
 export function encodeMessage(fields: ViciFields): Buffer {
-  const writer = new Writer();
-  write(writer, fields, 0);
-  return writer.finish();
+  return writer.message(() => write(fields, 0));
 }
 
 /** Reads a message from its beginning to its end. */
