@@ -186,8 +186,14 @@ function entryText(schema: Schema, entry: Entry, options: PrintOptions): string 
   return text;
 }
 
-/** An entry of a long list as it stands in a whole tree. */
-export const entryJson = (entry: JsonObject): string => `    ${indented(entry, "    ")}`;
+/**
+ * An entry of a long list as it stands in a whole tree. JSON.stringify indents it where it is two arrays deep, and what it
+ * writes is one piece of memory; what replaceAll puts together is dozens.
+ */
+export const entryJson = (entry: JsonObject): string =>
+  JSON.stringify([[entry]], null, 2).slice(ARRAYS.length, -ARRAYS.length);
+
+const ARRAYS = "[\n  [\n";
 
 const indented = (value: unknown, indent: string) =>
   JSON.stringify(value, null, 2).replaceAll("\n", `\n${indent}`);
