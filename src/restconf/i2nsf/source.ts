@@ -12,9 +12,9 @@ import { IkelessDocument } from "./document.js";
 import { editsBetween } from "./edits.js";
 import type { Ikeless } from "./entries.js";
 import { childOf, type IkelessNode, ikelessModule, ikelessRoot } from "./model.js";
-import { addState, type SaState } from "./state.js";
+import { type SaState, withState } from "./state.js";
 import { listsOf } from "./translate.js";
-import { viewOf } from "./view.js";
+import { type Lists, viewOf } from "./view.js";
 
 /** Others may commit while an edit waits for its turn; it is made anew then, so many times. */
 const MOST_TRIES = 5;
@@ -45,16 +45,15 @@ export class IkelessSource implements DataSource {
     return this.#datastore.lastModified;
   }
 
-  /** What edits begin with. What policies tell of their SAs is not part of it: a client that changes these need not know. */
+  /** What edits begin with; nobody changes it. */
   get running(): IkelessDocument {
-    return new IkelessDocument(viewOf(this.#datastore.configuration, false));
+    return documentOf(kept(this.#datastore.configuration, false));
   }
 
   read(...[path, options]: Parameters<Datastore["read"]>): string | undefined {
     const { configuration } = this.#datastore;
-    const view = viewOf(configuration);
-    addState(view, configuration, this.#sas);
-    const found = new IkelessDocument(view as unknown as JsonObject).at(path ?? "/");
+    const view = withState(kept(configuration, true), configuration, this.#sas);
+    const found = documentOf(view).at(path ?? "/");
     const node = nodes.get((path ?? "/").replace(/\[(?:[\w.-]+)=(?:'[^']*'|"[^"]*")\]/g, ""));
     if (!found || !node) return undefined;
     const { secrets, defaults } = options;
@@ -88,11 +87,30 @@ export class IkelessSource implements DataSource {
 
   #translated(edits: readonly Edit[]): Edit[] {
     const { configuration } = this.#datastore;
-    const document = this.running;
+    const document = documentOf(viewOf(configuration, false));
     for (const edit of edits) document.apply(edit);
     const lists = listsOf(configuration, complete(document.content) as unknown as Ikeless);
     return editsBetween(configuration, lists);
   }
+}
+
+const documentOf = (view: Ikeless) => new IkelessDocument(view as unknown as JsonObject);
+
+/** Views of configurations, as long as these are in force: a controller asks many times, and changes seldom. */
+const views = { telling: new WeakMap<Lists, Ikeless>(), silent: new WeakMap<Lists, Ikeless>() };
+
+/**
+ * The view of a configuration; nobody changes it.
+ * @param algorithms shall policies tell what their SAs use? Edits do without: a client that changes policies need not know.
+ */
+function kept(lists: Lists, algorithms: boolean): Ikeless {
+  const known = algorithms ? views.telling : views.silent;
+  let view = known.get(lists);
+  if (!view) {
+    view = viewOf(lists, algorithms);
+    known.set(lists, view);
+  }
+  return view;
 }
 
 function isOutrun(error: unknown): boolean {

@@ -22,9 +22,9 @@ export interface SaState {
 
 const LARGEST32 = 0xffff_ffff;
 
-/** Gives each entry of the SAD whose SA is in use its `ipsec-sa-state`. */
-export function addState(view: Ikeless, lists: Lists, sas: readonly SaState[]): void {
-  if (sas.length === 0) return;
+/** The same view in which each entry of the SAD whose SA is in use has its `ipsec-sa-state`. */
+export function withState(view: Ikeless, lists: Lists, sas: readonly SaState[]): Ikeless {
+  if (sas.length === 0) return view;
   const found = new Map(
     sas.map((sa) => [
       keyOf(sa.direction, Number.parseInt(sa.spi, 16), sa.direction === "in" ? sa.src : sa.dst),
@@ -36,12 +36,13 @@ export function addState(view: Ikeless, lists: Lists, sas: readonly SaState[]): 
     in: new Map(lists["inbound-sa"].map(({ spi, route }) => [spi, route])),
     out: new Map(lists["outbound-sa"].map(({ spi, route }) => [spi, route])),
   };
-  for (const entry of sadOf(view)) {
+  const entries = sadOf(view).map((entry) => {
     const name = readSadName(entry.name);
     const route = name && routes[name.way].get(name.spi);
     const sa = name && found.get(keyOf(name.way, name.spi, gateways.get(route ?? "")));
-    if (name && sa) Object.assign(entry, { "ipsec-sa-state": stateOf(name.way, sa) });
-  }
+    return name && sa ? { ...entry, "ipsec-sa-state": stateOf(name.way, sa) } : entry;
+  });
+  return { ...view, sad: { "sad-entry": entries } };
 }
 
 function keyOf(direction: string, spi: number, gateway: string | undefined): string {
