@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { ViciConnection } from "../src/charon/vici-connection.js";
 import { run, runJson, sleep, until } from "../src/lab/command.js";
 import { connectionOf } from "../src/lab/sites.js";
 import {
@@ -27,6 +28,29 @@ const suites = (process.env["VITA_STRONGSWAN_SUITES"] ?? "trixie").split(/\s+/).
 interface Suite {
   version: string;
   root: string;
+}
+
+/** What ike-loader.ts counts on: a `load-conn` loads all its sections, up to the first that is refused. */
+async function takesManyAtOnce(uri: string): Promise<void> {
+  const vici = await ViciConnection.open(uri);
+  const section = (proposals: string[]) => ({
+    version: "2",
+    proposals,
+    local: { auth: "psk" },
+    remote: { auth: "psk" },
+  });
+  const good = section(["aes128gcm16-prfsha256-x25519"]);
+  const names = async () =>
+    (await vici.request("get-conns")).texts("conns").filter((name) => /^many/.test(name));
+  await vici.request("load-conn", { "many-1": good, "many-2": good, "many-3": good });
+  assert.deepEqual((await names()).sort(), ["many-1", "many-2", "many-3"]);
+  await assert.rejects(
+    vici.request("load-conn", { "many-4": good, "many-5": section(["none-such"]), "many-6": good }),
+    { message: "invalid value for: proposals, config discarded" },
+  );
+  assert.deepEqual((await names()).sort(), ["many-1", "many-2", "many-3", "many-4"]);
+  for (const name of await names()) await vici.request("unload-conn", { name });
+  vici.close();
 }
 
 for (const suite of suites)
@@ -51,6 +75,8 @@ for (const suite of suites)
         readFileSync(sites.lab.path("gw-a-vita.log"), "utf8"),
         new RegExp(`charon-systemd ${upstream}`),
       );
+
+      for (const { charon } of [a, b]) await takesManyAtOnce(charon.uri);
 
       // Limits on our side only, so that it is this charon that is told.
       const { network, options } = sites;
