@@ -243,8 +243,16 @@ export class ViciConnection {
   }
 
   #beginSilence(): void {
-    clearTimeout(this.#silence);
-    if (this.#waiting.length === 0) return;
+    if (this.#waiting.length === 0) {
+      clearTimeout(this.#silence);
+      this.#silence = undefined;
+      return;
+    }
+    // Thousands of answers come one behind the other.
+    if (this.#silence) {
+      this.#silence.refresh();
+      return;
+    }
     this.#silence = setTimeout(
       () => this.#fail(`no answer to "${this.#waiting[0]?.name}" within ${this.#patience} ms`),
       this.#patience,

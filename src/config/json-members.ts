@@ -2,6 +2,7 @@
 // word (json-scan.ts) takes longer than parsing it, and is only worth it where the numbers of members differ: of those that
 // stand in the text, and of those that were found in it.
 
+import type { JsonObject } from "./document.js";
 import { DEEPEST, localName } from "./json-scan.js";
 
 const QUOTE = 0x22;
@@ -46,7 +47,8 @@ function differentMembers(document: unknown): number {
       for (const element of value) waiting.push(element);
       continue;
     }
-    for (const [name, content] of Object.entries(value)) {
+    for (const name of Object.keys(value)) {
+      const content: unknown = (value as JsonObject)[name];
       const local = localName(name);
       if (local === name || !Object.hasOwn(value, local)) count++;
       if (typeof content === "object") waiting.push(content);
