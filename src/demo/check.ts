@@ -191,7 +191,8 @@ class Check {
     const reverseMbps = megabits(await tcp(hosts.a, target, { seconds, reverse: true }));
     this.report.tcp = { mbps, reverseMbps };
     this.#expect(mbps > 0 && reverseMbps > 0, "TCP: nothing arrived");
-    const counted = await udp(hosts.a, target, { bitsPerSecond: udpBits, size: udpSize, seconds });
+    const flow = { bitsPerSecond: udpBits, size: udpSize, seconds, isPatient: true };
+    const counted = await udp(hosts.a, target, flow);
     this.report.udp = { ...counted, mbps: megabits(udpBits) };
     const { sent, received } = counted;
     const { near, peer } = this.#options;
