@@ -32,9 +32,9 @@ const SLOWED: Readonly<Record<string, string>> = {
   encapsulate: "\\n    seal\\([^)]*\\) \\{",
   decapsulate: "\\n    finish\\([^)]*\\) \\{",
 };
-/** Three instructions, as V8 compiles it; and what goes before a run of them takes six. */
-const ADD = "SLOW[0] = (SLOW[0] * 3 + 1) | 0; ";
-const ADD_INSTRUCTIONS = 3;
+/** Three instructions, as V8 11 compiles it, four of later ones; and what goes before a run of them takes six. */
+const ADD = "WASTE[0] = (WASTE[0] * 3 + 1) | 0; ";
+const ADD_INSTRUCTIONS = Number(process.versions.v8.split(".")[0]) > 11 ? 4 : 3;
 const FIRST_INSTRUCTIONS = 6;
 
 function instructionsOf({ findings }: GuardResult, app: string): number {
@@ -48,7 +48,7 @@ function slowdown(app: string, before: GuardResult): LineHooksData["insertions"]
   const url = moduleUrl(`src/ipsec/${app}`);
   const times = Math.round((0.3 * instructionsOf(before, app) - FIRST_INSTRUCTIONS) / ADD_INSTRUCTIONS);
   return [
-    { url, behind: "^", text: "const SLOW = new Int32Array(1); " },
+    { url, behind: "^", text: "const WASTE = new Int32Array(1); " },
     { url, behind: SLOWED[app], text: ADD.repeat(times) },
   ];
 }
@@ -67,7 +67,7 @@ for (const slow of [["encapsulate"], ["decapsulate"]])
     t.diagnostic(told(result));
     for (const app of slow) {
       const more = instructionsOf(result, app) / instructionsOf(before, app) - 1;
-      assert.ok(more > 0.25 && more < 0.35, `${app} has ${Math.round(100 * more)} % more instructions`);
+      assert.ok(more > 0.2 && more < 0.4, `${app} has ${Math.round(100 * more)} % more instructions`);
     }
     const tripped = result.findings.filter((finding) => finding.tripped).map(({ app }) => app);
     // All together may trip as well.
