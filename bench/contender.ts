@@ -85,6 +85,8 @@ export class Contender<Answer, Question extends number | object = number> {
 
   stop(): void {
     this.#child.kill();
+    // Of one that ended while it was stepped (stepper.ts), libuv never hears.
+    this.#child.unref();
   }
 }
 

@@ -11,14 +11,18 @@ import { Stepper } from "./stepper.js";
 const FLAGS = ["--perf-prof", "--no-turbo-inlining", "--no-maglev", "--no-concurrent-recompilation"];
 
 /** Runs `look` while the process that calls a function with these numbers of rounds is there. */
-async function counting(rounds: readonly number[], look: (pid: number, dump: Buffer) => void): Promise<void> {
+async function counting(
+  rounds: readonly number[],
+  look: (pid: number, dump: Buffer) => void,
+  ends = false,
+): Promise<void> {
   const cwd = mkdtempSync(join(tmpdir(), "vita-stepper-"));
   let child: Contender<number> | undefined;
   try {
     child = await Contender.start<number>("testing/counting", rounds.map(String), { flags: FLAGS, cwd });
     look(child.pid, jitDumpIn(cwd));
     // It goes on by itself, and nobody has taken it for ended.
-    assert.equal(await child.round(0), 0);
+    if (!ends) assert.equal(await child.round(0), 0);
   } finally {
     child?.stop();
     rmSync(cwd, { recursive: true, force: true });
@@ -83,4 +87,20 @@ test("what is not there, or traced already, cannot be stepped", async () => {
       stepper.detach();
     }
   });
+});
+
+test("a process that ends while it is stepped is told, and nothing waits for it", async () => {
+  const look = (pid: number) => {
+    const stepper = Stepper.attach(pid);
+    try {
+      process.kill(pid, "SIGKILL");
+      assert.throws(() => {
+        for (;;) stepper.step();
+      }, /process \d+ ended while it was stepped/);
+    } finally {
+      stepper.detach();
+    }
+    assert.throws(() => process.kill(pid, 0), /ESRCH/);
+  };
+  await counting([1], look, true);
 });
