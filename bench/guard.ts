@@ -110,8 +110,14 @@ export interface GuardResult {
 }
 
 /** Counts as the guard does, with other text in some modules. */
-export function countForGuard(insertions: LineHooksData["insertions"] = []): Promise<Instructions> {
-  return countInstructions(SIZE, { insertions });
+export async function countForGuard(insertions: LineHooksData["insertions"] = []): Promise<Instructions> {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await countInstructions(SIZE, { insertions });
+    } catch (error) {
+      // On a machine that hardly gives the other process any time, it may have been compiled anew when it was to be stepped.
+      if (attempt === ATTEMPTS) throw error;
+    }
 }
 
 /** @param count counts in a new process */

@@ -40,7 +40,7 @@ const LIBRARY_CALLS = 2;
 /** A breath that is longer than this will not end. */
 const LONGEST_BREATH = 2_000_000;
 /** Milliseconds for what takes some microseconds on an idle machine. */
-const PATIENCE = 5_000;
+const PATIENCE = 10_000;
 /** What a breath begins with: each of these is called once in it. */
 const BEGINNING = /^JS:\*'?(\w+\.)?pull \S*\/bench\/loop-ports\.js:/;
 

@@ -44,7 +44,7 @@ test("each round of a loop takes the same number of instructions, in code that V
     const counts: number[] = [];
     try {
       while (counts.length < 3) {
-        assert.ok(stepper.runTo(code.address, 5000));
+        assert.ok(stepper.runTo(code.address, 10_000));
         assert.equal(stepper.address, code.address);
         const end = stepper.returnAddress;
         let count = 0;
