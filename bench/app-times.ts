@@ -7,7 +7,6 @@ import type { Cipher } from "./ciphers.js";
 import { CryptoBench } from "./crypto.js";
 import { type FlameNode, flameTree } from "./flame-tree.js";
 import { LineProfiler, samplesByModule } from "./line-profile.js";
-import { ReferenceLoop } from "./reference-loop.js";
 import { best, type Round } from "./rounds.js";
 import type { FrameSize } from "./sizes.js";
 import { Softbench, TRAIN } from "./softbench.js";
@@ -30,8 +29,6 @@ export interface AppTimesResult {
   overheadPercent: number;
   /** libIPSec_MB alone, encrypting and decrypting; it is in `crypto`. */
   cryptoNs: number;
-  /** A loop in TypeScript that no change of Vita changes: see there. */
-  referenceNs: number;
   /** What the profiler saw, for a flame graph. */
   tree: FlameNode;
   lost: number;
@@ -39,7 +36,7 @@ export interface AppTimesResult {
 }
 
 /** Which modules belong to which app, in the order in which packets meet them. The first that fits counts. */
-const PARTS: readonly { name: string; kind: Part["kind"]; modules: RegExp }[] = [
+export const PARTS: readonly { name: string; kind: Part["kind"]; modules: RegExp }[] = [
   { name: "ip-input", kind: "app", modules: /apps\/ip-input/ },
   {
     name: "protect",
@@ -61,7 +58,8 @@ const PARTS: readonly { name: string; kind: Part["kind"]; modules: RegExp }[] = 
   { name: "the bench's", kind: "bench", modules: /^bench\// },
 ];
 
-function partOf(module: string): number {
+/** Index of the part that a module belongs to. */
+export function partOf(module: string): number {
   // Decapsulation has a name of its own, which must not be taken for encapsulation.
   const path = module.replace("decapsulate", "decaps");
   return PARTS.findIndex(({ modules }) => modules.test(path));
@@ -74,7 +72,6 @@ export class AppTimes {
   readonly #size: FrameSize;
   readonly #bench: Softbench;
   readonly #crypto: CryptoBench;
-  readonly #reference = new ReferenceLoop();
   readonly #profiler = new LineProfiler();
 
   constructor(size: FrameSize, cipher: Cipher) {
@@ -89,11 +86,9 @@ export class AppTimes {
     for (let i = 0; i < WARM_UP_ROUNDS; i++) bench.send(ROUND);
     const whole: Round[] = [];
     const crypto: Round[] = [];
-    const reference: Round[] = [];
     for (let i = 0; i < rounds; i++) {
       whole.push(bench.round(ROUND));
       crypto.push(this.#crypto.send(ROUND));
-      reference.push(this.#reference.run(ROUND));
     }
     await this.#profiler.start();
     const profiled: Round[] = [];
@@ -107,7 +102,6 @@ export class AppTimes {
       wholeNs,
       overheadPercent: 100 * (best(profiled) / wholeNs - 1),
       cryptoNs: best(crypto),
-      referenceNs: best(reference),
       tree: flameTree(profile, "breathe"),
       lost,
       verified,

@@ -6,7 +6,6 @@ import { type Chart, writeChart } from "./chart.js";
 import { aes128gcm16, type Cipher, parseCipher } from "./ciphers.js";
 import { sizeText } from "./compare.js";
 import { Contender } from "./contender.js";
-import type { LineHooksData } from "./line-hooks.js";
 import { count, round3 } from "./rounds.js";
 import { type FrameSize, parseSize } from "./sizes.js";
 
@@ -21,17 +20,11 @@ export interface AppsResult {
 // Rarely V8 has stood still for ever when the profiler began; it was not found out why.
 const ATTEMPTS = 3;
 
-export async function timeApps(
-  size: FrameSize,
-  cipher: Cipher,
-  rounds: number,
-  insertions: LineHooksData["insertions"] = [],
-): Promise<AppTimesResult> {
-  const args = [size, cipher.name, JSON.stringify(insertions)];
+export async function timeApps(size: FrameSize, cipher: Cipher, rounds: number): Promise<AppTimesResult> {
   for (let attempt = 1; ; attempt++) {
     let contender: Contender<AppTimesResult> | undefined;
     try {
-      contender = await Contender.start<AppTimesResult>("app-times-child", args);
+      contender = await Contender.start<AppTimesResult>("app-times-child", [size, cipher.name]);
       await contender.round(rounds);
       return contender.answers[0];
     } catch (error) {
@@ -49,7 +42,6 @@ function rounded({ tree: _, ...result }: AppTimesResult): Omit<AppTimesResult, "
     wholeNs: round3(result.wholeNs),
     overheadPercent: round3(result.overheadPercent),
     cryptoNs: round3(result.cryptoNs),
-    referenceNs: round3(result.referenceNs),
   };
 }
 

@@ -14,6 +14,8 @@ export interface ContenderOptions {
   readonly execPath?: string;
   /** V8's flags; default: a worker's. */
   readonly flags?: readonly string[];
+  /** Its directory; default: ours. */
+  readonly cwd?: string;
 }
 
 /** @typeParam Question what a round is asked for with: mostly a number of packets */
@@ -36,9 +38,9 @@ export class Contender<Answer, Question extends number | object = number> {
     args: readonly string[],
     options: ContenderOptions = {},
   ): Promise<Contender<Answer, Question>> {
-    const { execPath = process.execPath, flags = V8_FLAGS } = options;
+    const { execPath = process.execPath, flags = V8_FLAGS, cwd = process.cwd() } = options;
     const path = fileURLToPath(new URL(`./${module}.js`, import.meta.url));
-    const child = fork(path, args, { execPath, execArgv: [...flags] });
+    const child = fork(path, args, { execPath, execArgv: [...flags], cwd });
     const contender = new Contender<Answer, Question>(`${module} ${args.join(" ")}`, child);
     try {
       await contender.#answer();
@@ -75,8 +77,16 @@ export class Contender<Answer, Question extends number | object = number> {
     return answer;
   }
 
+  get pid(): number {
+    const { pid } = this.#child;
+    if (pid === undefined) throw new Error(`${this.#name} was not started`);
+    return pid;
+  }
+
   stop(): void {
     this.#child.kill();
+    // Of one that ended while it was stepped (stepper.ts), libuv never hears.
+    this.#child.unref();
   }
 }
 

@@ -1,150 +1,139 @@
-// guard: has an app become slower than it was? Not in ns, which are the machine's, but against two yardsticks that take turns
-// with the gateway in the same process: a reference loop in TypeScript, and the crypto library alone.
+// guard: has an app become slower than it was? Told by the instructions that it takes for a packet of 60 bytes (instructions.ts):
+// they are the same on any machine, however busy, where times are not. All that is TypeScript in the data path waits for nothing
+// (docs/single-worker.md), so that instructions are its time.
 //
-//   an app's time  =  its factor × reference loop  +  (the whole, and the app `crypto`) crypto alone
-//
-// The factors stand in guard-limits.json, one record for each kind of processor and major version of Node, written by
-// `bench -- guard --write`. An app that takes more than TOLERANCE times what its factor says is looked at in ATTEMPTS processes,
-// and has become slower if it does so in the median: what a neighbour does, and how V8 compiled a function this time, differs.
+// The counts stand in guard-limits.json, one record for each major version of Node, each of which compiles in its own way,
+// written by `bench -- guard --write --versions 20,24,26`. An app that takes more than TOLERANCE times its count is looked at in ATTEMPTS processes, and
+// has become slower if it does so in the median: V8 may compile a function differently this time.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { AppTimesResult } from "./app-times.js";
-import { timeApps } from "./apps.js";
-import { aes128gcm16 } from "./ciphers.js";
+import { countInstructions, type Instructions } from "./instructions.js";
 import type { LineHooksData } from "./line-hooks.js";
-import { machine, type Processor } from "./processor.js";
-import { round3 } from "./rounds.js";
+import { nodeProgram } from "./node-binaries.js";
+import { count as countOf, round3 } from "./rounds.js";
 
-export interface LimitRecord extends Processor {
-  /** Factor of each app. */
+export interface LimitRecord {
+  /** Major version of Node. */
+  node: number;
+  /** Instructions a packet, of each app. */
   apps: Record<string, number>;
 }
 
 const SIZE = "60";
-const ROUNDS = 300;
 const ATTEMPTS = 3;
-const TOLERANCE = 1.15;
-/** Where no record was made on such a machine, factors of another one are used, and differ by more. */
-const STRANGE_TOLERANCE = 1.6;
+const TOLERANCE = 1.1;
+/** Of all apps together. */
+const WHOLE_TOLERANCE = 1.05;
+/** Where there is no record for this version of Node, that of another one is used. */
+const STRANGE_TOLERANCE = 1.35;
 const WHOLE = "whole";
 
 const file = fileURLToPath(new URL("../../bench/guard-limits.json", import.meta.url));
+const ownNode = Number(process.versions.node.split(".")[0]);
 
 export function readLimits(): LimitRecord[] {
   return JSON.parse(readFileSync(file, "utf8")) as LimitRecord[];
 }
 
-function cryptoPart(name: string, { cryptoNs }: AppTimesResult): number {
-  return name === WHOLE || name === "crypto" ? cryptoNs : 0;
-}
-
-/** What is judged: each part of a gateway, and the whole, which is not sampled but timed. */
-function times({ parts, wholeNs }: AppTimesResult): { name: string; ns: number; samples: number }[] {
+/** What is judged: each part of a gateway, and all together; what is the bench's own or the library's is not. */
+function judged({ parts, whole }: Pick<Instructions, "parts" | "whole">): Map<string, number> {
   const own = parts.filter(({ kind }) => kind !== "bench");
-  return [...own, { name: WHOLE, ns: wholeNs, samples: Number.POSITIVE_INFINITY }];
+  return new Map([...own.map(({ name, instructions }) => [name, instructions] as const), [WHOLE, whole]]);
 }
 
-/** What chance may do to an app of which there are so few samples: two and a half standard deviations. */
-function chance(samples: number): number {
-  return 2.5 / Math.sqrt(Math.max(1, samples));
+/** The record for a version of Node, or that of the nearest one. */
+function chooseRecord(records: readonly LimitRecord[], node: number): LimitRecord {
+  const [record] = [...records].sort((a, b) => Math.abs(a.node - node) - Math.abs(b.node - node));
+  if (!record)
+    throw new Error(
+      "guard-limits.json has no record; run `npm run bench -- guard --write --versions 20,24,26`",
+    );
+  return record;
 }
 
-export function factors(result: AppTimesResult): Map<string, number> {
-  return new Map(
-    times(result).map(({ name, ns }) => [name, (ns - cryptoPart(name, result)) / result.referenceNs]),
-  );
-}
-
-/** The record for this machine and Node, or the one that is most like it. */
-function chooseRecord(
-  records: readonly LimitRecord[],
-  own: Processor,
-): { record: LimitRecord; same: boolean } {
-  const likeness = ({ cpu, vaes, node }: LimitRecord) =>
-    Number(cpu === own.cpu && vaes === own.vaes) * 4 +
-    Number(vaes === own.vaes) * 2 +
-    Number(node === own.node);
-  const [record] = [...records].sort((a, b) => likeness(b) - likeness(a));
-  if (!record) throw new Error("guard-limits.json has no record; run `npm run bench -- guard --write`");
-  return { record, same: likeness(record) === 7 };
-}
-
-/** Whether limits were written on such a machine. */
+/** Whether limits were written for this version of Node. */
 export function known(records: readonly LimitRecord[]): boolean {
-  return chooseRecord(records, machine()).same;
+  return chooseRecord(records, ownNode).node === ownNode;
 }
 
 export interface Finding {
   app: string;
-  ns: number;
+  instructions: number;
   /** What the record says it takes. */
-  expectedNs: number;
+  expected: number;
   tripped: boolean;
-  /** The whole is so much faster than the record says that slowdowns would not be noticed. */
+  /** It takes so much less than the record says that slowdowns would not be noticed. */
   outdated: boolean;
 }
 
 /** @param results of one or more processes; @throws when the record is one of other apps */
 export function judge(
-  results: readonly AppTimesResult[],
+  results: readonly Pick<Instructions, "parts" | "whole">[],
   records: readonly LimitRecord[],
-  own: Processor,
+  node: number,
 ): Finding[] {
-  const { record, same } = chooseRecord(records, own);
-  const names = times(results[0]).map(({ name }) => name);
+  const record = chooseRecord(records, node);
+  const counts = results.map(judged);
+  const names = [...counts[0].keys()];
   if ([...names].sort().join() !== Object.keys(record.apps).sort().join())
     throw new Error(
-      "guard-limits.json knows other apps than there are; run `npm run bench -- guard --write`",
+      "guard-limits.json knows other apps than there are; run `npm run bench -- guard --write --versions 20,24,26`",
     );
-  const tolerance = same ? TOLERANCE : STRANGE_TOLERANCE;
-  return names.map((name, i) => {
-    const judged = results.map((result) => {
-      const { ns, samples } = times(result)[i];
-      const expectedNs = record.apps[name] * result.referenceNs + cryptoPart(name, result);
-      return { ns, expectedNs, ratio: ns / expectedNs, allowed: tolerance + chance(samples) };
-    });
-    const { ns, expectedNs, ratio, allowed } = judged.sort((a, b) => a.ratio - b.ratio)[judged.length >>> 1];
+  const same = record.node === node;
+  return names.map((app) => {
+    const instructions = median(counts.map((count) => count.get(app) ?? 0));
+    const expected = record.apps[app];
+    const tolerance = !same ? STRANGE_TOLERANCE : app === WHOLE ? WHOLE_TOLERANCE : TOLERANCE;
     return {
-      app: name,
-      ns: round3(ns),
-      expectedNs: round3(expectedNs),
-      tripped: ratio > allowed,
-      outdated: same && name === WHOLE && ratio * TOLERANCE < 1,
+      app,
+      instructions,
+      expected,
+      tripped: instructions > expected * tolerance,
+      outdated: same && instructions * tolerance < expected,
     };
   });
 }
 
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >>> 1];
+}
+
 export interface GuardResult {
   bench: "guard";
-  machine: Processor;
+  node: number;
   known: boolean;
   attempts: number;
   findings: Finding[];
   holds: boolean;
 }
 
-/** Times the apps as the guard does, some of them with other text in their modules. */
-export function timeForGuard(insertions: LineHooksData["insertions"] = []): Promise<AppTimesResult> {
-  return timeApps(SIZE, aes128gcm16, ROUNDS, insertions);
+/** Counts as the guard does, with other text in some modules. */
+export async function countForGuard(insertions: LineHooksData["insertions"] = []): Promise<Instructions> {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await countInstructions(SIZE, { insertions });
+    } catch (error) {
+      // On a machine that hardly gives the other process any time, it may have been compiled anew when it was to be stepped.
+      if (attempt === ATTEMPTS) throw error;
+    }
 }
 
-/** @param time times the apps in a new process */
+/** @param count counts in a new process */
 export async function guard(
   records: readonly LimitRecord[],
-  time: () => Promise<AppTimesResult> = timeForGuard,
+  count: () => Promise<Instructions> = countForGuard,
 ): Promise<GuardResult> {
-  const own = machine();
-  const results = [await time()];
-  let findings = judge(results, records, own);
+  const results = [await count()];
+  let findings = judge(results, records, ownNode);
   if (findings.some(({ tripped }) => tripped)) {
-    while (results.length < ATTEMPTS) results.push(await time());
-    findings = judge(results, records, own);
+    while (results.length < ATTEMPTS) results.push(await count());
+    findings = judge(results, records, ownNode);
   }
   return {
     bench: "guard",
-    machine: own,
+    node: ownNode,
     known: known(records),
     attempts: results.length,
     findings,
@@ -152,45 +141,35 @@ export async function guard(
   };
 }
 
-/** Of several processes the median of each factor. */
-async function measureRecord(): Promise<LimitRecord> {
-  const runs: Map<string, number>[] = [];
-  for (let i = 0; i < 5; i++) runs.push(factors(await timeForGuard()));
-  const median = (name: string) =>
-    runs.map((run) => run.get(name) ?? 0).sort((a, b) => a - b)[runs.length >>> 1];
-  return {
-    ...machine(),
-    apps: Object.fromEntries([...runs[0].keys()].map((name) => [name, round3(median(name))])),
-  };
+/** Of several processes the median of each count. */
+async function measureRecord(node: number): Promise<LimitRecord> {
+  const program = await nodeProgram(node);
+  const counts: Map<string, number>[] = [];
+  for (let i = 0; i < 5; i++) counts.push(judged(await countInstructions(SIZE, { program })));
+  const names = [...counts[0].keys()];
+  const apps = names.map((name) => [name, round3(median(counts.map((count) => count.get(name) ?? 0)))]);
+  return { node, apps: Object.fromEntries(apps) };
 }
 
-export async function writeLimits(): Promise<void> {
-  const record = await measureRecord();
-  let others: LimitRecord[] = [];
-  try {
-    // Records of other apps are of no use any more.
-    const names = (r: LimitRecord) => Object.keys(r.apps).sort().join();
-    others = readLimits().filter((r) => names(r) === names(record));
-  } catch {
-    // The first record.
-  }
-  others = others.filter(
-    ({ cpu, vaes, node }) => cpu !== record.cpu || vaes !== record.vaes || node !== record.node,
-  );
-  writeFileSync(file, `${JSON.stringify([...others, record], undefined, 2)}\n`);
+/** Writes the limits for some versions of Node; there are none for others any more. */
+async function writeLimits(versions: readonly number[]): Promise<void> {
+  const records: LimitRecord[] = [];
+  for (const node of [...versions].sort((a, b) => a - b)) records.push(await measureRecord(node));
+  writeFileSync(file, `${JSON.stringify(records, undefined, 2)}\n`);
 }
 
 function print({ findings, known, holds }: GuardResult): void {
-  console.log("app             ns a packet   expected");
-  for (const { app, ns, expectedNs, tripped, outdated } of findings) {
+  console.log("app             instructions a packet   expected");
+  for (const { app, instructions, expected, tripped, outdated } of findings) {
     const verdict = tripped ? "   SLOWER" : outdated ? "   faster: write the limits anew" : "";
     console.log(
-      `${app.padEnd(14)}${ns.toFixed(1).padStart(13)}${expectedNs.toFixed(1).padStart(11)}${verdict}`,
+      `${app.padEnd(14)}${instructions.toFixed(1).padStart(23)}${expected.toFixed(1).padStart(11)}${verdict}`,
     );
   }
   if (!known)
     console.log(
-      `no limits of this processor and Node: up to ${STRANGE_TOLERANCE} times the expected is let pass`,
+      `no limits for Node ${ownNode}: up to ${STRANGE_TOLERANCE} times what another version takes is let pass ` +
+        "(bench -- guard --write --versions N,N writes limits for several)",
     );
   console.log(holds ? "no app has become slower" : "an app has become slower");
 }
@@ -198,9 +177,14 @@ function print({ findings, known, holds }: GuardResult): void {
 export async function run(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
-    options: { write: { type: "boolean", default: false }, json: { type: "boolean", default: false } },
+    options: {
+      write: { type: "boolean", default: false },
+      versions: { type: "string", default: String(ownNode) },
+      json: { type: "boolean", default: false },
+    },
   });
-  if (values.write) await writeLimits();
+  if (values.write)
+    await writeLimits(values.versions.split(",").map((version) => countOf(version, "versions", 99)));
   const result = await guard(readLimits());
   if (values.json) console.log(JSON.stringify(result));
   else print(result);

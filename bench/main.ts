@@ -25,7 +25,8 @@ const benchmarks: Record<string, string> = {
     "crypto and softbench in turns, and the ratio   --size 60|IMIX|1500 --cipher NAME --require --svg FILE",
   apps: "where a packet's time goes, app by app   --size 60|IMIX|1500 --svg FILE",
   flame: "the flame graph of softbench   --size 60|IMIX|1500 --svg FILE",
-  guard: "has an app become slower than bench/guard-limits.json says?   --write",
+  instructions: "how many instructions a packet takes, app by app and loop by loop   --size 60|IMIX|1500",
+  guard: "has an app become slower than bench/guard-limits.json says?   --write --versions 20,24,26",
   steady: "does a warm worker deoptimise or allocate? It must not   --size 60|IMIX|1500 --seconds N",
   node: "compare under several versions of Node   --versions 20,24,26,26-maglev --svg FILE",
   pcap: "capture files through a worker and back   FILE… --repeat N --transmit FILE",
@@ -41,7 +42,7 @@ const benchmarks: Record<string, string> = {
 };
 
 function usage(): string {
-  const lines = Object.entries(benchmarks).map(([name, what]) => `  ${name.padEnd(10)} ${what}`);
+  const lines = Object.entries(benchmarks).map(([name, what]) => `  ${name.padEnd(12)} ${what}`);
   return `npm run --silent bench -- NAME [--json] …\n${lines.join("\n")}\n`;
 }
 
