@@ -403,6 +403,12 @@ const together: [what: string, object, object, of?: (...leaves: object[]) => obj
   ["a route from a narrower network", {}, { "local-net": ["10.1.0.0/16"] }],
   ["a route of another customer", {}, { "if-id": 42 }],
   ["a route of another mark", { mark: 7 }, { mark: 8 }],
+  // 10.0.0.0/8 and 2001:db8:1::/48 stand in both, but nothing goes from one to the other.
+  [
+    "a route whose networks are the same in different families",
+    { net: ["10.0.0.0/8", "2001:db8:2::/48"], "local-net": ["10.1.0.0/16", "2001:db8:1::/48"] },
+    { net: ["10.0.0.0/8", "2001:db8:3::/48"], "local-net": ["10.2.0.0/16", "2001:db8:1::/48"] },
+  ],
   ["a policy that says the same", {}, {}, policies],
   ["a policy with a rank of its own", {}, { action: "bypass", priority: 7 }, policies],
   ["a policy of another customer", {}, { action: "bypass", mark: 7 }, policies],

@@ -28,7 +28,9 @@ export function checkRoutes({ route }: Configuration, tell: Tell): void {
 function refuseTaken(route: StaticRoute, taken: Map<string, string>, tell: Tell): void {
   const { id, net, "local-net": localNet, "if-id": interfaceId, mark } = route;
   for (const prefix of net)
-    for (const local of localNet.length === 0 ? EVERYTHING[familyOf(prefix)] : localNet) {
+    for (const local of localNet.length === 0 ? [EVERYTHING[familyOf(prefix)]] : localNet) {
+      // Nothing goes from one family to the other.
+      if (familyOf(local) !== familyOf(prefix)) continue;
       const traffic = `${prefix} ${local} ${interfaceId} ${mark}`;
       const other = taken.get(traffic) ?? id;
       if (other === id) taken.set(traffic, id);
@@ -46,7 +48,7 @@ function refuseTaken(route: StaticRoute, taken: Map<string, string>, tell: Tell)
 }
 
 /** What a route without local networks is for. */
-const EVERYTHING = { 4: ["0.0.0.0/0"], 6: ["::/0"] } as const;
+const EVERYTHING = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 
 /** Of what the model has checked to be an address or a prefix. */
 const familyOf = (text: string): 4 | 6 => (text.includes(":") ? 6 : 4);
