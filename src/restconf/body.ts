@@ -66,17 +66,16 @@ function readDatastore(bytes: Uint8Array, format: Format): Body["value"] {
   const text = decodeUtf8(bytes);
   if (format === "json") {
     const document = parseJsonObject(text);
-    const data = document["ietf-restconf:data"];
-    if (Object.keys(document).length !== 1 || !isObject(data)) {
+    if (Object.keys(document).length !== 1 || !isObject(document["ietf-restconf:data"])) {
       throw malformed('the body is not {"ietf-restconf:data": {…}}');
     }
-    return { text, format, document: data };
+    return { text, format, document };
   }
   const root = parseXml(text);
   if (root.name !== "data" || root.namespace !== restconfNamespace) {
     throw malformed(`the body is not <data xmlns="${restconfNamespace}">`);
   }
-  return { text: root.children.map((child) => printXml(child)).join(""), format };
+  return { text: printXml(root), format };
 }
 
 export function childInJson(
