@@ -6,6 +6,7 @@ import { renameSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConfigurationError } from "./problem.js";
+import { refusal } from "./refusal.js";
 import { NodeFiles, workers } from "./testing/node-files.js";
 
 const user = "eve";
@@ -155,7 +156,8 @@ test("going back fails: it is tried again, and can be confirmed until then", asy
   const node = new NodeFiles(t);
   const datastore = node.open({ retry: 20 });
   node.whileCarried = (from) => {
-    if (from.workers === 2 && node.carried.length < 4) throw new Error("not now");
+    if (from.workers === 2 && node.carried.length < 4)
+      throw refusal("in-use", "not now", '/public-interface[name="wan0"]');
   };
   await datastore.commit(workers(2), { user, confirmSeconds: short });
   await once(datastore, "changed");
@@ -166,7 +168,7 @@ test("going back fails: it is tried again, and can be confirmed until then", asy
     [2, 1],
   ]);
   assert.deepEqual([datastore.configuration.workers, node.warnings.length], [1, 2]);
-  assert.match(node.warnings[0], /cannot be rolled back yet: .*not now/);
+  assert.match(node.warnings[0], /cannot be rolled back yet: \/public-interface\[name="wan0"\]: not now/);
 
   node.whileCarried = (from) => {
     if (from.workers === 3) throw new Error("never");

@@ -1,6 +1,6 @@
 // Why a change of the configuration is refused although the configuration itself is right.
 
-import { ConfigurationError, type Rule, valueText } from "./problem.js";
+import { ConfigurationError, problemText, type Rule, valueText } from "./problem.js";
 
 /** @param path of what is refused, "/" for all of it */
 export function refusal(rule: Rule, message: string, path = "/", value?: string): ConfigurationError {
@@ -9,9 +9,11 @@ export function refusal(rule: Rule, message: string, path = "/", value?: string)
   ]);
 }
 
-/** Without what names the configuration and the place. */
+/** Within a sentence: without what names the configuration, and with the place if it is one of a part. */
 export function reasonOf(error: unknown): string {
-  return error instanceof ConfigurationError ? error.problems[0].message : messageOf(error);
+  if (!(error instanceof ConfigurationError)) return messageOf(error);
+  const [problem] = error.problems;
+  return problem.path === "/" ? problem.message : problemText(problem);
 }
 
 export function messageOf(error: unknown): string {
