@@ -13,8 +13,6 @@ export interface CommitOptions {
   confirmSeconds?: number;
   /** Tag of the configuration that is to be changed; refused when another one is in force. */
   expect?: string;
-  /** Overwrites what somebody has edited in the startup file. */
-  force?: boolean;
 }
 
 export interface CommitResult {

@@ -18,7 +18,7 @@
 // nothing is left to do. Should it never end, the node goes on as it is, and its next start has the old configuration.
 //
 // Somebody may edit the startup file while the node runs. It is not written over unless it says the same as what is in
-// force, or as what is about to be, or `force` is given: the commit is refused before anything has happened.
+// force, or as what is about to be: the commit is refused before anything has happened.
 
 import { Carrier } from "./carrier.js";
 import type { CommitOptions } from "./commit-options.js";
@@ -113,7 +113,7 @@ export class Commits {
   /** A commit of what is in force already. In turn. @throws ConfigurationError */
   repeat(options: CommitOptions): void {
     if (options.confirmSeconds === undefined) {
-      if (!this.#running.isStored || options.force) this.#keep(options);
+      if (!this.#running.isStored) this.#keep(options.user);
     } else if (this.#pending) {
       this.#await(this.#pending.base, options.confirmSeconds);
     }
@@ -121,7 +121,7 @@ export class Commits {
 
   /** A commit of something else; `next` is ours then. In turn. @throws ConfigurationError */
   async bringIn(next: Version, changed: string[], options: CommitOptions): Promise<void> {
-    const { confirmSeconds, force } = options;
+    const { confirmSeconds } = options;
     const { configuration } = this.#running;
     const free = () => next.tree.free();
     /** Brings the old configuration back; `next` is what stays in force when that fails. */
@@ -131,7 +131,7 @@ export class Commits {
       free();
     };
     try {
-      this.#refuseHandEdits(force, next.tree);
+      this.#refuseHandEdits(next.tree);
     } catch (error) {
       free();
       throw error;
@@ -157,18 +157,15 @@ export class Commits {
     }
   }
 
-  #refuseHandEdits(force: boolean | undefined, next?: Tree): void {
+  #refuseHandEdits(next?: Tree): void {
     const harmless = [this.#running.tree, this.#pending?.base.tree, next];
-    this.#around.startup.refuseHandEdits(
-      harmless.filter((tree) => tree !== undefined),
-      force,
-    );
+    this.#around.startup.refuseHandEdits(harmless.filter((tree) => tree !== undefined));
   }
 
   /** Out of turn. @throws ConfigurationError */
   confirm(user: string): void {
     if (this.#pending === undefined) throw nothingPending();
-    this.#keep({ user });
+    this.#keep(user);
   }
 
   cancel(user: string): Promise<void> {
@@ -176,9 +173,9 @@ export class Commits {
   }
 
   /** Makes sure that what is in force is what the startup file says; whatever was to be confirmed is so then. */
-  #keep({ user, force = false }: CommitOptions): void {
+  #keep(user: string): void {
     if (this.#pending?.isReverting) throw refusal("in-use", "it is being rolled back already");
-    this.#refuseHandEdits(force);
+    this.#refuseHandEdits();
     this.#around.startup.store(this.#running);
     if (this.#pending === undefined) return;
     this.#endPending();

@@ -38,14 +38,13 @@ export class Startup {
   /**
    * Has somebody edited the file since we read or wrote it, so that something would be lost?
    * @param harmless what it may say
-   * @param force whatever it says may be lost
    * @throws ConfigurationError
    */
-  refuseHandEdits(harmless: readonly Tree[], force = false): void {
+  refuseHandEdits(harmless: readonly Tree[]): void {
     try {
       const text = this.#file.strangeText();
       if (text === undefined) return;
-      if (!force && !this.#saysOneOf(harmless, text)) throw this.#edited();
+      if (!this.#saysOneOf(harmless, text)) throw this.#edited();
       this.#file.accept(text);
     } catch (error) {
       if (error instanceof ConfigurationError) throw error;
@@ -96,7 +95,7 @@ export class Startup {
     return refusal(
       "in-use",
       `${this.path} was edited since the node read or wrote it, and would be written over: ` +
-        "load what it says, undo the edit, or commit with force",
+        "load it (vita config load, or SIGHUP), undo the edit, or remove the file",
     );
   }
 }
