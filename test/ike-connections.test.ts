@@ -362,7 +362,17 @@ test("connections of the model live in charon", async (t) => {
         await others.request("load-conn", { others: { version: "2", children: { net: {} } } });
         await others.request("load-shared", { id: "others", type: "IKE", data: "theirs" });
         const [{ "unique-id": before }] = (await ends.a.state())["ike-sa"];
+        const third = world.site("a", "third", [child("x", {})]);
+        await ends.a.apply({ connection: [site("a"), second("a"), third] });
+        const said = ends.a.log.length;
         await ends.a.succeed(usual("a"));
+        assert.deepEqual(
+          ends.a.log.slice(said).filter((line) => line.startsWith("took ")),
+          ["connection", "secret"].map(
+            (kind) =>
+              `took ${kind} "${kind === "secret" ? "vita/connection/" : ""}second" away from charon, which is no longer configured, and 1 more like it`,
+          ),
+        );
         assert.deepEqual(await ends.a.loaded(), {
           connections: ["others", "site"],
           secrets: ["others", "vita/connection/site"],

@@ -58,7 +58,7 @@ export function readPath(text: string): { segments: Segment[]; rest: string } {
   return { segments, rest: text.slice(at) };
 }
 
-/** May a path at the top have a name with this prefix? */
+/** May a name of our module have this prefix in a path? */
 export const isOwnPrefix = (prefix: string | undefined): boolean =>
   prefix === undefined || prefix === MODULE_NAME || prefix === "vita";
 

@@ -190,22 +190,30 @@ export class IkeLoader {
       kind === "key" ? wantedKeys.has(name) : wanted.has(itemKey({ kind, name }));
     for (const kind of rememberedKinds) {
       const left = [...this.#memory.names(kind)].filter((name) => !isWanted(kind, name));
-      await inOrder(left, (name) => this.#removeOne(connection, kind, name));
+      const taken: string[] = [];
+      await inOrder(left, async (name) => {
+        if (await this.#removeOne(connection, kind, name)) taken.push(name);
+      });
+      // There may be thousands.
+      const more = taken.length > 1 ? `, and ${taken.length - 1} more like it` : "";
+      if (taken.length > 0)
+        this.#log.info(`took ${kind} "${taken[0]}" away from charon, which is no longer configured${more}`);
       if (kind === "connection") await takeDown(connection, left, [], this.#log);
     }
     this.#memory.save();
   }
 
-  async #removeOne(connection: ViciConnection, kind: RememberedKind, name: string): Promise<void> {
+  /** @returns whether charon had it, and does not have it any more */
+  async #removeOne(connection: ViciConnection, kind: RememberedKind, name: string): Promise<boolean> {
     try {
       const wasThere = await this.#request(connection, kind, name);
-      if (wasThere) this.#log.info(`took ${kind} "${name}" away from charon, which is no longer configured`);
+      this.#memory.delete(kind, name);
+      return wasThere;
     } catch (error) {
       if (!(error instanceof ViciRefusal)) throw error;
       this.#log.warn(`charon keeps ${kind} "${name}", which is no longer configured: ${error.message}`);
-      return;
+      return false;
     }
-    this.#memory.delete(kind, name);
   }
 
   /**
