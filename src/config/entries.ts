@@ -160,7 +160,6 @@ export class Base extends Shared {
   first: Address;
   isValid = false;
   configuration: JsonObject | undefined;
-  json: string | undefined;
 
   constructor(first: Address) {
     super();
