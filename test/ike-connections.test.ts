@@ -349,6 +349,8 @@ test("connections of the model live in charon", async (t) => {
         assert.deepEqual(problem, [
           '/connection[id="wrong"]/proposal: charon refuses it: invalid value for: proposals, config discarded',
         ]);
+        await ends.a.ike.reload();
+        assert.deepEqual((await ends.a.state()).problem, problem);
         await ends.a.apply({ connection: [site("a"), second("a")] });
         assert.equal((await ends.a.state()).problem, undefined);
         assert.equal(await world.pings(), 3);

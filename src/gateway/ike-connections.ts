@@ -197,10 +197,15 @@ export class IkeConnections {
     const former = this.#entries;
     this.#configuration = to;
     this.#entries = entries;
-    // What stood in the way of an entry that is another one now, or gone, does so no longer.
+    // What stood in the way of an entry that is another one now, or gone, does so no longer; nor does a file that has been read.
     this.#problems = this.#problems.filter(({ path }) => {
       const key = entryOf(path);
-      return entries.has(key) && entries.get(key) === former.get(key);
+      const entry = entries.get(key);
+      const before = former.get(key);
+      if (!entry || !before) return false;
+      if (entry === before) return true;
+      const isAlike = isEmpty(planOf(new Map([[key, before]]), new Map([[key, entry]])));
+      return isAlike && this.#charon?.loader.hasRefused(entry) === true;
     });
   }
 

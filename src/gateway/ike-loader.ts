@@ -10,7 +10,15 @@ import { type ViciConnection, ViciRefusal } from "../charon/vici-connection.js";
 import type { ViciFields } from "../charon/vici-message.js";
 import type { Connection } from "../config/configuration.js";
 import { IkeError } from "./ike-error.js";
-import { type IkeEntries, type IkeItem, type IkePlan, type ItemKind, itemKey, planOf } from "./ike-items.js";
+import {
+  type IkeEntries,
+  type IkeEntry,
+  type IkeItem,
+  type IkePlan,
+  type ItemKind,
+  itemKey,
+  planOf,
+} from "./ike-items.js";
 import { type IkeMemory, type RememberedKind, rememberedKinds } from "./ike-memory.js";
 import { refusalOf } from "./ike-refusal.js";
 import { takeDown } from "./ike-take-down.js";
@@ -250,6 +258,11 @@ export class IkeLoader {
       isThere = true;
     });
     return isThere ? [] : [first];
+  }
+
+  /** Has charon not taken something of this entry when it was given everything, nor since? */
+  hasRefused({ items }: IkeEntry): boolean {
+    return items.some((item) => this.#refused.has(itemKey(item)));
   }
 
   /** Notes that charon has these. */
