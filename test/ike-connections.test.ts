@@ -343,6 +343,7 @@ test("connections of the model live in charon", async (t) => {
         }
         await isUp();
         assert.deepEqual((await ends.a.loaded()).connections, ["second", "site"]);
+        assert.match(ends.a.log.at(-1) ?? "", /has been given everything, 2 connections among it$/);
         // Nobody waits for an answer any more when charon refuses something now.
         const { loaded, problem } = await ends.a.state();
         assert.equal(loaded, true);

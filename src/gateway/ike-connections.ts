@@ -297,7 +297,9 @@ export class IkeConnections {
       return;
     }
     this.#hasAll(charon, connection);
-    const count = [...this.#entries.values()].filter(({ list }) => list === "connection").length;
+    const count = [...this.#entries.values()].filter(
+      (entry) => entry.list === "connection" && !charon.loader.hasRefused(entry),
+    ).length;
     this.#log.info(`charon at ${charon.uri} has been given everything, ${count} connections among it`);
   }
 
