@@ -136,7 +136,7 @@ export interface EspSink {
    * @param first the first word of the outer header, as it lies in memory
    */
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void;
-  /** The same for a packet whose outer IPv4 header has the first two bytes of the one before. */
+  /** The same for a packet whose outer IPv4 header has the first two bytes of the one before, which came in the same breath. */
   takeNext(frame: number, outer: number, esp: number, word: number, length: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
