@@ -298,7 +298,6 @@ export class Protect implements App, IpSink {
     if (mtu < 0) return this.drop(frame, mtu === ASTRAY ? COUNT["drop.interface"] : COUNT["drop.no_route"]);
     if (this.isWhole && this.isHost[frames.port[frame]] === 0)
       return this.drop(frame, COUNT["drop.not_host"]);
-    frames.sa[frame] = sa;
     if (isIpv4 && !this.isWhole) this.remember(frame, ip);
     return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
   }
@@ -368,9 +367,10 @@ export class Protect implements App, IpSink {
   }
 
   private cut(frame: number, mtu: number): void {
-    const { fragments, sa } = this;
+    const { fragments, encapsulate, sa } = this;
+    encapsulate.encrypt();
     this.fragmenter.fragment(frame, mtu, fragments);
-    for (let n = fragments.readable; n > 0; n--) this.encapsulate.take(fragments.receive(), sa, mtu);
+    for (let n = fragments.readable; n > 0; n--) encapsulate.take(fragments.receive(), sa, mtu);
   }
 
   /** Sends a packet in the clear: by the routes of its domain, or else by a public port, which is there for all. */

@@ -207,6 +207,15 @@ export class Encapsulate implements App {
   };
 
   /**
+   * Encrypts what was taken. To be called before frames are allocated in the middle of a breath: the way out may have freed
+   * some that are still set up for encryption.
+   */
+  encrypt(): void {
+    this.endBlock();
+    this.flush();
+  }
+
+  /**
    * Takes an IP packet for the SA in slot `sa`: where it lies is in `frames`. Owns the frame.
    * @param limit bytes of the longest inner packet that the way to the SA's far end carries
    */
@@ -218,13 +227,14 @@ export class Encapsulate implements App {
       this.drop(frame, this.reason);
       return;
     }
-    if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
     if (!this.hasRoom(frame) && !this.makeRoom(frame)) {
       // What `takeNext` needs to know of the packet that was taken last has not been noted.
       this.endBlock();
       this.drop(frame, COUNT["drop.no_room"]);
       return;
     }
+    // Behind all other reasons to drop it: what a limit has let through is counted.
+    if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
     const length = frames.length[frame];
     state[BYTES] += length;
     if ((this.flags & (TRANSPORT | OTHER)) !== 0) this.unusualPacket(frame);
