@@ -184,8 +184,7 @@ export class Protect implements App, IpSink {
     if (this.index.changes !== this.seen) this.catchUp();
     const verdict = this.protect(frame);
     if (verdict !== GOES_ON) {
-      // The packets that follow are told from the last one that the encapsulating app has seen.
-      this.speaks[TICKET] = NOBODY;
+      // It speaks for nobody: those that follow are told from the last packet that the encapsulating app has seen.
       if (verdict === WAITS) this.wait(frame);
       return 0;
     }
