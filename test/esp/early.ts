@@ -56,6 +56,31 @@ export function early({ test, scapy }: Suite): void {
     assert.equal(gateway.kernel.usage(0).packets, 60n);
   });
 
+  test(
+    "more packets wait than a cipher takes at a time",
+    async (gateway) => {
+      const { toVita } = makeTunnel(gateway);
+      const spi = reserve(gateway);
+      const packet = await scapy.packet(udp(4, 8, "", true));
+      const sequences = Array.from({ length: 300 }, (_, i) => ({ packet, sequence: i + 1 }));
+      const encrypted = await scapy.encrypt(peer(spi), ...sequences);
+      assert.deepEqual(gateway.send("public", encrypted.slice(0, 290)).drops, {});
+      complete(gateway, spi);
+      // The last ones wait behind them, beside packets of another SA that need not.
+      const others = await scapy.encrypt(toVita, ...sequences.slice(0, 10));
+      const { private: received, drops } = gateway.send("public", [
+        ...encrypted.slice(290, 295),
+        ...others,
+        ...encrypted.slice(295),
+      ]);
+      assert.deepEqual(drops, {});
+      assert.equal(received.length, 310);
+      assert.equal(gateway.graph.held, 0);
+      assert.equal(gateway.frames.available, gateway.frames.capacity);
+    },
+    { frames: 4096 },
+  );
+
   test("keys that come while nothing else does are noticed with the next breath", async (gateway) => {
     const spi = reserve(gateway);
     const packet = await scapy.packet(udp(4, 8, "", true));
