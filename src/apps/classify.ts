@@ -71,8 +71,7 @@ export class Classify implements App {
     const { input } = this;
     const count = input.readable;
     let packets = 0;
-    // The sink has had packets since that are not of this link: from other ports, or such as waited for their keys.
-    this.train.end();
+    this.sink.resume(this.train.first);
     this.sink.foresee(input, count);
     for (let i = 0; i < count; i++) packets += this.classify(input.at(i));
     input.advance(count);
