@@ -181,6 +181,8 @@ test("three processes that are killed again and again never get the same number"
     assert.ok(numbers.length > 10_000, `only ${numbers.length} numbers were given out`);
     for (let i = 1; i < numbers.length; i++)
       assert.ok(numbers[i] !== numbers[i - 1], `${numbers[i]} was given out twice`);
+    const [first, last] = [numbers[0], numbers[numbers.length - 1]];
+    assert.ok(last - first < 2 ** 24, `from ${first} to ${last}: none is 2^32 too high`);
     sad.close();
   } finally {
     for (const child of children) child.kill("SIGKILL");
