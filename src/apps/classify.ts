@@ -71,6 +71,7 @@ export class Classify implements App {
     const { input } = this;
     const count = input.readable;
     let packets = 0;
+    this.sink.resume(this.train.first);
     this.sink.foresee(input, count);
     for (let i = 0; i < count; i++) packets += this.classify(input.at(i));
     input.advance(count);

@@ -26,7 +26,7 @@ export class Fragmenter {
     this.frames = context.frames;
   }
 
-  /** Cuts the packet into fragments of at most `mtu` bytes, which go to `output` with the packet's SA and port. Owns the frame. */
+  /** Cuts the packet into fragments of at most `mtu` bytes, which go to `output`. Owns the frame. */
   fragment(frame: number, mtu: number, output: Link): void {
     const frames = this.frames;
     const { view, bytes } = frames;
@@ -53,9 +53,6 @@ export class Fragmenter {
       view.setUint16(start + 10, 0);
       view.setUint16(start + 10, fold(sum16(view, start, header, 0)));
       frames.length[piece] = header + length;
-      frames.sa[piece] = frames.sa[frame];
-      frames.port[piece] = frames.port[frame];
-      frames.nextHop[piece] = frames.nextHop[frame];
       this.counters[COUNT.fragments]++;
       output.transmit(piece);
     }

@@ -66,7 +66,12 @@ class World {
       this.esp.transmit(frame);
     };
     this.apps = [
-      new Classify(context, this.received, { foresee: () => {}, take, takeNext: take }, rest),
+      new Classify(
+        context,
+        this.received,
+        { resume: () => {}, foresee: () => {}, take, takeNext: take },
+        rest,
+      ),
       new OwnedInput(context, { station, arp, discovery, echo, punt, clearText, puntAll }, rest),
     ];
   }

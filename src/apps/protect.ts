@@ -184,8 +184,7 @@ export class Protect implements App, IpSink {
     if (this.index.changes !== this.seen) this.catchUp();
     const verdict = this.protect(frame);
     if (verdict !== GOES_ON) {
-      // The packets that follow are told from the last one that the encapsulating app has seen.
-      this.speaks[TICKET] = NOBODY;
+      // It speaks for nobody: those that follow are told from the last packet that the encapsulating app has seen.
       if (verdict === WAITS) this.wait(frame);
       return 0;
     }
@@ -298,7 +297,6 @@ export class Protect implements App, IpSink {
     if (mtu < 0) return this.drop(frame, mtu === ASTRAY ? COUNT["drop.interface"] : COUNT["drop.no_route"]);
     if (this.isWhole && this.isHost[frames.port[frame]] === 0)
       return this.drop(frame, COUNT["drop.not_host"]);
-    frames.sa[frame] = sa;
     if (isIpv4 && !this.isWhole) this.remember(frame, ip);
     return length <= mtu ? GOES_ON : this.shorten(frame, ip, mtu, isIpv4);
   }
@@ -368,9 +366,10 @@ export class Protect implements App, IpSink {
   }
 
   private cut(frame: number, mtu: number): void {
-    const { fragments, sa } = this;
+    const { fragments, encapsulate, sa } = this;
+    encapsulate.encrypt();
     this.fragmenter.fragment(frame, mtu, fragments);
-    for (let n = fragments.readable; n > 0; n--) this.encapsulate.take(fragments.receive(), sa, mtu);
+    for (let n = fragments.readable; n > 0; n--) encapsulate.take(fragments.receive(), sa, mtu);
   }
 
   /** Sends a packet in the clear: by the routes of its domain, or else by a public port, which is there for all. */

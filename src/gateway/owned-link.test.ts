@@ -72,7 +72,7 @@ class World {
         toPort: this.toPort,
       },
       ...{
-        decapsulate: { foresee: () => {}, take: fail, takeNext: fail },
+        decapsulate: { resume: () => {}, foresee: () => {}, take: fail, takeNext: fail },
         routed: this.routed,
         link: () => this.parts.link(),
       },

@@ -136,8 +136,14 @@ export interface EspSink {
    * @param first the first word of the outer header, as it lies in memory
    */
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void;
-  /** The same for a packet whose outer IPv4 header has the first two bytes of the one before. */
+  /** The same for a packet whose outer IPv4 header has the two bytes in front that the one before has, or that `resume` was given. */
   takeNext(frame: number, outer: number, esp: number, word: number, length: number): void;
+  /**
+   * The packets that follow come off a link of which the last one lies some time back: packets of other links may have come
+   * since, and such as had waited for their keys.
+   * @param first the first two bytes of its outer header, as they lie in memory; 0 when `take` is called next
+   */
+  resume(first: number): void;
   /** Is told of the Ethernet frames that are going to be taken off a link, before the first one comes. */
   foresee(link: Link, count: number): void;
 }
@@ -201,7 +207,7 @@ export class Decapsulate implements App, EspSink {
    * lie in memory.
    */
   private readonly admitted = offHeapInt32(3).fill(-1, 0, 1);
-  /** All first words of outer headers in the batch, whose ECN bits are of interest, and the last one that `take` was given. */
+  /** All first words of outer headers in the batch, whose ECN bits are of interest, and the one that packets go on with which `takeNext` is given. */
   private readonly marks = offHeapInt32(2);
   /** The SA's replay window. */
   private readonly window: ReplayRun;
@@ -261,6 +267,11 @@ export class Decapsulate implements App, EspSink {
   take(frame: number, outer: number, esp: number, word: number, length: number, first: number): void {
     this.takeFirst(frame, outer, esp, word, length);
     // Behind what it may have made to be worked off.
+    this.resume(first);
+  }
+
+  /** See EspSink. */
+  resume(first: number): void {
     this.marks[LAST] = first;
     this.marks[ALL] |= first;
   }

@@ -25,7 +25,7 @@ import { OTHER_CIPHERS, OtherEncryption } from "./other-ciphers.js";
 import { SaLock } from "./sa-lock.js";
 import type { Sad } from "./sad.js";
 import { SaFlag, SaState, saSlot, trafficOf } from "./sad-layout.js";
-import { atCeiling, giveBackSequence, reserveSequence, sequenceHigh } from "./sequence.js";
+import { atCeiling, giveBackSequence, reserveSequence } from "./sequence.js";
 import { TransportEncapsulate, TransportRefusal, type TransportSa } from "./transport-encapsulate.js";
 import { TunnelHeader } from "./tunnel-header.js";
 
@@ -52,7 +52,6 @@ const MAX_BATCH = 128;
 const FRAME = FRAME_SIZE;
 const NOWHERE = NONE;
 const reserve = reserveSequence;
-const highHalf = sequenceHigh;
 const giveBack = giveBackSequence;
 const isAtCeiling = atCeiling;
 const checksumOf = headerChecksum;
@@ -81,7 +80,7 @@ const ICV = AEAD_ICV_BYTES;
 
 // What changes with each packet stands in an array, which V8 does not look at twice. Numbers and jobs are set aside in blocks:
 // how many packets are left in this one, and how many it had; which job and which sequence number (its low half, as it lies in
-// memory) come behind its last one; its high half, and the same as it lies in memory.
+// memory) come behind its last one; the high half, and the same as it lies in memory.
 const LEFT = 0;
 const BLOCK = 1;
 const END_JOB = 2;
@@ -156,6 +155,8 @@ export class Encapsulate implements App {
   private readonly lock: SaLock;
   /** See the constants above. */
   private readonly state = offHeapInt32(STATE_WORDS).fill(1, EXPECTED);
+  /** High half of the first number that was reserved last. */
+  private readonly firstHigh = offHeapInt32(1);
   private readonly transport: TransportEncapsulate;
   private readonly transportSa: TransportSa;
   /** By TransportRefusal: the counter of packets that transport mode does not protect. */
@@ -207,6 +208,15 @@ export class Encapsulate implements App {
   };
 
   /**
+   * Encrypts what was taken. To be called before frames are allocated in the middle of a breath: the way out may have freed
+   * some that are still set up for encryption.
+   */
+  encrypt(): void {
+    this.endBlock();
+    this.flush();
+  }
+
+  /**
    * Takes an IP packet for the SA in slot `sa`: where it lies is in `frames`. Owns the frame.
    * @param limit bytes of the longest inner packet that the way to the SA's far end carries
    */
@@ -218,13 +228,14 @@ export class Encapsulate implements App {
       this.drop(frame, this.reason);
       return;
     }
-    if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
     if (!this.hasRoom(frame) && !this.makeRoom(frame)) {
       // What `takeNext` needs to know of the packet that was taken last has not been noted.
       this.endBlock();
       this.drop(frame, COUNT["drop.no_room"]);
       return;
     }
+    // Behind all other reasons to drop it: what a limit has let through is counted.
+    if ((this.flags & (TRANSPORT | VOLUME)) !== 0 && !this.admit(frame)) return;
     const length = frames.length[frame];
     state[BYTES] += length;
     if ((this.flags & (TRANSPORT | OTHER)) !== 0) this.unusualPacket(frame);
@@ -333,12 +344,12 @@ export class Encapsulate implements App {
       const room = MAX_BATCH - jobs;
       const count = state[EXPECTED] < room ? state[EXPECTED] : room;
       state[EXPECTED] = count << 1;
-      state[NEXT] = reserve(this.atomics, slot, count) | 0;
+      state[NEXT] = reserve(this.atomics, slot, count, this.firstHigh) | 0;
+      state[HIGH] = this.firstHigh[0];
       state[RESERVED] = (state[NEXT] + count) | 0;
     }
     const low = state[NEXT] | 0;
-    // The high half changes where the low one begins anew, and has another home for each half of it.
-    const high = highHalf(this.atomics, slot, low >>> 0);
+    const high = state[HIGH] >>> 0;
     if ((flags & EXTENDED) === 0 && (high !== 0 || low === 0)) {
       this.reason = COUNT["drop.sequence_exhausted"];
       return;
@@ -352,7 +363,6 @@ export class Encapsulate implements App {
     state[END_JOB] = (jobs + count) | 0;
     // Beyond the last one's lowest byte nothing is carried: only what is below it is of interest.
     state[END_LOW] = (swapWord(low) + (count << 24)) | 0;
-    state[HIGH] = high | 0;
     this.gcm.turn(high);
     state[HIGH_WORD] = swapWord(high);
   }
@@ -363,6 +373,7 @@ export class Encapsulate implements App {
     const used = (state[BLOCK] - state[LEFT]) | 0;
     state[(this.flags & OTHER) === 0 ? JOBS : OTHER_JOBS] += used;
     state[NEXT] += used;
+    if (used !== 0 && state[NEXT] === 0) state[HIGH]++;
     state[PACKETS] += used;
     state[BLOCK] = 0;
     state[LEFT] = 0;

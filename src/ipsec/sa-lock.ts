@@ -1,7 +1,7 @@
 // The lock of an SA: whoever has it may look at what the SA has carried, and at its replay window, and change both, without
-// another worker in between. Taken once for a run of packets of the same SA, by inbound SAs always, by outbound ones if they
-// have a limit of bytes or packets. Who has an inbound SA's lock may wait for that of an outbound one, and never the other way
-// round, so that there is no deadlock.
+// another worker in between. Taken once for a run of packets of the same SA: by inbound SAs always, when the run is decrypted; by
+// outbound ones if they have a limit of bytes or packets, from the first packet that is framed to the last one. A worker has one
+// of them at a time, so that there is no deadlock: a breath's outbound runs begin when its inbound ones have ended.
 //
 // It stands in the highest bits of the SA's flags, on the cache line that every packet of the SA needs anyway, and it names
 // its owner: the number of the worker, and which life of that worker it is. A worker that is killed while it has the lock

@@ -35,8 +35,9 @@ Check magic and version before anything else, and refuse what you do not know.
 - *Extensions.* A large replay bitmap and many selectors have no room in a slot: \`ringAt\` and \`selectorsAt\` say where they
   are, and a slot with state 4 is no SA.
 - *Sequence numbers.* The last one reserved has \`sequenceLow\` as its low half and \`sequenceHighA\` (low half below 2^31) or
-  \`sequenceHighB\` (otherwise) as its high half. A worker adds to \`sequenceLow\` before it uses the numbers, so that no number
-  is used twice whoever is killed; holes are harmless. \`src/ipsec/sequence.ts\` says why two high halves are enough.
+  \`sequenceHighB\` (otherwise) as its high half. A worker moves \`sequenceLow\` on before it uses the numbers, so that no
+  number is used twice whoever is killed; holes are harmless. A reader reads \`sequenceLow\`, the half that counts, and \`sequenceLow\`
+  again, and begins anew if that is another. \`src/ipsec/sequence.ts\` says why two high halves are enough.
 - *The lock of an SA* is of no concern to readers. Between workers it guards the replay window, and limits of bytes and packets.
 - *Replay window.* A ring of bits (RFC 6479) at \`ringAt\`: number n is bit n mod 32 of word (n / 32) and \`replayMask\`. The words ahead of
   the highest number are cleared before it moves.

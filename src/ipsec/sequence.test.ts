@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Sad } from "./sad.js";
 import { saSlot } from "./sad-layout.js";
-import { giveBackSequence, lastSequence, reserveSequence, sequenceHigh } from "./sequence.js";
+import { giveBackSequence, lastSequence, reserveSequence } from "./sequence.js";
 
 const { at } = saSlot;
 
@@ -19,6 +19,13 @@ function slotAt(low: number, highA: number, highB: number): Int32Array {
   words[at.sequenceHighA >>> 2] = highA;
   words[at.sequenceHighB >>> 2] = highB;
   return words;
+}
+
+/** Reserves numbers. @returns the first one */
+function reserve(words: Int32Array, count: number): bigint {
+  const high = new Int32Array(1);
+  const low = reserveSequence(words, 0, count, high);
+  return (BigInt(high[0] >>> 0) << 32n) | BigInt(low);
 }
 
 test("numbers count on across both halves' boundaries", () => {
@@ -32,12 +39,8 @@ test("numbers count on across both halves' boundaries", () => {
     const words = slotAt(low, a, b);
     let expected = next;
     for (let batch = 0; batch < 10; batch++) {
-      const first = reserveSequence(words, 0, 16);
-      for (let i = 0; i < 16; i++, expected++) {
-        const lowHalf = (first + i) >>> 0;
-        const number = (BigInt(sequenceHigh(words, 0, lowHalf)) << 32n) | BigInt(lowHalf);
-        assert.equal(number, expected);
-      }
+      assert.equal(reserve(words, 16), expected);
+      expected += 16n;
       assert.equal(lastSequence(words, 0), expected - 1n);
     }
   }
@@ -64,17 +67,46 @@ test("high halves stay right when numbers around their boundaries are given back
     const words = slotAt(low, a, b);
     let last = lastSequence(words, 0);
     for (let batch = 0; batch < 200; batch++) {
-      const first = reserveSequence(words, 0, 16);
+      const first = reserve(words, 16);
       const used = (batch * 7) % 17;
-      for (let i = 0; i < used; i++) {
-        const half = (first + i) >>> 0;
-        const number = (BigInt(sequenceHigh(words, 0, half)) << 32n) | BigInt(half);
-        assert.ok(number > last && number <= last + 17n, `${number} behind ${last}`);
-        last = number;
-      }
-      giveBackSequence(words, 0, first + used, first + 16);
+      assert.ok(first > last && first <= last + 17n, `${first} behind ${last}`);
+      last = first + BigInt(used) - 1n;
+      const low = Number(BigInt.asUintN(32, first));
+      giveBackSequence(words, 0, low + used, low + 16);
     }
   }
+});
+
+test("a worker that reserves between any two steps of another one changes none of its numbers", (t) => {
+  for (const [low, a, b] of [
+    [0x7ffffff8, 6, 6],
+    [0x7fffffff, 6, 6],
+    [0xfffffff8 | 0, 7, 6],
+    [-1, 7, 6],
+  ] as const)
+    for (let step = 0; step < 8; step++) {
+      const words = slotAt(low, a, b);
+      const expected = lastSequence(words, 0) + 1n;
+      const numbers: bigint[] = [];
+      let calls = 0;
+      for (const name of ["load", "add", "compareExchange"] as const) {
+        const original = Atomics[name] as (...given: unknown[]) => number;
+        t.mock.method(Atomics, name, (...given: unknown[]) => {
+          if (calls++ === step) numbers.push(reserve(words, 16));
+          return original(...given);
+        });
+      }
+      numbers.push(reserve(words, 16));
+      t.mock.restoreAll();
+      if (numbers.length === 1) numbers.push(reserve(words, 16));
+      numbers.sort((x, y) => (x < y ? -1 : 1));
+      numbers.push(reserve(words, 16));
+      assert.deepEqual(
+        numbers,
+        [0n, 16n, 32n].map((n) => expected + n),
+        `after ${step} steps`,
+      );
+    }
 });
 
 /**
@@ -83,18 +115,19 @@ test("high halves stay right when numbers around their boundaries are given back
  */
 const program = `
 const { Sad } = await import(process.argv[1] + "/sad.js");
-const { giveBackSequence, reserveSequence, sequenceHigh } = await import(process.argv[1] + "/sequence.js");
+const { giveBackSequence, reserveSequence } = await import(process.argv[1] + "/sequence.js");
 const { writeSync } = await import("node:fs");
 const sad = Sad.open(process.argv[2], "write");
 const slot = sad.offset(0) >>> 2;
 const batch = Buffer.alloc(8 * 4);
+const high = new Int32Array(1);
 for (let n = 0; n < 125_000; n++) {
-  const first = reserveSequence(sad.atomics, slot, 4);
+  const first = reserveSequence(sad.atomics, slot, 4, high);
   const used = n % 5;
   for (let i = 0; i < used; i++) {
     const low = (first + i) >>> 0;
     batch.writeUInt32LE(low, 8 * i);
-    batch.writeUInt32LE(sequenceHigh(sad.atomics, slot, low), 8 * i + 4);
+    batch.writeUInt32LE(high[0] + (low < first ? 1 : 0), 8 * i + 4);
   }
   giveBackSequence(sad.atomics, slot, (first + used) | 0, (first + 4) | 0);
   writeSync(1, batch.subarray(0, 8 * used));
@@ -148,6 +181,8 @@ test("three processes that are killed again and again never get the same number"
     assert.ok(numbers.length > 10_000, `only ${numbers.length} numbers were given out`);
     for (let i = 1; i < numbers.length; i++)
       assert.ok(numbers[i] !== numbers[i - 1], `${numbers[i]} was given out twice`);
+    const [first, last] = [numbers[0], numbers[numbers.length - 1]];
+    assert.ok(last - first < 2 ** 24, `from ${first} to ${last}: none is 2^32 too high`);
     sad.close();
   } finally {
     for (const child of children) child.kill("SIGKILL");

@@ -142,7 +142,6 @@ export class TransportEncapsulate {
     let end = payload;
     if (isGcm) {
       const text = frameForGcm(view, payload, carried, nextHeader, sa.spi, high, low);
-      this.gcm.turn(high);
       this.gcm.encrypt(i, swapWord(low), payload, text);
       end += text + ICV;
     } else end += others.frame(payload, carried, nextHeader, high, low) + others.icvLength;

@@ -48,7 +48,7 @@ export class Frames {
   readonly offset: Int32Array;
   /** How long it is, bytes. */
   readonly length: Int32Array;
-  /** SAD slot of the SA that shall protect the packet, or that did; NONE before that is known. */
+  /** SAD slot of the SA that has carried the packet here, for its routing; NONE for errors, which none has. */
   readonly sa: Int32Array;
   /** Number of the port that the packet came in by, or speaks from, for those whom it concerns: see ip-input.ts, route.ts. */
   readonly port: Int32Array;

@@ -20,12 +20,9 @@ export class Lanes {
   readonly at12: Int32Array;
   readonly at13: Int32Array;
   readonly at14: Int32Array;
-  readonly at15: Int32Array;
-  readonly at16: Int32Array;
-  readonly at17: Int32Array;
 
   constructor(buffer: ArrayBuffer) {
-    const lane = (word: number) => new Int32Array(buffer, 4 * word, (buffer.byteLength >>> 2) - 17);
+    const lane = (word: number) => new Int32Array(buffer, 4 * word, (buffer.byteLength >>> 2) - 14);
     this.at0 = lane(0);
     this.at1 = lane(1);
     this.at2 = lane(2);
@@ -41,8 +38,5 @@ export class Lanes {
     this.at12 = lane(12);
     this.at13 = lane(13);
     this.at14 = lane(14);
-    this.at15 = lane(15);
-    this.at16 = lane(16);
-    this.at17 = lane(17);
   }
 }

@@ -57,6 +57,12 @@ export class Ipv4Train {
       (destination & 0xffff);
   }
 
+  /** The first half of the first word of its headers; 0 when there is no train. */
+  get first(): number {
+    const first = this.common[FIRST];
+    return first < 0 ? 0 : first;
+  }
+
   /** The next header begins a train, whatever it is. */
   end(): void {
     this.common[FIRST] = -1;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { host, keyOf, saId } from "../../src/ipsec/testing/requests.js";
 import { FAR, NEAR, type TestGateway } from "./gateway.js";
 import type { ScapySa } from "./scapy.js";
-import { forwarded, type Suite, udp } from "./suite.js";
+import { forwarded, makeTunnel, type Suite, udp, withTos } from "./suite.js";
 
 function reserve(gateway: TestGateway): number {
   const { spi } = gateway.kernel.getSpi({ src: host(FAR), dst: host(NEAR), protocol: 50 }, 1n);
@@ -56,12 +56,55 @@ export function early({ test, scapy }: Suite): void {
     assert.equal(gateway.kernel.usage(0).packets, 60n);
   });
 
+  test(
+    "more packets wait than a cipher takes at a time",
+    async (gateway) => {
+      const { toVita } = makeTunnel(gateway);
+      const spi = reserve(gateway);
+      const packet = await scapy.packet(udp(4, 8, "", true));
+      const sequences = Array.from({ length: 300 }, (_, i) => ({ packet, sequence: i + 1 }));
+      const encrypted = await scapy.encrypt(peer(spi), ...sequences);
+      assert.deepEqual(gateway.send("public", encrypted.slice(0, 290)).drops, {});
+      complete(gateway, spi);
+      // The last ones wait behind them, beside packets of another SA that need not.
+      const others = await scapy.encrypt(toVita, ...sequences.slice(0, 10));
+      const { private: received, drops } = gateway.send("public", [
+        ...encrypted.slice(290, 295),
+        ...others,
+        ...encrypted.slice(295),
+      ]);
+      assert.deepEqual(drops, {});
+      assert.equal(received.length, 310);
+      assert.equal(gateway.graph.held, 0);
+      assert.equal(gateway.frames.available, gateway.frames.capacity);
+    },
+    { frames: 4096 },
+  );
+
   test("keys that come while nothing else does are noticed with the next breath", async (gateway) => {
     const spi = reserve(gateway);
     const packet = await scapy.packet(udp(4, 8, "", true));
     gateway.send("public", await scapy.encrypt(peer(spi), { packet, sequence: 1 }));
     complete(gateway, spi);
     assert.equal(gateway.send("public", []).private.length, 1);
+  });
+
+  test("packets that waited speak for no train that was under way before", async (gateway) => {
+    const { toVita } = makeTunnel(gateway);
+    const [ect, packet] = await scapy.packets(udp(4, 8, ",tos=2", true), udp(4, 8, "", true));
+    const marked = (
+      await scapy.encrypt(toVita, ...[1, 2, 3].map((sequence) => ({ packet: ect, sequence })))
+    ).map((each) => withTos(each, 3));
+    const spi = reserve(gateway);
+    gateway.send("public", await scapy.encrypt(peer(spi), { packet, sequence: 1 }));
+    complete(gateway, spi);
+    // The packet that waited comes last in its breath, and is not marked. Of those behind it the first one is looked at anyway.
+    assert.equal(gateway.send("public", marked.slice(0, 1)).private.length, 2);
+    const { private: received } = gateway.send("public", marked.slice(1));
+    assert.deepEqual(
+      received,
+      [1, 2].map(() => withTos(forwarded(ect), 3)),
+    );
   });
 
   test("keys that do not come: the packets end after a while, when too many wait, or with the SPI", async (gateway) => {

@@ -60,6 +60,8 @@ export interface GatewayOptions {
   tun?: boolean;
   /** What the ports of the customers are bound to; none without. */
   customers?: { red: Binding; blue: Binding };
+  /** Without customers: red and blue are private ports all the same, bound to nothing, and no network lies behind them. */
+  more?: boolean;
   /** Deleted inbound SAs linger, as with the supervisor. */
   linger?: boolean;
   /** Takes packets to unresolved neighbours. */
@@ -93,8 +95,8 @@ export class TestGateway {
   constructor(engine: EngineName, options: GatewayOptions = {}) {
     this.#options = options;
     const id = engine === "node" ? NodeEngine.id : IpsecMbEngine.id;
-    this.sad = Sad.create(this.#scratch.file("sad"), 32, id);
-    this.spd = Spd.create(this.#scratch.file("spd"), 64);
+    this.sad = Sad.create(this.#scratch.file("sad"), 64, id);
+    this.spd = Spd.create(this.#scratch.file("spd"), 128);
     this.frames = new Frames(options.frames ?? 512);
     this.#engine =
       engine === "node" ? new NodeEngine(this.sad, this.frames) : new IpsecMbEngine(this.sad, this.frames);
@@ -141,7 +143,7 @@ export class TestGateway {
   }
 
   #customers(): ("red" | "blue")[] {
-    return this.#options.customers ? ["red", "blue"] : [];
+    return this.#options.customers || this.#options.more ? ["red", "blue"] : [];
   }
 
   #plan(side: Side, kind: "ethernet" | "ip"): PortPlan {
@@ -183,6 +185,7 @@ export class TestGateway {
       fib.neighbour(INDEX[side], address(text), mac(NEIGHBOUR[side]));
     for (const side of this.#customers()) {
       this.link(side, privateMtu);
+      if (this.#options.more) continue;
       fib.address(INDEX[side], address("10.1.0.1"), 16, true);
       this.route(side, "10.1.0.0/16");
       for (const last of [5, 7]) fib.neighbour(INDEX[side], address(`10.1.0.${last}`), mac(NEIGHBOUR[side]));
@@ -245,7 +248,7 @@ export class TestGateway {
     const waiting = this.graph.held + this.graph.queue.count;
     assert.equal(owned, waiting, "every frame has been freed, but for those that wait for an SA");
     const [red, blue] = (["red", "blue"] as const).map((side) =>
-      this.#options.customers ? this.#take(side) : [],
+      this.#customers().includes(side) ? this.#take(side) : [],
     );
     return {
       public: this.#take("public"),

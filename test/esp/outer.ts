@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { host, saId } from "../../src/ipsec/testing/requests.js";
 import { FAR, succeed } from "./gateway.js";
-import { forwarded, IN, makeTunnel, OUT, type Suite, udp } from "./suite.js";
+import { forwarded, IN, makeTunnel, OUT, type Suite, udp, withTos } from "./suite.js";
 
 const NOT_ECT = 0;
 const ECT1 = 1;
@@ -23,19 +23,6 @@ const DF = 0x4000;
 const flagsOf = (packet: Uint8Array) => (packet[6] << 8) | packet[7];
 const tosOf = (packet: Uint8Array) =>
   packet[0] >>> 4 === 4 ? packet[1] : ((packet[0] & 15) << 4) | (packet[1] >>> 4);
-
-/** Sets the TOS byte; `forwarded` mends the checksum, and the TTL that it takes away is given first. */
-function withTos(packet: Uint8Array, tos: number): Uint8Array {
-  const copy = packet.slice();
-  if (copy[0] >>> 4 === 6) {
-    copy[0] = 0x60 | (tos >>> 4);
-    copy[1] = (tos << 4) & 0xff;
-    return copy;
-  }
-  copy[1] = tos;
-  copy[8]++;
-  return forwarded(copy);
-}
 
 const tosField = { 4: "tos", 6: "tc" } as const;
 

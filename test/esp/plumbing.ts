@@ -1,10 +1,12 @@
 // What is around the tunnel: malformed and foreign packets on both sides, routes, neighbours, full tables and links.
 
 import assert from "node:assert/strict";
+import type { Transmit } from "../../src/apps/transmit.js";
 import { NodeEngine } from "../../src/ipsec/aead-node.js";
 import { Encapsulate, encapsulateCounters } from "../../src/ipsec/encapsulate.js";
+import { LOCK_SHIFT } from "../../src/ipsec/sad-layout.js";
 import { keyOf } from "../../src/ipsec/testing/requests.js";
-import { FRAME_SHIFT, FRAME_SIZE } from "../../src/memory/frames.js";
+import { FRAME_SHIFT, FRAME_SIZE, HEADROOM } from "../../src/memory/frames.js";
 import { ethernet, everyCounter, FAR, NEAR, type Side } from "./gateway.js";
 import { forwarded, IN, makeTunnel, OUT, type Suite, udp } from "./suite.js";
 
@@ -261,6 +263,53 @@ export function plumbing({ test, scapy }: Suite): void {
     assert.equal(frames.available, frames.capacity);
   });
 
+  test("a fragment gets no frame that is still to be encrypted for a packet that the way out has dropped", async (gateway) => {
+    const { fromVita } = makeTunnel(gateway);
+    const [dropped, long] = await scapy.packets(udp(4, 400), udp(4, 1470));
+    const { app } = gateway.graph.apps.find(({ name }) => name === "transmit")!;
+    const transmit = app as Transmit;
+    const sendIpv4 = transmit.sendIpv4.bind(transmit);
+    transmit.sendIpv4 = (frame) => {
+      gateway.frames.free(frame);
+      transmit.sendIpv4 = sendIpv4;
+    };
+    const { public: sent, drops } = gateway.send("private", [dropped, long]);
+    assert.deepEqual(drops, {});
+    const pieces = await scapy.decrypt(fromVita, sent);
+    assert.deepEqual(await scapy.reassemble(pieces.map(({ inner }) => inner)), [forwarded(long)]);
+  });
+
+  test("a packet without room takes nothing of what its SA may carry", async (gateway) => {
+    const none = { rekey: 0n, life: 0n };
+    makeTunnel(gateway, { lifetime: { time: none, bytes: none, packets: { rekey: 0n, life: 2n } } });
+    const { frames, sad } = gateway;
+    const counters = new Float64Array(Object.keys(encapsulateCounters).length);
+    const count = (name: keyof typeof encapsulateCounters) =>
+      counters[Object.keys(encapsulateCounters).indexOf(name)];
+    const exit = {
+      open: () => {},
+      send: (frame: number) => frames.free(frame),
+      sendIpv4: (frame: number) => frames.free(frame),
+    };
+    const parts = {
+      sad,
+      batches: new NodeEngine(sad, frames).encryptor(),
+      clock: { seconds: 1 },
+      worker: 0,
+      exit,
+    };
+    const app = new Encapsulate({ frames, counters: () => counters }, parts);
+    const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
+    const packet = Uint8Array.of(0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2);
+    const starts = [HEADROOM, FRAME_SIZE - 24, HEADROOM, HEADROOM];
+    for (const start of starts) app.take(frames.from(packet, start), slot, 1400);
+    app.push();
+    assert.deepEqual([count("packets"), count("drop.no_room"), count("drop.sa_expired")], [2, 1, 1]);
+    assert.equal(gateway.kernel.usage(slot).packets, 2n);
+    assert.equal(sad.flags(slot) >>> LOCK_SHIFT, 0, "nobody has its lock");
+    assert.equal(frames.available, frames.capacity);
+  });
+
   test("a frame without room for trailer and ICV", async (gateway) => {
     // No port hands over such a frame, and no app makes one: only the app alone can be given one.
     makeTunnel(gateway);
@@ -280,7 +329,6 @@ export function plumbing({ test, scapy }: Suite): void {
       const frame = frames.allocate();
       frames.offset[frame] = (frame << FRAME_SHIFT) + from;
       frames.length[frame] = to - from;
-      frames.sa[frame] = slot;
       app.take(frame, slot, 1400);
       const next = frames.allocate();
       app.takeNext(next, (next << FRAME_SHIFT) + from, to - from, slot, 1400);

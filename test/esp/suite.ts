@@ -134,3 +134,16 @@ export function forwarded(packet: Uint8Array): Uint8Array {
   copy.set([(~sum >>> 8) & 0xff, ~sum & 0xff], 10);
   return copy;
 }
+
+/** Sets the TOS byte; `forwarded` mends the checksum, and the TTL that it takes away is given first. */
+export function withTos(packet: Uint8Array, tos: number): Uint8Array {
+  const copy = packet.slice();
+  if (copy[0] >>> 4 === 6) {
+    copy[0] = 0x60 | (tos >>> 4);
+    copy[1] = (tos << 4) & 0xff;
+    return copy;
+  }
+  copy[1] = tos;
+  copy[8]++;
+  return forwarded(copy);
+}
