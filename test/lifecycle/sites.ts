@@ -55,6 +55,7 @@ export class Sites {
    */
   async loseNothing(t: TestContext, name: string, settle: number, act: () => Promise<void>): Promise<void> {
     const flows = [await this.flow("a", RATE), await this.flow("b", RATE)];
+    const marks = this.marks();
     await sleep(300);
     await act();
     await sleep(settle);
@@ -67,6 +68,12 @@ export class Sites {
     t.diagnostic(
       `${name}: A to B ${totals[0].received} of ${totals[0].sent}, B to A ${totals[1].received} of ${totals[1].sent}`,
     );
+    // What charon did meanwhile says whose loss it is.
+    if (totals.some(({ sent, received }) => sent !== received))
+      for (const side of SIDES)
+        for (const line of this.log(side, marks[side]).split("\n"))
+          if (/CHILD_SA|collision|retransmit|DELETE|TEMPORARY|NOT_FOUND/.test(line))
+            t.diagnostic(`${side}: ${line}`);
     for (const { sent, received, duplicates, damaged } of totals)
       assert.deepEqual(
         { received, duplicates, damaged },
