@@ -61,7 +61,6 @@ const beside = [
   "network-monitor",
   "node-api",
   "options",
-  "owned",
   "punt-device",
   "removed-files",
   "renewed-files",
@@ -70,7 +69,6 @@ const beside = [
   "slow-path",
   "static-sas",
   "test-report",
-  "tun",
   "tun-routes",
   "virtual-ip",
 ];

@@ -179,9 +179,10 @@ class Worker {
     for (;;) {
       sad.enterBreath(index);
       clock.read();
+      // Before the packets for which a worker was woken: apps would take them for ones of the time when it went to sleep.
+      if (((clock.milliseconds - this.lastTick) & 0x7fffffff) >= TICK) this.tick();
       graph.index.refresh();
       const moved = engine.breathe();
-      if (((clock.milliseconds - this.lastTick) & 0x7fffffff) >= TICK) this.tick();
       graph.fib.hops.takeUnresolved(this.use);
       if (isBusyPolling || moved > 0 || graph.pending) idle = 0;
       else if (++idle > PATIENCE) {

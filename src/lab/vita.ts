@@ -118,7 +118,8 @@ export class Vita {
       () => {
         this.process.assertRunning();
         const said = readFileSync(this.process.log, "utf8").slice(before);
-        return /vita: the configuration (is in force|stays as it was: .*)/.exec(said)?.[1];
+        // A line may have been written in part.
+        return /vita: the configuration (is in force|stays as it was: .*(?=\n))/.exec(said)?.[1];
       },
       30_000,
       5,
