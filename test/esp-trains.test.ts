@@ -3,11 +3,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { run } from "../src/lab/command.js";
+import { run, until } from "../src/lab/command.js";
 import { withLab } from "../src/lab/lab.js";
 import { createLink } from "../src/lab/netns.js";
 import { createNetwork, type SitesOptions, startGateways } from "../src/lab/sites.js";
-import { Flow, startIperfServer, tcp } from "../src/lab/traffic.js";
+import { Flow, ping, startIperfServer, tcp } from "../src/lab/traffic.js";
 import { runInside } from "./ports/child.js";
 
 interface TrainsResult {
@@ -77,6 +77,9 @@ test("two gateways with the packet driver on both sides: trains all the way, and
     const { a, b } = await startGateways(lab, network, options);
     await a.charon.initiate();
     await startIperfServer(lab, hosts.b);
+    // Whoever asks before the tunnel carries both ways may be told that there is no route.
+    const carries = async () => (await ping(hosts.a, sides.b.host, 1, 0.1)).received === 1;
+    await until("the tunnel to carry packets", carries, 5000);
     const route = { from: hosts.a, to: hosts.b, address: sides.b.host };
     const flow = await Flow.start(lab, { name: "flow", ...route, port: 9999, rate: 1000 });
     assert.ok((await tcp(hosts.a, sides.b.host, { seconds: 1 })) > 1e6);
