@@ -9,7 +9,7 @@ import { type FlameNode, flameTree } from "./flame-tree.js";
 import { LineProfiler, samplesByModule } from "./line-profile.js";
 import { best, type Round } from "./rounds.js";
 import type { FrameSize } from "./sizes.js";
-import { Softbench, TRAIN } from "./softbench.js";
+import { oneFlow, Softbench } from "./softbench.js";
 
 export interface Part {
   name: string;
@@ -76,7 +76,7 @@ export class AppTimes {
 
   constructor(size: FrameSize, cipher: Cipher) {
     this.#size = size;
-    this.#bench = new Softbench({ size, cipher, packets: 1, routes: 1, sas: 1, train: TRAIN });
+    this.#bench = new Softbench(oneFlow(size, cipher));
     this.#crypto = new CryptoBench(size);
   }
 

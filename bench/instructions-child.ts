@@ -3,7 +3,6 @@
 
 import { setImmediate } from "node:timers/promises";
 import koffi from "koffi";
-import { aes128gcm16 } from "./ciphers.js";
 import { answerRounds } from "./contender.js";
 import { giveLines } from "./line-profile.js";
 import { parseSize } from "./sizes.js";
@@ -14,15 +13,8 @@ const WARM_UP_ROUNDS = 100;
 
 const [size = "", insertions = "[]"] = process.argv.slice(2);
 giveLines(JSON.parse(insertions));
-const { Softbench, TRAIN } = await import("./softbench.js");
-const bench = new Softbench({
-  size: parseSize(size),
-  cipher: aes128gcm16,
-  packets: 1,
-  routes: 1,
-  sas: 1,
-  train: TRAIN,
-});
+const { oneFlow, Softbench } = await import("./softbench.js");
+const bench = new Softbench(oneFlow(parseSize(size)));
 for (let i = 0; i < WARM_UP_ROUNDS; i++) bench.send(ROUND);
 
 const flush = koffi.load("libc.so.6").func("int fflush(void *stream)");

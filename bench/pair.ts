@@ -8,7 +8,7 @@ import { answerRounds } from "./contender.js";
 import { ceilingOf } from "./crypto.js";
 import type { Round } from "./rounds.js";
 import { type FrameSize, parseSize } from "./sizes.js";
-import { Softbench, TRAIN } from "./softbench.js";
+import { oneFlow, Softbench } from "./softbench.js";
 
 export interface PairRound {
   crypto: Round;
@@ -21,14 +21,7 @@ export interface PairRound {
 export const PAIR_WARM_UP = 400_000;
 
 function start(size: FrameSize, cipher: Cipher): void {
-  const softbench = new Softbench({
-    size,
-    cipher,
-    packets: 1,
-    routes: 1,
-    sas: 1,
-    train: TRAIN,
-  });
+  const softbench = new Softbench(oneFlow(size, cipher));
   const crypto = ceilingOf(cipher, size);
   answerRounds<PairRound>((packets) => {
     const ours = softbench.round(packets);

@@ -6,7 +6,7 @@ import { MAX_REPLAY_WINDOW } from "../src/ipsec/sad-layout.js";
 import { pinToCore } from "../src/native/affinity.js";
 import { answerRounds } from "./contender.js";
 import { type FrameSize, parseSize } from "./sizes.js";
-import { Softbench, TRAIN } from "./softbench.js";
+import { oneFlow, Softbench } from "./softbench.js";
 
 /** A round: from when to when, in nanoseconds of the clock that all processes share. */
 export interface Order {
@@ -32,7 +32,7 @@ export const now = () => Number(process.hrtime.bigint());
 
 function start(size: FrameSize, directory: string, worker: number, core: number): void {
   pinToCore(core);
-  const options = { size, packets: 1, routes: 1, sas: 1, train: TRAIN };
+  const options = oneFlow(size);
   const shared = { directory, worker, creates: worker === 0, replayWindow: MAX_REPLAY_WINDOW };
   const bench = new Softbench(options, shared);
   const round = ({ begin, end }: Order): Answer => {

@@ -70,7 +70,13 @@ const TEMPORARY = process.platform === "linux" ? "/dev/shm" : tmpdir();
  * hands over at a time. docs/scale.md says what shorter trains cost.
  */
 export const TRAIN = 16;
-/** Packets on their way at a time: what one breath brings in, going round once and coming back. */
+
+/** One SA, one route, and the usual trains, for whoever says himself how many packets he sends. */
+export function oneFlow(size: FrameSize, cipher: Cipher = aes128gcm16): SoftbenchOptions {
+  return { size, cipher, packets: 1, routes: 1, sas: 1, train: TRAIN };
+}
+
+/** Packets before `measure` looks at the clock. */
 const WARM_UP = 400_000;
 
 const NEAR = "192.0.2.1";

@@ -1,9 +1,8 @@
 // What `bench steady` looks at: `steady-child.js SIZE SECONDS` runs softbench until it is warm, and then, watched, for so many
 // seconds. Its last line of output is what it did.
 
-import { aes128gcm16 } from "./ciphers.js";
 import { parseSize } from "./sizes.js";
-import { Softbench, TRAIN } from "./softbench.js";
+import { oneFlow, Softbench } from "./softbench.js";
 import type { SteadyReport } from "./steady.js";
 import { watched } from "./watched.js";
 
@@ -14,14 +13,7 @@ const WARM_UP_TICKS = 50_000;
 const TICK = 128;
 
 const [size = "", duration = ""] = process.argv.slice(2);
-const bench = new Softbench({
-  size: parseSize(size),
-  cipher: aes128gcm16,
-  packets: 1,
-  routes: 1,
-  sas: 1,
-  train: TRAIN,
-});
+const bench = new Softbench(oneFlow(parseSize(size)));
 const { graph } = bench;
 let breaths = 0;
 const engine = {
