@@ -16,6 +16,11 @@ const SAS = 2 * CHILDREN;
 const WARM_UP = 1000;
 const CHOSEN = 1000;
 const PORT = 7000;
+/** What of a round's 20,000 SAs may stay with the processes (MiB), and rounds until V8 has surely cleaned up. */
+const MOST_GROWTH = 16;
+const MOST_ROUNDS = 8;
+
+const inMib = ({ supervisor, worker }: ReturnType<Gateway["memory"]>) => (supervisor + worker) / 2 ** 20;
 
 /** `count` of them, chosen with a generator whose seed the test prints. */
 function choose(all: readonly Child[], count: number, seed: number): Child[] {
@@ -128,24 +133,26 @@ test("ten thousand CHILD_SAs: rate, memory, traffic, rekeying, and nothing stays
     t.diagnostic(
       `deleted at ${Math.round(SAS / deleted.seconds)} del_sa/s, longest ${deleted.longest.toFixed(1)} ms`,
     );
+    // V8 lets garbage pile up over two or three rounds before it looks for it. What leaks is never given back.
     const used: ReturnType<Gateway["memory"]>[] = [];
-    for (let round = 0; round < 3; round++) {
-      if (round > 0) a.all(install(second, "a"));
+    const grown = () => inMib(used[used.length - 1]) - inMib(used[0]);
+    do {
+      if (used.length > 0) a.all(install(second, "a"));
       a.all(terminate(second, "a"));
       const { sas, policies } = a.vita.state();
       await until("dying SAs", () => a.vita.state().sas.length === 0, 3000);
       assert.equal(policies.length, 0);
       assert.ok(sas.every(({ state }) => state === "dying"));
       used.push(a.memory());
-    }
-    const processes = used.map(({ supervisor, worker }) => (supervisor + worker) / 2 ** 20);
-    t.diagnostic(
-      `memory of the processes after each round: ${processes.map((mib) => mib.toFixed(1)).join(", ")} MiB`,
-    );
+    } while (used.length < 3 || (grown() > MOST_GROWTH && used.length < MOST_ROUNDS));
+    const listedRounds = used.map((memory) => inMib(memory).toFixed(1)).join(", ");
+    t.diagnostic(`memory of the processes after each round: ${listedRounds} MiB`);
     for (const name of ["sad", "spd"] as const)
-      assert.equal(used[2][name], used[0][name], `the ${name} grows`);
-    // V8 gives memory back when it likes; src/ipsec/growth.test.ts counts what is still referred to.
-    assert.ok(processes[2] - processes[0] < 48, "the processes' memory grows from round to round");
+      assert.ok(
+        used.every((memory) => memory[name] === used[0][name]),
+        `the ${name} grows`,
+      );
+    assert.ok(grown() <= MOST_GROWTH, `the processes' memory grows from round to round: ${listedRounds} MiB`);
     a.client.close();
     b.client.close();
   });
