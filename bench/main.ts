@@ -35,7 +35,7 @@ const benchmarks: Record<string, string> = {
   idle: "CPU time at rest, and the time that a worker takes to wake up   --seconds N --rounds N --probes N",
   ports: "what the kernel takes for a packet, by driver   --size 126,1478 --rounds N --milliseconds N",
   tunnel:
-    "iperf3 and ping through tunnels between two namespaces   --peers vita,libipsec,wireguard-go --rounds N --svg FILE",
+    "iperf3 and ping through tunnels between two namespaces   --peers vita,vita-udp,libipsec,wireguard-go --rounds N --svg FILE",
   config:
     "5,000 routes and connections given to a running node, and one more   --entries N --rounds N --require",
   report: "writes figures and charts of docs/performance.md and README.md anew   --only NAME,…",

@@ -43,8 +43,27 @@ test("Vita is compared with the best of the other tunnels in each respect, and n
   const [vita, ...others] = compare(rows);
   assert.deepEqual(vita.ratios, { tcp: 4, tcpReverse: 2, udp64: 3, ping: 1.5 });
   assert.ok(others.every(({ ratios }) => ratios === undefined));
-  assert.match(table(compare(rows)), /to the best +4\.00 × +2\.00 × +3\.00 × +1\.50 ×/);
+  assert.match(table(compare(rows)), /vita to the best +4\.00 × +2\.00 × +3\.00 × +1\.50 ×/);
   assert.equal(compare([rows[0], rows[3]])[0].ratios, undefined);
+});
+
+test("Vita's two rows are compared with the others, and not with each other", () => {
+  const rows = [row("vita", 4, 4, 90, 150), row("vita-udp", 6, 8, 120, 50), row("a", 1, 2, 30, 100)];
+  const [vita, inUdp, other] = compare(rows);
+  assert.deepEqual(vita.ratios, { tcp: 4, tcpReverse: 2, udp64: 3, ping: 1.5 });
+  assert.deepEqual(inUdp.ratios, { tcp: 6, tcpReverse: 4, udp64: 4, ping: 0.5 });
+  assert.equal(other.ratios, undefined);
+  assert.match(table(compare(rows)), /vita-udp to the best +6\.00 × +4\.00 × +4\.00 × +0\.50 ×/);
+  assert.equal(compare(rows.slice(0, 2))[1].ratios, undefined);
+  const [tcp] = tunnelChart(rows, "here").panels;
+  assert.deepEqual(
+    tcp.rows.map(({ label, target }) => [label, target]),
+    [
+      ["Vita", 4],
+      ["Vita, ESP in UDP", 4],
+      ["a", undefined],
+    ],
+  );
 });
 
 test("the chart has a panel for each measurement, and marks what Vita is to reach", () => {

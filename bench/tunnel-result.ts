@@ -11,7 +11,7 @@ export interface Row {
   pingMicros: number;
   ping99Micros: number;
   cipher: string;
-  /** Of Vita alone: its figure, divided by the best one of the other tunnels; for round trips, less is better. */
+  /** Of Vita's rows: the figure, divided by the best one of the other systems' tunnels; for round trips, less is better. */
   ratios?: Ratios;
 }
 
@@ -59,11 +59,19 @@ export function summarize(system: string, cipher: string, rounds: readonly Round
   };
 }
 
-/** Adds the ratios to Vita's row, where there is another tunnel to compare it with. */
+/** Vita's rows, and what charts call them. */
+const vitas: Readonly<Record<string, string>> = { vita: "Vita", "vita-udp": "Vita, ESP in UDP" };
+
+const isVita = ({ system }: Row) => system in vitas;
+
+/** Other systems than Vita; the bare link is none. */
+const othersOf = (rows: readonly Row[]) => rows.filter((row) => !isVita(row) && row.system !== "veth");
+
+/** Adds the ratios to Vita's rows, where there is another system to compare it with. */
 export function compare(rows: readonly Row[]): Row[] {
-  const others = rows.filter(({ system }) => system !== "vita" && system !== "veth");
+  const others = othersOf(rows);
   return rows.map((row) => {
-    if (row.system !== "vita" || others.length === 0) return row;
+    if (!isVita(row) || others.length === 0) return row;
     const most = (of: (row: Row) => number) => round(of(row) / Math.max(...others.map(of)), 2);
     const ratios: Ratios = {
       tcp: most(({ tcpGbps }) => tcpGbps),
@@ -87,12 +95,12 @@ export function table(rows: readonly Row[]): string {
     String(row.ping99Micros),
     row.cipher,
   ]);
-  const ratios = rows.find((row) => row.ratios)?.ratios;
-  if (ratios) {
-    const times = (value: number) => `${value.toFixed(2)} ×`;
-    const line = ({ tcp, tcpReverse, udp64, ping }: Ratios) => [tcp, tcpReverse, udp64, ping].map(times);
-    cells.push(["to the best", ...line(ratios), "", ""], ["asked for", ...line(asked), "", ""]);
-  }
+  const times = (value: number) => `${value.toFixed(2)} ×`;
+  const line = ({ tcp, tcpReverse, udp64, ping }: Ratios) => [tcp, tcpReverse, udp64, ping].map(times);
+  const compared = rows.filter(({ ratios }) => ratios);
+  for (const { system, ratios } of compared)
+    cells.push([`${system} to the best`, ...line(ratios as Ratios), "", ""]);
+  if (compared.length > 0) cells.push(["asked for", ...line(asked), "", ""]);
   const all = [heads, ...cells];
   const widths = heads.map((_, i) => Math.max(...all.map((row) => (row[i] as string).length)));
   const pad = (text: string, i: number) =>
@@ -103,7 +111,7 @@ export function table(rows: readonly Row[]): string {
 /** The rows as a chart: a panel for each measurement. */
 export function tunnelChart(rows: readonly Row[], subtitle: string): Chart {
   const best = (of: (row: Row) => number, times: number, isLess = false): number | undefined => {
-    const others = rows.filter(({ system }) => system !== "vita" && system !== "veth").map(of);
+    const others = othersOf(rows).map(of);
     if (others.length === 0) return undefined;
     return times * (isLess ? Math.min(...others) : Math.max(...others));
   };
@@ -111,12 +119,12 @@ export function tunnelChart(rows: readonly Row[], subtitle: string): Chart {
     title,
     unit,
     rows: rows.map((row) => {
-      const isVita = row.system === "vita";
+      const ours = isVita(row);
       return {
-        label: isVita ? "Vita" : row.system,
+        label: vitas[row.system] ?? row.system,
         value: of(row),
-        series: isVita ? (0 as const) : (1 as const),
-        ...(isVita && target !== undefined ? { target } : {}),
+        series: ours ? (0 as const) : (1 as const),
+        ...(ours && target !== undefined ? { target } : {}),
       };
     }),
   });

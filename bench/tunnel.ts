@@ -128,11 +128,12 @@ export async function run(args: string[]): Promise<void> {
   const { peers, seconds, rounds, json, svg } = new Command("bench tunnel")
     .option("--peers <systems>", `comma-separated: ${systemNames.join(", ")}`, systemList, [
       "vita",
+      "vita-udp",
       "libipsec",
       "wireguard-go",
     ])
     .option("--seconds <number>", "seconds of TCP each way in a round", wholeNumber(600), 3)
-    .option("--rounds <number>", "rounds, of which the median counts", wholeNumber(100), 3)
+    .option("--rounds <number>", "rounds, of which the median counts", wholeNumber(100), 5)
     .option("--svg <file>", "write a bar chart")
     .option("--json", "print a JSON array, one row a system")
     .parse(args, { from: "user" })
