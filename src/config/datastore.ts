@@ -3,7 +3,7 @@
 
 import { EventEmitter } from "node:events";
 import type { CarryOut } from "./carrier.js";
-import { type CommitOptions, type CommitResult, checkOptions } from "./commit-options.js";
+import type { CommitOptions, CommitResult } from "./commit-options.js";
 import { type Changed, Commits, type Confirmed } from "./commits.js";
 import type { Configuration } from "./configuration.js";
 import { Tagger } from "./etag.js";
@@ -195,8 +195,7 @@ export class Datastore extends EventEmitter<{ changed: [Changed]; confirmed: [Co
     throw refusal("invalid-value", `cannot be changed while the node runs: ${advice}`, "/node", node);
   }
 
-  async #change(make: () => Tree, options: CommitOptions): Promise<CommitResult> {
-    checkOptions(options);
+  #change(make: () => Tree, options: CommitOptions): Promise<CommitResult> {
     return this.#commits.take(async () => {
       if (options.expect !== undefined && options.expect !== this.etag)
         throw refusal(
