@@ -95,7 +95,8 @@ export function table(rows: readonly Row[]): string {
     String(row.ping99Micros),
     row.cipher,
   ]);
-  const times = (value: number) => `${value.toFixed(2)} ×`;
+  // Of nothing at all, everything is too many times as much to say.
+  const times = (value: number) => (Number.isFinite(value) ? `${value.toFixed(2)} ×` : "–");
   const line = ({ tcp, tcpReverse, udp64, ping }: Ratios) => [tcp, tcpReverse, udp64, ping].map(times);
   const compared = rows.filter(({ ratios }) => ratios);
   for (const { system, ratios } of compared)

@@ -37,7 +37,13 @@ export default async function* report(events) {
     } else if (type === "test:dequeue" && isFile) begun.set(file, performance.now());
     else if (type === "test:complete" && begun.has(file) && isFile)
       yield line({ file, seconds: (performance.now() - begun.get(file)) / 1000 });
-    else if (type === "test:fail" && data.details.error.failureType !== "subtestsFailed")
+    else if (type === "test:pass" && !isFile && data.skip === undefined && data.todo === undefined)
+      yield line({ file, passed: [...names.slice(0, nesting), name] });
+    else if (
+      type === "test:fail" &&
+      data.todo === undefined &&
+      data.details.error.failureType !== "subtestsFailed"
+    )
       yield line({
         file,
         failed: isFile ? [] : [...names.slice(0, nesting), name],

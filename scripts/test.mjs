@@ -1,16 +1,17 @@
 #!/usr/bin/env node
 // `npm test`: the linter, then every compiled test with node's test runner. Unit tests stand beside the code in dist/src
 // (and dist/bench) and run concurrently; those in dist/test make namespaces and start daemons, and run one file after
-// the other. Ends with one line of totals over both runs.
+// the other. Ends with one line of totals.
 //
 //   npm test                      everything
 //   npm test -- replay esp        only test files whose path contains one of the words; no linter
 //
-// Tests in dist/test live in real time, with kernels and daemons that the machine may keep waiting. A few files of them may fail
-// once and are run again, alone, at the end: those that fail again have failed, the others are told of as unsteady. Nothing
-// else is repeated.
+// Tests in dist/test live in real time, with kernels and daemons that the machine may keep waiting. When a few files of them fail,
+// these are run again, alone, at the end. If every test that failed passes then, they are told of as unsteady; otherwise all of
+// them have failed. Nothing else is repeated.
 //
-// The exit code is 0 only if the linter is content, at least one test ran, and none failed.
+// The exit code is 0 only if the linter is content, at least one test ran, node's test runner came to its end, and none failed
+// but unsteady ones.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -102,12 +103,21 @@ class Outcome {
   totals = { tests: 0, pass: 0, fail: 0, cancelled: 0, skipped: 0 };
   failures = [];
   files = [];
+  /** What was run, and what of it passed; keys of `keyOf`. */
+  paths = new Set();
+  passed = new Set();
   /** False when node's test runner itself says that not all is well, for whatever reason. */
   isWell = true;
+  /** False when it did not come to its end: then nobody knows what else would have failed. */
+  isWhole = true;
 
-  /** @returns the files in which a test failed */
+  /**
+   * @returns the files in which a test failed; undefined if that is not known of each, because a test that a helper makes is
+   * told to be the helper's
+   */
   get failedFiles() {
-    return [...new Set(this.failures.map(({ file }) => file))];
+    const paths = [...new Set(this.failures.map(({ file }) => compiled(file ?? "")))];
+    return paths.every((one) => this.paths.has(one)) ? paths : undefined;
   }
 
   get failed() {
@@ -115,12 +125,19 @@ class Outcome {
   }
 }
 
+const path = (file) => relative(root, file);
+// Failures are told of where the source map says that they are.
+const compiled = (file) => path(file).replace(/^(?!dist\/)(.*)\.ts$/, "dist/$1.js");
+const keyOf = ({ file, names }) => JSON.stringify([compiled(file ?? ""), names]);
+
 /** Runs the files, so many at a time; the reader sees the spec report, what is told at the end comes from one of our own. */
 function runTests(outcome, title, paths, atATime) {
   if (paths.length === 0) return;
   console.log(`\n${title}: ${paths.length} files`);
   const report = join(scratch, "report.jsonl");
-  const { status } = spawnSync(
+  rmSync(report, { force: true });
+  for (const one of paths) outcome.paths.add(one);
+  const { status, signal } = spawnSync(
     process.execPath,
     [
       "--enable-source-maps",
@@ -135,11 +152,26 @@ function runTests(outcome, title, paths, atATime) {
     ],
     { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
   );
-  const lines = existsSync(report) ? readFileSync(report, "utf8").split("\n").filter(Boolean) : [];
+  const lines = existsSync(report) ? readFileSync(report, "utf8").split("\n") : [];
+  // A runner that is killed leaves half a line.
+  lines.pop();
+  const rest = new Set(paths);
+  let isEnded = false;
   for (const told of lines.map((line) => JSON.parse(line))) {
     if (told.failed) outcome.failures.push(told);
+    else if (told.passed) outcome.passed.add(keyOf({ file: told.file, names: told.passed }));
     else if (told.total in outcome.totals) outcome.totals[told.total] += told.count;
-    else if (told.seconds !== undefined) outcome.files.push(told);
+    else if (told.seconds !== undefined) {
+      outcome.files.push(told);
+      rest.delete(path(told.file));
+    }
+    isEnded ||= told.total === "skipped";
+  }
+  if (rest.size > 0 || !isEnded || (status !== 0 && status !== 1)) {
+    outcome.isWhole = false;
+    console.log(
+      `\n${title}: node's test runner did not come to its end (${signal ?? `exit code ${status}`})`,
+    );
   }
   if (status !== 0) outcome.isWell = false;
 }
@@ -164,18 +196,26 @@ runTests(
   1,
 );
 
-const path = (file) => relative(root, file);
-// Failures are told of where the source map says that they are.
-const compiled = (file) => path(file).replace(/^(.*)\.ts$/, "dist/$1.js");
 const again = new Outcome();
-const unsteady = live.failedFiles;
-const isRepeated = !live.isWell && unsteady.length > 0 && unsteady.length <= MOST_REPEATED;
-if (isRepeated) runTests(again, "failed, and once again alone", unsteady.map(compiled), 1);
-const isUnsteady = isRepeated && again.isWell && again.failed === 0 && again.totals.pass > 0;
+const unsteady = live.failedFiles ?? [];
+const isRepeated = live.isWhole && unsteady.length > 0 && unsteady.length <= MOST_REPEATED;
+if (isRepeated) runTests(again, "failed, and once again alone", unsteady, 1);
+/** Each test must have passed by its name: one that is skipped the second time has not. */
+const passesAgain = ({ file, failed }) =>
+  again.isWhole && (failed.length === 0 || again.passed.has(keyOf({ file, names: failed })));
+const isUnsteady =
+  isRepeated && again.isWhole && again.isWell && again.failed === 0 && live.failures.every(passesAgain);
 
 const tests = first.totals.tests + live.totals.tests;
 const failed = first.failed + (isUnsteady ? 0 : live.failed);
-const passed = linted && first.isWell && (live.isWell || isUnsteady) && tests > 0 && failed === 0;
+const passed =
+  linted &&
+  first.isWell &&
+  first.isWhole &&
+  live.isWhole &&
+  (live.isWell || isUnsteady) &&
+  tests > 0 &&
+  failed === 0;
 const files = [...first.files, ...live.files];
 console.log(
   `\nthe slowest of ${files.length} files, of ${Math.round((performance.now() - begun) / 1000)} s:`,
@@ -199,6 +239,11 @@ for (const [outcome, what] of [
     for (const text of message) console.log(`  ${text}`);
   }
 }
-if (!passed && linted && tests > 0 && first.failures.length + live.failures.length === 0)
-  console.log("a run of node's test runner failed, see above");
+for (const [outcome, what] of [
+  [first, "tests that measure, or unit tests"],
+  [live, "tests with namespaces and peers"],
+  [again, "what was repeated"],
+])
+  if (!outcome.isWhole || (!outcome.isWell && outcome.failures.length === 0))
+    console.log(`\na run of node's test runner failed, see above: ${what}`);
 process.exit(passed ? 0 : 1);

@@ -16,12 +16,21 @@ const fails = `import { test } from "node:test"; test("always", () => { throw ne
 const failsOnce = `
   import { existsSync, writeFileSync } from "node:fs";
   import { test } from "node:test";
-  test("outer", (t) => t.test("inner", () => {
-    const mark = import.meta.filename + ".ran";
+  import { fileURLToPath } from "node:url";
+  const mark = fileURLToPath(import.meta.url) + ".ran";
+  test("outer", (t) => t.test("inner", (t) => {
     const isFirst = !existsSync(mark);
     writeFileSync(mark, "");
     if (isFirst) throw new Error("for once");
   }));`;
+const skipsThen = failsOnce.replace(
+  `if (isFirst) throw new Error("for once")`,
+  `if (!isFirst) return t.skip(); throw new Error("once")`,
+);
+const helper = `
+  import { test } from "node:test";
+  export const make = () => test("always", () => { throw new Error("as ever"); });`;
+const killsRunner = `process.kill(process.ppid, "SIGKILL");`;
 
 /** What the compiler adds: each line is the same line of the source. */
 function sourceMap(source: string, lines: number): string {
@@ -77,4 +86,31 @@ test("unit tests are not repeated, nor are more than a few files", (t) => {
   );
   assert.match(many.end, /^0 passed, 8 failed, 0 skipped$/m);
   assert.equal(many.status, 1);
+});
+
+test("a test that a helper makes is not taken for the helper's, which has none and passes", (t) => {
+  const { status, end } = npmTest(t, {
+    "test/invented-made": `import { make } from "./helper.test.js"; make();`,
+    "test/helper": helper,
+  });
+  assert.match(end, /^0 passed, 1 failed, 0 skipped$/m);
+  assert.equal(status, 1);
+});
+
+test("a test that is skipped the second time has not passed", (t) => {
+  const { status, end } = npmTest(t, { "test/invented-skips": skipsThen, "test/invented-once": failsOnce });
+  assert.match(end, /^0 passed, 4 failed, 0 skipped$/m);
+  assert.equal(status, 1);
+});
+
+test("a runner that is killed has not tested what it did not come to", (t) => {
+  const { status, end } = npmTest(t, {
+    "src/invented-well": passes,
+    "test/invented-a": failsOnce,
+    "test/invented-b": killsRunner,
+    "test/invented-c": fails,
+  });
+  assert.match(end, /^1 passed, /m);
+  assert.match(end, /^a run of node's test runner failed, see above: tests with namespaces and peers$/m);
+  assert.equal(status, 1);
 });

@@ -115,8 +115,14 @@ testRows(
         assert.deepEqual([entry?.user, entry?.comment], ["alice (cli)", "more of them"]);
       },
     },
-    { path: `${data}/vita-gateway:workers?vita-comment=a%0Ab`, method: "PUT", body: {}, status: 400 },
-    { path: `${data}/vita-gateway:workers?vita-confirm=0`, method: "PUT", body: {}, status: 400 },
+    ...["vita-comment=a%0Ab", "vita-comment=a%C2%85b", `vita-comment=${"x".repeat(257)}`]
+      .concat("vita-confirm=0", "vita-confirm=86401")
+      .map((query) => ({
+        path: `${data}/vita-gateway:workers?${query}`,
+        method: "PUT",
+        body: { "vita-gateway:workers": 3 },
+        status: 400,
+      })),
     { path: `${data}/vita-gateway:workers?vita-confirm=5`, method: "GET", status: 400 },
     {
       title: "RFC 8527",

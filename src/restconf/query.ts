@@ -64,8 +64,8 @@ const flag: Reader<true> = (text) => {
 };
 
 const comment: Reader<string> = (text) => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a comment is one line
-  if (text.length <= 256 && !/[\x00-\x1f\x7f]/.test(text)) return text;
+  // As the model has it for a rollback's.
+  if (text.length <= 256 && !/\p{Cc}/u.test(text)) return text;
   throw invalidValue('query parameter "vita-comment" is not one line of at most 256 characters');
 };
 
