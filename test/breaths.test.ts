@@ -15,6 +15,7 @@ import { policyRequest, type SaOptions, saId } from "../src/ipsec/testing/reques
 import { suiteOf, suiteRequest } from "../src/ipsec/testing/suites.js";
 import { fold, sum16 } from "../src/net/checksum.js";
 import { FAR, FAR6, NEAR, NEAR6, type Side, succeed, TestGateway } from "./esp/gateway.js";
+import { mendChecksum, oneOf, type Random, randomFrom } from "./esp/random.js";
 
 const ROUNDS = 4;
 const PACKETS = 1500;
@@ -70,19 +71,6 @@ function limited(packets: number): Required<Pick<SaOptions, "lifetime">> {
 function saOf(number: number, spi: number): Partial<SaOptions> & { spi: number } {
   const { ciphers, isSix, last, outLimit, ...options } = sas[number] ?? { ciphers: "aes128gcm16" };
   return { replayWindow: 64, ports: [4500, 4500], ...options, spi, ...suiteRequest(suiteOf(ciphers), spi) };
-}
-
-/** A generator of numbers below `n` that a seed determines. */
-type Random = (n: number) => number;
-
-function randomFrom(seed: number): Random {
-  let state = seed;
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % n;
-  };
 }
 
 /** The end points of an SA; both gateways have the same. */
@@ -242,8 +230,6 @@ interface Flow {
   options: number;
 }
 
-const oneOf = <T>(random: Random, ...values: T[]): T => values[random(values.length)];
-
 function address(isFar: boolean, random: Random): number[] {
   if (!isFar) return [10, 1, oneOf(random, 0, 0, 0, 3, 9), oneOf(random, 5, 6, 1)];
   const network = oneOf(random, 2, 2, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11);
@@ -270,13 +256,6 @@ function mutate(flow: Flow, random: Random, isOutbound: boolean): Flow {
   const fields = Object.keys(flow) as (keyof Flow)[];
   const field = fields[random(fields.length)];
   return { ...flow, [field]: other[field] };
-}
-
-function mendChecksum(packet: Uint8Array): void {
-  packet.set([0, 0], 10);
-  const view = new DataView(packet.buffer, packet.byteOffset);
-  const checksum = fold(sum16(view, 0, (packet[0] & 15) << 2, 0));
-  packet.set([checksum >>> 8, checksum & 0xff], 10);
 }
 
 /** A packet of the flow; its number stands in it, so that no two are alike. */
