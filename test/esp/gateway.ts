@@ -1,5 +1,6 @@
 // A whole gateway in this process: the worker's graph with two memory ports, its SAD and SPD in a scratch directory, and
-// a pseudo-kernel that writes them. Private side 10.1.0.0/16 and 2001:db8:1::/48, tunnels from 192.0.2.1 or 2001:db8::1.
+// a pseudo-kernel that writes them. Private side 10.1.0.0/16 and 2001:db8:1::/48, tunnels from 192.0.2.1 or 2001:db8::1;
+// with an uplink, a second public port, also from 198.51.100.1 or 2001:db8:5::1.
 
 import assert from "node:assert/strict";
 import type { AppContext } from "../../src/engine/app.js";
@@ -32,13 +33,18 @@ export const NEAR = "192.0.2.1";
 export const FAR = "192.0.2.2";
 export const NEAR6 = "2001:db8::1";
 export const FAR6 = "2001:db8::2";
+/** Of the uplink. */
+export const UPLINK = "198.51.100.1";
+export const FAR_UPLINK = "198.51.100.2";
+export const UPLINK6 = "2001:db8:5::1";
+export const FAR_UPLINK6 = "2001:db8:5::2";
 /** Ethernet addresses: the gateway's own, those of its neighbours. */
 const mac = (last: number) => Uint8Array.of(2, 0, 0, 0, 0, last);
-const OWN = { private: 1, public: 2, red: 5, blue: 6 };
-const NEIGHBOUR = { private: 3, public: 4, red: 7, blue: 8 };
-const INDEX = { private: 1, public: 2, red: 3, blue: 4 };
+const OWN = { private: 1, public: 2, red: 5, blue: 6, uplink: 9 };
+const NEIGHBOUR = { private: 3, public: 4, red: 7, blue: 8, uplink: 10 };
+const INDEX = { private: 1, public: 2, red: 3, blue: 4, uplink: 5 };
 /** Red and blue are customers: private ports with bindings, and networks of the same addresses. */
-export type Side = "private" | "public" | "red" | "blue";
+export type Side = "private" | "public" | "red" | "blue" | "uplink";
 
 export interface Result {
   /** IP packets that left, without their Ethernet headers. */
@@ -46,6 +52,7 @@ export interface Result {
   private: Uint8Array[];
   red: Uint8Array[];
   blue: Uint8Array[];
+  uplink: Uint8Array[];
   /** Counters of packets that ended, as far as this run changed them. */
   drops: Record<string, number>;
 }
@@ -62,6 +69,10 @@ export interface GatewayOptions {
   customers?: { red: Binding; blue: Binding };
   /** Without customers: red and blue are private ports all the same, bound to nothing, and no network lies behind them. */
   more?: boolean;
+  /** There is a second public port, the way to the neighbours on its link. */
+  uplink?: boolean;
+  /** It is the far end: the public addresses of the two ends are the other way round. */
+  isFar?: boolean;
   /** Deleted inbound SAs linger, as with the supervisor. */
   linger?: boolean;
   /** Takes packets to unresolved neighbours. */
@@ -136,7 +147,7 @@ export class TestGateway {
       [
         this.#plan("private", options.tun ? "ip" : "ethernet"),
         this.#plan("public", "ethernet"),
-        ...this.#customers().map((side) => this.#plan(side, "ethernet")),
+        ...[...this.#customers(), ...this.#uplink()].map((side) => this.#plan(side, "ethernet")),
       ],
     );
     this.#connect();
@@ -146,11 +157,15 @@ export class TestGateway {
     return this.#options.customers || this.#options.more ? ["red", "blue"] : [];
   }
 
+  #uplink(): "uplink"[] {
+    return this.#options.uplink ? ["uplink"] : [];
+  }
+
   #plan(side: Side, kind: "ethernet" | "ip"): PortPlan {
     const customer = side === "red" || side === "blue";
     return {
       name: side,
-      side: side === "public" ? "public" : "private",
+      side: side === "public" || side === "uplink" ? "public" : "private",
       kind,
       binding: customer ? this.#options.customers?.[side] : undefined,
       slowPath: this.#options.slowPath,
@@ -164,23 +179,24 @@ export class TestGateway {
 
   #connect(): void {
     const { fib } = this.graph;
-    const { publicMtu = 1500, privateMtu = 1500, tun } = this.#options;
+    const { publicMtu = 1500, privateMtu = 1500, tun, isFar } = this.#options;
+    const [own, other, own6, other6] = isFar ? [FAR, NEAR, FAR6, NEAR6] : [NEAR, FAR, NEAR6, FAR6];
     this.link("private", privateMtu, tun);
     this.link("public", publicMtu);
     fib.address(1, address("10.1.0.1"), 16, true);
     fib.address(1, address("2001:db8:1::1"), 48, true);
-    fib.address(2, address(NEAR), 24, true);
-    fib.address(2, address(NEAR6), 64, true);
+    fib.address(2, address(own), 24, true);
+    fib.address(2, address(own6), 64, true);
     this.route("private", "10.1.0.0/16", "10.1.0.254");
     this.route("private", "2001:db8:1::/48", "2001:db8:1::fe");
     this.route("public", "192.0.2.0/24");
     this.route("public", "2001:db8::/64");
-    this.route("public", "0.0.0.0/0", FAR);
+    this.route("public", "0.0.0.0/0", other);
     for (const [side, text] of [
       ["private", "10.1.0.254"],
       ["private", "2001:db8:1::fe"],
-      ["public", FAR],
-      ["public", FAR6],
+      ["public", other],
+      ["public", other6],
     ] as const)
       fib.neighbour(INDEX[side], address(text), mac(NEIGHBOUR[side]));
     for (const side of this.#customers()) {
@@ -190,8 +206,31 @@ export class TestGateway {
       this.route(side, "10.1.0.0/16");
       for (const last of [5, 7]) fib.neighbour(INDEX[side], address(`10.1.0.${last}`), mac(NEIGHBOUR[side]));
     }
-    for (const text of ["10.1.0.1/32", "192.0.2.1/32"])
-      fib.route({ prefix: parsePrefix(text)!, gateway: undefined, index: 1, metric: 0, type: "local" }, true);
+    for (const text of ["10.1.0.1", own]) this.#local(text, 32);
+    if (this.#options.uplink) this.#connectUplink();
+  }
+
+  #connectUplink(): void {
+    const { fib } = this.graph;
+    const { publicMtu = 1500, isFar } = this.#options;
+    this.link("uplink", publicMtu);
+    for (const [near, far, bits, network] of [
+      [UPLINK, FAR_UPLINK, 32, "198.51.100.0/24"],
+      [UPLINK6, FAR_UPLINK6, 128, "2001:db8:5::/64"],
+    ] as const) {
+      const [own, other] = isFar ? [far, near] : [near, far];
+      fib.address(INDEX.uplink, address(own), parsePrefix(network)!.length, true);
+      this.route("uplink", network);
+      fib.neighbour(INDEX.uplink, address(other), mac(NEIGHBOUR.uplink));
+      this.#local(own, bits);
+    }
+    this.#local(isFar ? FAR6 : NEAR6, 128);
+  }
+
+  /** A route to this machine itself. */
+  #local(text: string, bits: number): void {
+    const prefix = parsePrefix(`${text}/${bits}`)!;
+    this.graph.fib.route({ prefix, gateway: undefined, index: 1, metric: 0, type: "local" }, true);
   }
 
   link(side: Side, mtu: number, tun = false): void {
@@ -255,6 +294,7 @@ export class TestGateway {
       private: this.#take("private"),
       red,
       blue,
+      uplink: this.#options.uplink ? this.#take("uplink") : [],
       drops: this.#drops(),
     };
   }
