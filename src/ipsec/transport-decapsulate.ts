@@ -70,13 +70,19 @@ export function mendChecksum(
   ip: number,
   { protocol, transport, length, isIpv4 }: InnerPacket,
 ): void {
-  const size = ip + length - transport;
+  // A fragment has none that could be computed.
+  if (transport === 0) return;
+  let size = ip + length - transport;
   let field = 0;
   if (protocol === TCP && size >= 20) field = transport + 16;
-  else if (protocol === UDP && size >= UDP_HEADER) field = transport + 6;
-  else if (protocol === ICMPV6 && !isIpv4 && size >= 4) field = transport + 2;
-  // UDP without a checksum stays so; a fragment has none that could be computed.
-  if (field === 0 || transport === 0 || (protocol === UDP && view.getUint16(field) === 0)) return;
+  else if (protocol === UDP && size >= UDP_HEADER) {
+    // UDP says itself how far its checksum goes: more may follow (RFC 9868). Without a checksum it stays so.
+    const covered = view.getUint16(transport + 4);
+    if (covered < UDP_HEADER || covered > size) return;
+    size = covered;
+    field = view.getUint16(transport + 6) === 0 ? 0 : transport + 6;
+  } else if (protocol === ICMPV6 && !isIpv4 && size >= 4) field = transport + 2;
+  if (field === 0) return;
   view.setUint16(field, 0);
   const addresses = isIpv4 ? sum(view, ip + 12, 8, size + protocol) : sum(view, ip + 8, 32, size + protocol);
   const checksum = foldSum(sum(view, transport, size, addresses));
