@@ -16,6 +16,7 @@ const IPV6_HEADER = 40;
 const UDP_HEADER = 8;
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
+const FRAGMENT = 44;
 const DESTINATION_OPTIONS = 60;
 const TCP = 6;
 const UDP = 17;
@@ -52,10 +53,13 @@ export function joinTransport(
   return ip;
 }
 
-/** Where the last of the headers in front of ESP, or of the UDP around it, names what follows (classify.ts knows the way). */
-function protocolField6(view: DataView, ip: number, esp: number): number {
+/**
+ * Where the last of the headers that may stand in front of ESP, or of the UDP around it, names what follows (classify.ts knows
+ * the way). They end where something else begins, or at `end`.
+ */
+function protocolField6(view: DataView, ip: number, end: number): number {
   let field = ip + 6;
-  for (let at = ip + IPV6_HEADER; at < esp; ) {
+  for (let at = ip + IPV6_HEADER; at < end; ) {
     const next = view.getUint8(field);
     if (next !== HOP_BY_HOP && next !== ROUTING && next !== DESTINATION_OPTIONS) break;
     field = at;
@@ -70,8 +74,8 @@ export function mendChecksum(
   ip: number,
   { protocol, transport, length, isIpv4 }: InnerPacket,
 ): void {
-  // A fragment has none that could be computed.
-  if (transport === 0) return;
+  // A fragment has none that could be computed, be it the first one.
+  if (transport === 0 || (!isIpv4 && view.getUint8(protocolField6(view, ip, transport)) === FRAGMENT)) return;
   let size = ip + length - transport;
   let field = 0;
   if (protocol === TCP && size >= 20) field = transport + 16;
