@@ -78,6 +78,7 @@ const beside = [
   "static-sas",
   "test-repeat",
   "test-report",
+  "transport-breaths",
   "tun-routes",
   "virtual-ip",
 ];
