@@ -6,10 +6,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { SaUsage } from "../src/ipsec/kernel.js";
 import { FAR, FAR_UPLINK, type Result, type Side, type TestGateway } from "./esp/gateway.js";
 import { oneOf, randomFrom } from "./esp/random.js";
 import { UDP, writeChecksum } from "./transport/packets.js";
-import { espIn, Far, makeNear, OUT, sas, sideOf } from "./transport/sites.js";
+import { espIn, Far, IN, makeNear, OUT, sas, sideOf, usageOf } from "./transport/sites.js";
 import { REPEATED, type Step, Steps } from "./transport/steps.js";
 
 const ROUNDS = 3;
@@ -69,6 +70,9 @@ class Outcome {
   readonly flows: Record<string, string[]> = {};
   readonly drops: Record<string, number> = {};
   readonly errors: string[] = [];
+  /** What outbound SAs have carried, and all inbound ones together, under -1. */
+  readonly carried = new Map<number, { packets: bigint; bytes: bigint }>();
+  usage = new Map<number, SaUsage>();
 
   constructor(private readonly far: Far) {}
 
@@ -87,17 +91,34 @@ class Outcome {
         return { side, sa, esp: sas[sa].inUdp ? esp - 8 : esp, packet: this.far.decrypt(packet) };
       }),
     );
-    for (const { side, sa, packet } of out) this.add(`${side}, SA ${sa}`, packet);
+    for (const each of out) this.add(each);
     return out;
   }
 
-  private add(way: string, packet: Uint8Array): void {
+  /** Do the SAs tell what they have carried? */
+  checkUsage(usage: Map<number, SaUsage>): void {
+    this.usage = usage;
+    const told = new Map<number, { packets: bigint; bytes: bigint }>();
+    for (const [spi, { packets, bytes }] of usage) {
+      const sa = spi < IN ? spi - OUT : -1;
+      const before = told.get(sa) ?? { packets: 0n, bytes: 0n };
+      told.set(sa, { packets: before.packets + packets, bytes: before.bytes + bytes });
+    }
+    for (const [sa, each] of told)
+      assert.deepEqual(each, this.carried.get(sa) ?? { packets: 0n, bytes: 0n }, `SA ${sa}`);
+  }
+
+  private add({ side: way, sa, packet }: Out): void {
     if (isError(packet)) {
       this.errors.push(hex(packet));
       return;
     }
+    if (sa !== undefined || way === "private") {
+      const { packets, bytes } = this.carried.get(sa ?? -1) ?? { packets: 0n, bytes: 0n };
+      this.carried.set(sa ?? -1, { packets: packets + 1n, bytes: bytes + BigInt(packet.length) });
+    }
     const [from, to, field] = packet[0] >>> 4 === 4 ? [12, 20, 9] : [8, 40, 6];
-    const flow = `${way}: ${hex(packet.subarray(from, to))} protocol ${packet[field]}`;
+    const flow = `${way}, SA ${sa}: ${hex(packet.subarray(from, to))} protocol ${packet[field]}`;
     this.flows[flow] ??= [];
     this.flows[flow].push(hex(packet));
   }
@@ -125,6 +146,7 @@ function run(
       // As many errors as are wanted.
       gateway.graph.tick(1000);
     }
+    outcome.checkUsage(usageOf(gateway));
     return outcome;
   } finally {
     gateway.close();
@@ -194,6 +216,7 @@ test("transport mode: each packet meets what it should, one by one and in batche
         for (const name of Object.keys(one.drops)) met.add(name);
         assert.deepEqual(many.drops, one.drops);
         assert.deepEqual(many.flows, one.flows);
+        assert.deepEqual(many.usage, one.usage);
         assert.deepEqual(many.errors.sort(), one.errors.sort());
       } finally {
         for (const far of fars) far.close();

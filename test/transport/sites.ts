@@ -4,8 +4,10 @@
 import assert from "node:assert/strict";
 import type { App } from "../../src/engine/app.js";
 import type { Encapsulate } from "../../src/ipsec/encapsulate.js";
+import type { SaUsage } from "../../src/ipsec/kernel.js";
 import { beginReplay } from "../../src/ipsec/replay.js";
-import { beginSequence } from "../../src/ipsec/sequence.js";
+import { SaFlag } from "../../src/ipsec/sad-layout.js";
+import { beginSequence, lastNumber } from "../../src/ipsec/sequence.js";
 import type { SaOptions } from "../../src/ipsec/testing/requests.js";
 import { suiteOf, suiteRequest } from "../../src/ipsec/testing/suites.js";
 import {
@@ -40,13 +42,22 @@ export interface SitesSa {
   far?: Ports;
   /** Its policy has it leave by the public port alone. */
   isBound?: boolean;
+  /** It may carry so much and no more: not that much comes, but it must look. */
+  isLimited?: boolean;
   /** The last number that was used before. */
   last?: number;
 }
 
 /** The first of those whose selectors have it carries a packet: the ones for everything come last. */
 export const sas: SitesSa[] = [
-  { ciphers: "aes128gcm16", protocol: UDP, near: [1000, 1009], far: [2000, 2009], last: 2 ** 32 - 20 },
+  {
+    ciphers: "aes128gcm16",
+    protocol: UDP,
+    near: [1000, 1009],
+    far: [2000, 2009],
+    last: 2 ** 32 - 20,
+    isLimited: true,
+  },
   { ciphers: "aes256gcm16", protocol: TCP, far: [80, 80], inUdp: true, short: true, isBound: true },
   { ciphers: "chacha20poly1305", protocol: ICMP, far: [0x800, 0x800], inUdp: true, last: 2 ** 32 - 9 },
   { ciphers: "aes128gcm16", protocol: UDP, far: [53, 53], inUdp: true, uplink: true },
@@ -62,7 +73,7 @@ export const sas: SitesSa[] = [
   { ciphers: "aes128gcm16", protocol: UDP, far: [2000, 2009], isSix: true, last: 2 ** 32 - 9 },
   { ciphers: "chacha20poly1305", protocol: TCP, near: [80, 80], isSix: true, inUdp: true },
   { ciphers: "aes192gcm16", protocol: ICMPV6, isSix: true, inUdp: true, uplink: true, short: true },
-  { ciphers: "aes256-sha512", protocol: TCP, far: [443, 500], isSix: true, uplink: true },
+  { ciphers: "aes256-sha512", protocol: TCP, far: [443, 500], isSix: true, uplink: true, isLimited: true },
   { ciphers: "aes128-sha256", last: 2 ** 33 - 5 },
   { ciphers: "aes128-sha256", isSix: true, inUdp: true },
   { ciphers: "aes128gcm16", tunnel: 2, isBound: true },
@@ -78,6 +89,7 @@ export const OUT = 0xc1000000;
 export const IN = 0xc2000000;
 export const FORGED = 0xc3000000;
 
+const none = { rekey: 0n, life: 0n };
 const everything = ["0.0.0.0/0", "::/0"];
 
 /** Near end and far end. */
@@ -124,6 +136,7 @@ function optionsOf(sa: SitesSa, spi: number): SaOptions {
     udpEncapsulation: sa.inUdp ?? false,
     ports: [4500, 4500],
     replayWindow: 64,
+    ...(sa.isLimited && { lifetime: { time: none, bytes: none, packets: { rekey: 0n, life: 100_000n } } }),
     ...suiteRequest(suiteOf(sa.ciphers), spi),
   };
 }
@@ -159,6 +172,21 @@ export function makeNear(): TestGateway {
   const network = "192.0.2.0/24";
   gateway.policy({ mode: 1, from: network, to: network, espSpi: OUT + WIDE });
   return gateway;
+}
+
+/** What SAs have carried, by SPI. All numbers that were used have packets; others were given back, but where 2^31 lies between. */
+export function usageOf(gateway: TestGateway): Map<number, SaUsage> {
+  const { sad, kernel } = gateway;
+  const usage = new Map<number, SaUsage>();
+  for (let slot = 0; slot < sad.used; slot++) {
+    const spi = sad.spi(slot);
+    usage.set(spi, kernel.usage(slot));
+    const begun = sas[spi - OUT]?.last ?? 0;
+    if ((sad.flags(slot) & SaFlag.inbound) !== 0) continue;
+    const left = lastNumber(sad.atomics, sad.offset(slot) >>> 2) - begun - Number(usage.get(spi)!.packets);
+    assert.ok(begun === 0 ? left === 0 : left >= 0 && left < 600, `${left} numbers are left out`);
+  }
+  return usage;
 }
 
 /** Its peer, which takes everything. */
