@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SaUsage } from "../src/ipsec/kernel.js";
+import { LOCK_SHIFT } from "../src/ipsec/sad-layout.js";
 import { FAR, FAR_UPLINK, type Result, type Side, type TestGateway } from "./esp/gateway.js";
 import { oneOf, randomFrom } from "./esp/random.js";
 import { UDP, writeChecksum } from "./transport/packets.js";
@@ -143,6 +144,8 @@ function run(
       const out = outcome.take(result);
       look?.(steps[i], result, out, changes[era].side);
       i = end;
+      for (let slot = 0; slot < gateway.sad.used; slot++)
+        assert.equal(gateway.sad.flags(slot) >>> LOCK_SHIFT, 0, "nobody has a lock between two breaths");
       // As many errors as are wanted.
       gateway.graph.tick(1000);
     }
@@ -188,8 +191,7 @@ const isTowardsFar = (sa: number) => !sas[sa].isSix && !sas[sa].uplink;
 /** What packets of all rounds together must have met. */
 const all = [
   REPEATED,
-  "classify.drop.bad_header",
-  "classify.drop.not_esp",
+  ...["bad_checksum", "bad_header", "fragment", "not_esp"].map((name) => `classify.drop.${name}`),
   "decapsulate.dummies",
   ...["bad_inner", "bad_next_header", "bad_padding", "no_sa", "selectors", "too_short"].map(
     (name) => `decapsulate.drop.${name}`,

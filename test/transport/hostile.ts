@@ -16,6 +16,7 @@ export const DEFECTS = [
   "ICV",
   "address",
   "length",
+  "outer header",
 ] as const;
 export type Defect = (typeof DEFECTS)[number] | "none";
 
@@ -102,4 +103,42 @@ export function spoilPacket(
   packet[isSix ? 8 + random(32) : 12 + random(8)] ^= 1 << random(8);
   if (!isSix) mendChecksum(packet);
   return "drop.selectors";
+}
+
+/**
+ * Spoils what leads to ESP.
+ * @param at where ESP begins
+ * @returns the counter
+ */
+export function spoilOuter(
+  packet: Uint8Array,
+  at: number,
+  { inUdp, isSix }: SitesSa,
+  random: Random,
+): string {
+  const udp = at - 8;
+  const kind = random(4);
+  if (inUdp && kind === 0) {
+    const length = oneOf(random, 0, 7, packet.length - udp + 1, 0xffff);
+    packet.set([length >>> 8, length & 0xff], udp + 4);
+    return "classify.drop.bad_header";
+  }
+  if (inUdp && kind === 1) {
+    packet[udp + 2] ^= 1;
+    return "classify.drop.not_esp";
+  }
+  if (isSix) {
+    // The first extension header, if there is one, goes on beyond the packet.
+    const isExtension = [0, 43, 60].includes(packet[6]);
+    if (isExtension) packet[41] = 255;
+    else packet[6] = oneOf(random, 44, 59, 135);
+    return "classify.drop.not_esp";
+  }
+  if (kind === 2) {
+    packet[10] ^= 1;
+    return "classify.drop.bad_checksum";
+  }
+  packet[6] ^= 0x20;
+  mendChecksum(packet);
+  return "classify.drop.fragment";
 }

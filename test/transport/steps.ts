@@ -3,7 +3,7 @@
 import { FAR, type Side } from "../esp/gateway.js";
 import { oneOf, type Random } from "../esp/random.js";
 import { seal, shapeOf } from "./forge.js";
-import { type Content, DEFECTS, spoilContent, spoilPacket, spoilText } from "./hostile.js";
+import { type Content, DEFECTS, spoilContent, spoilOuter, spoilPacket, spoilText } from "./hostile.js";
 import {
   type Draft,
   FRAGMENT,
@@ -213,6 +213,8 @@ export class Steps {
     const esp = seal(ciphers, !short, spi, this.numbers[i], text, iv);
     const packet = wrap(sa, content.head, content.field, esp);
     if (defect === "length") return this.cutShort(i, packet, packet.length - esp.length);
+    if (defect === "outer header")
+      return arrives(i, packet, { drop: spoilOuter(packet, packet.length - esp.length, sa, random) });
     const drop = wrong ?? reason ?? spoilPacket(packet, esp.length, sa, defect, random);
     if (drop !== undefined) return arrives(i, packet, { drop: `decapsulate.${drop}` });
     return arrives(i, packet, isCovered ? { out: made.packet } : { drop: "decapsulate.drop.selectors" });
