@@ -168,6 +168,23 @@ export function domains({ test, scapy }: Suite): void {
   );
 
   test(
+    "what comes in transport mode is for the host, whomever the packet before was for",
+    async (gateway) => {
+      const [, red] = connect(gateway, 1, { out: { interfaceId: 10 }, sa: { interfaceId: 10 } });
+      const ends = { src: FAR, dst: NEAR, from: [`${FAR}/32`], to: [`${NEAR}/32`] };
+      gateway.sa({ spi: IN + 2, mode: 1, inbound: true, reqid: 2, ...ends });
+      await receive(gateway, red, "red");
+      const host: ScapySa = { esn: true, spi: IN + 2, key: keyOf(IN + 2, 20), outer: "" };
+      const packet = await scapy.packet(`IP(src="${FAR}",dst="${NEAR}")/UDP()/Raw(b"to the host")`);
+      const encrypted = await scapy.encrypt(host, { packet, sequence: 1 });
+      const result = gateway.send("public", encrypted);
+      assert.deepEqual(result.drops, {});
+      assert.deepEqual(result.private, [packet]);
+    },
+    { tun: true, customers: { red: bound(10, 0), blue: bound(20, 0) } },
+  );
+
+  test(
     "errors to senders stay with their customer",
     async (gateway) => {
       connect(gateway, 1, { out: { interfaceId: 10 }, sa: { interfaceId: 10 } });
