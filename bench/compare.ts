@@ -137,7 +137,7 @@ export async function run(args: string[]): Promise<void> {
     options: {
       size: { type: "string", multiple: true },
       cipher: { type: "string", default: aes128gcm16.name },
-      rounds: { type: "string", default: "40" },
+      rounds: { type: "string", default: "80" },
       // A turn begins with caches that are full of the others' data: with 30,000 packets that is 4 ns of each, with these 0.5.
       packets: { type: "string", default: "200000" },
       require: { type: "boolean", default: false },

@@ -20,7 +20,6 @@ const main = fileURLToPath(new URL("./main.js", import.meta.url));
 const FILES = ["docs/performance.md", "README.md"];
 /** Options that a benchmark gets beside `--svg`. */
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
-  compare: ["--rounds", "80"],
   apps: ["--rounds", "200"],
   steady: ["--seconds", "30"],
 };
