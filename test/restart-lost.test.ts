@@ -136,10 +136,13 @@ test("both gateways lose their SADs at once, in the middle of a rekey", async (t
     await Promise.all([startVita(sites, a), startVita(sites, b)]);
     t.diagnostic(`traffic is back ${await untilTraffic(sites)} ms after the Vitas`);
     await sleep(8000);
-    assert.deepEqual(policies(a), before);
+    // Where both charons ask in the same moment, each may get a CHILD_SA of its own making, with policies of its own. Not more.
+    const made = await a.charon.childSas();
+    assert.ok(made.length === 1 || made.length === 2, JSON.stringify(made));
+    assert.deepEqual([...new Set(policies(a))], before);
     for (const gateway of [a, b]) {
       const children = await gateway.charon.childSas();
-      assert.equal(children.length, 1, JSON.stringify(children));
+      assert.equal(children.length, made.length, JSON.stringify(children));
       await assertAgreement(gateway);
       assert.equal(/malformed|SIG(SEGV|ABRT)/.test(readFileSync(gateway.charon.process.log, "utf8")), false);
     }
