@@ -9,8 +9,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { App } from "../src/engine/app.js";
 import type { Encapsulate } from "../src/ipsec/encapsulate.js";
-import { LOCK_SHIFT, SaFlag, SaState, saSlot } from "../src/ipsec/sad-layout.js";
-import { beginSequence, lastNumber } from "../src/ipsec/sequence.js";
+import { LOCK_SHIFT, SaFlag, SaState } from "../src/ipsec/sad-layout.js";
+import { lastNumber } from "../src/ipsec/sequence.js";
 import { policyRequest, type SaOptions, saId } from "../src/ipsec/testing/requests.js";
 import { suiteOf, suiteRequest } from "../src/ipsec/testing/suites.js";
 import { fold, sum16 } from "../src/net/checksum.js";
@@ -79,22 +79,14 @@ function ends(number: number, inbound: boolean): { src: string; dst: string } {
   return inbound ? { src: far, dst: near } : { src: near, dst: far };
 }
 
-/** Has the SA's numbers, or its window, go on where they were. */
-function goOn(gateway: TestGateway, number: number, spi: number, inbound: boolean): void {
-  const { sad } = gateway;
+/** An SA of this number goes on where it was. */
+function goOn(gateway: TestGateway, number: number, spi: number): void {
   const last = sas[number]?.last;
-  if (last === undefined) return;
-  const slot = sad.offset(slotOf(gateway, spi)) >>> 2;
-  if (!inbound) return beginSequence(sad.words, slot, last);
-  sad.words[slot + (saSlot.at.topLow >>> 2)] = last % 2 ** 32;
-  sad.words[slot + (saSlot.at.topHigh >>> 2)] = Math.floor(last / 2 ** 32);
+  if (last !== undefined) gateway.goOn(spi, last);
 }
 
 const app = <T extends App>(gateway: TestGateway, name: string) =>
   gateway.graph.apps.find((each) => each.name === name)!.app as T;
-
-const slotOf = ({ sad }: TestGateway, spi: number) =>
-  Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === spi)!;
 
 /** Where ESP begins; 0 if nowhere. */
 function espOf(packet: Uint8Array): number {
@@ -125,19 +117,19 @@ class Peer {
         from: everything,
         to: everything,
       });
-      goOn(gateway, i, OUT + i, true);
+      goOn(gateway, i, OUT + i);
     }
     for (let i = 0; i < sas.length; i++) {
       const end = ends(i, false);
       gateway.sa({ ...saOf(i, IN + i), ...limited(0), ...end, from: everything, to: everything });
-      goOn(gateway, i, IN + i, false);
+      goOn(gateway, i, IN + i);
     }
   }
 
   encrypt(packet: Uint8Array, number: number): Uint8Array {
     const { gateway } = this;
     const frame = gateway.frames.from(packet);
-    app<Encapsulate>(gateway, "encapsulate").take(frame, slotOf(gateway, IN + number), 1900);
+    app<Encapsulate>(gateway, "encapsulate").take(frame, gateway.slotOf(IN + number), 1900);
     const { public: sent } = gateway.sendFrames("private", [], false);
     assert.equal(sent.length, 1);
     return sent[0];
@@ -173,8 +165,8 @@ function makeGateway(): TestGateway {
     const narrow = ["10.1.0.0/16[udp/1000-1001]", "10.1.0.0/16[icmp]", "10.3.0.0/24"];
     const to = i === 1 ? narrow : [...V4, ...V6, FAR4, "10.4.0.0/14", "10.8.0.0/14", FAR_V6];
     gateway.sa({ ...saOf(i, IN + i), inbound: true, ...ends(i, true), from: [FAR4, FAR_V6], to });
-    goOn(gateway, i, OUT + i, false);
-    goOn(gateway, i, IN + i, true);
+    goOn(gateway, i, OUT + i);
+    goOn(gateway, i, IN + i);
   });
   const policy = (to: string, espSpi: number, type = 1) => {
     for (const from of to.includes(":") ? [V6[0], FAR_V6] : [V4[0], FAR4])

@@ -15,6 +15,7 @@ import { Flow } from "../src/lab/traffic.js";
 import { SystemError } from "../src/native/libc.js";
 import { type Answer, CharonClient } from "./charon-client.js";
 import { host, policy, sa, saId } from "./charon-messages.js";
+import { type Random, randomFrom } from "./esp/random.js";
 import { children, farHost, install, naming } from "./load.js";
 import { createGateways, type Gateway } from "./load-lab.js";
 
@@ -77,18 +78,8 @@ function samples(gateway: Gateway): Uint8Array[] {
   return bodies.map(([call, body], i) => encode(call, body as Request["body"], i + 1));
 }
 
-function makeRandom(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
-}
-
 /** Bytes changed, cut off, added, or nothing at all. */
-function mutate(message: Uint8Array, random: (limit: number) => number): Uint8Array {
+function mutate(message: Uint8Array, random: Random): Uint8Array {
   const kind = random(10);
   if (kind === 0) return message.slice(0, random(message.length));
   if (kind === 1)
@@ -247,7 +238,7 @@ except ConnectionResetError:
     });
 
     await t.test(`${MUTATIONS} broken messages (VITA_FUZZ_SEED=${SEED})`, async () => {
-      const random = makeRandom(SEED);
+      const random = randomFrom(SEED);
       const valid = samples(a);
       let client = connect(a, 0xbadn);
       let closed = 0;

@@ -12,7 +12,9 @@ import type { Binding } from "../../src/ipsec/binding.js";
 import type { Answer } from "../../src/ipsec/kernel.js";
 import { Lingering } from "../../src/ipsec/lingering.js";
 import { PseudoKernel } from "../../src/ipsec/pseudo-kernel.js";
+import { beginReplay } from "../../src/ipsec/replay.js";
 import { Sad } from "../../src/ipsec/sad.js";
+import { beginSequence } from "../../src/ipsec/sequence.js";
 import { Spd } from "../../src/ipsec/spd.js";
 import {
   address,
@@ -249,6 +251,21 @@ export class TestGateway {
       },
       present,
     );
+  }
+
+  /** Where in the SAD an SA is. */
+  slotOf(spi: number): number {
+    const { sad } = this;
+    for (let slot = 0; slot < sad.slotCount; slot++) if (sad.spi(slot) === spi) return slot;
+    throw new Error(`no SA with the SPI ${spi.toString(16)}`);
+  }
+
+  /** Has the numbers of an SA, or its window, go on where they were. */
+  goOn(spi: number, last: number): void {
+    const { sad } = this;
+    const slot = this.slotOf(spi);
+    const begin = sad.isInbound(slot) ? beginReplay : beginSequence;
+    begin(sad.words, sad.offset(slot) >>> 2, last);
   }
 
   sa(options: SaOptions): void {

@@ -245,7 +245,7 @@ export function plumbing({ test, scapy }: Suite): void {
     const batches = new NodeEngine(sad, frames).encryptor();
     const parts = { sad, batches, clock: { seconds: 1 }, worker: 0, exit };
     const app = new Encapsulate({ frames, counters: () => counters }, parts);
-    const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
+    const slot = gateway.slotOf(OUT);
     const packet = (dscp: number) =>
       Uint8Array.of(0x45, dscp << 2, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2);
     const next = (dscp: number) => {
@@ -299,7 +299,7 @@ export function plumbing({ test, scapy }: Suite): void {
       exit,
     };
     const app = new Encapsulate({ frames, counters: () => counters }, parts);
-    const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
+    const slot = gateway.slotOf(OUT);
     const packet = Uint8Array.of(0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2);
     const starts = [HEADROOM, FRAME_SIZE - 24, HEADROOM, HEADROOM];
     for (const start of starts) app.take(frames.from(packet, start), slot, 1400);
@@ -321,7 +321,7 @@ export function plumbing({ test, scapy }: Suite): void {
     const exit = { open: () => {}, send: sent, sendIpv4: sent };
     const parts = { sad, batches: engine.encryptor(), clock: { seconds: 1 }, worker: 0, exit };
     const app = new Encapsulate(context, parts);
-    const slot = Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === OUT)!;
+    const slot = gateway.slotOf(OUT);
     for (const [from, to] of [
       [256, 2048 - 20],
       [20, 500],

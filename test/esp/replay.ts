@@ -40,15 +40,10 @@ function forge(packet: Uint8Array): Uint8Array {
   return copy;
 }
 
-function outboundSlot(gateway: TestGateway): number {
-  for (let slot = 0; slot < gateway.sad.slotCount; slot++) if (gateway.sad.spi(slot) === OUT) return slot;
-  throw new Error("no outbound SA");
-}
-
 /** Lets the next packet of the outbound SA have the number `next`. */
 function setSequence(gateway: TestGateway, next: bigint): void {
   const { sad } = gateway;
-  const base = sad.offset(outboundSlot(gateway));
+  const base = sad.offset(gateway.slotOf(OUT));
   const last = next - 1n;
   const high = Number(last >> 32n);
   const low = Number(last & 0xffffffffn);

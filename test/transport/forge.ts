@@ -4,6 +4,7 @@
 import { createCipheriv, createHmac } from "node:crypto";
 import { keyOf } from "../../src/ipsec/testing/requests.js";
 import { suiteOf } from "../../src/ipsec/testing/suites.js";
+import { u32 } from "../../src/ports/testing/flow-packets.js";
 
 const HASHES: Record<number, [string, number]> = { 12: ["sha256", 16], 14: ["sha512", 32] };
 
@@ -29,13 +30,6 @@ export function textOf(payload: Uint8Array, nextHeader: number, block: number, m
   return Uint8Array.from([...payload, ...padding, pad, nextHeader]);
 }
 
-const word = (number: number) => [
-  number >>> 24,
-  (number >>> 16) & 0xff,
-  (number >>> 8) & 0xff,
-  number & 0xff,
-];
-
 /**
  * Eight bytes for the IV of an AEAD, and a text behind it that, together, are one padding: it begins in front of the text.
  * @param length bytes of the text
@@ -59,11 +53,11 @@ export function seal(
 ): Buffer {
   const suite = suiteOf(ciphers);
   const key = keyOf(spi, suite.keyLength);
-  const high = word(Math.floor(number / 2 ** 32));
-  const low = word(number % 2 ** 32);
-  const head = Buffer.from([...word(spi), ...low]);
+  const high = u32(Math.floor(number / 2 ** 32));
+  const low = u32(number % 2 ** 32);
+  const head = Buffer.from([...u32(spi), ...low]);
   if (suite.encryption === 12) {
-    const iv = Buffer.from([...low, ...low, ...word(spi), ...high]);
+    const iv = Buffer.from([...low, ...low, ...u32(spi), ...high]);
     const cipher = createCipheriv(`aes-${8 * key.length}-cbc`, key, iv).setAutoPadding(false);
     const sealed = Buffer.concat([head, iv, cipher.update(text), cipher.final()]);
     const [hash, length] = HASHES[suite.integrity];
@@ -74,7 +68,7 @@ export function seal(
   const iv = Buffer.from(ownIv ?? [...high, ...low]);
   const nonce = Buffer.concat([key.subarray(-4), iv]);
   const secret = key.subarray(0, -4);
-  const aad = Buffer.from([...word(spi), ...(esn ? high : []), ...low]);
+  const aad = Buffer.from([...u32(spi), ...(esn ? high : []), ...low]);
   const options = { authTagLength: 16 };
   const cipher =
     suite.encryption === 28

@@ -1,6 +1,7 @@
 // IP packets of any shape, whole and spoilt, with the checksums that their sender would give them.
 
 import { address } from "../../src/ipsec/testing/requests.js";
+import { internetChecksum } from "../../src/ports/testing/flow-packets.js";
 import { mendChecksum } from "../esp/random.js";
 
 export const ICMP = 1;
@@ -116,11 +117,8 @@ export function writeChecksum(packet: Uint8Array, at: number, protocol: number):
   packet.set([0, 0], field);
   const addresses = packet[0] >>> 4 === 4 ? packet.subarray(12, 20) : packet.subarray(8, 40);
   const pseudo = protocol === ICMP ? [] : [...addresses, length >>> 8, length & 0xff, 0, protocol];
-  let sum = 0;
-  const covered = [...pseudo, ...packet.subarray(at, at + length)];
-  for (let i = 0; i < covered.length; i += 2) sum += (covered[i] << 8) | (covered[i + 1] ?? 0);
-  while (sum >>> 16 !== 0) sum = (sum & 0xffff) + (sum >>> 16);
-  const checksum = protocol === UDP && sum === 0xffff ? 0xffff : ~sum & 0xffff;
+  const sum = internetChecksum([...pseudo, ...packet.subarray(at, at + length)]);
+  const checksum = protocol === UDP && sum === 0 ? 0xffff : sum;
   packet.set([checksum >>> 8, checksum & 0xff], field);
 }
 

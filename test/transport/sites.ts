@@ -5,9 +5,8 @@ import assert from "node:assert/strict";
 import type { App } from "../../src/engine/app.js";
 import type { Encapsulate } from "../../src/ipsec/encapsulate.js";
 import type { SaUsage } from "../../src/ipsec/kernel.js";
-import { beginReplay } from "../../src/ipsec/replay.js";
 import { SaFlag } from "../../src/ipsec/sad-layout.js";
-import { beginSequence, lastNumber } from "../../src/ipsec/sequence.js";
+import { lastNumber } from "../../src/ipsec/sequence.js";
 import type { SaOptions } from "../../src/ipsec/testing/requests.js";
 import { suiteOf, suiteRequest } from "../../src/ipsec/testing/suites.js";
 import {
@@ -141,18 +140,6 @@ function optionsOf(sa: SitesSa, spi: number): SaOptions {
   };
 }
 
-const slotOf = ({ sad }: TestGateway, spi: number) =>
-  Array.from({ length: sad.slotCount }, (_, i) => i).find((i) => sad.spi(i) === spi)!;
-
-/** Has the numbers of an SA, or its window, go on where they were. */
-function goOn(gateway: TestGateway, spi: number, last: number | undefined, inbound: boolean): void {
-  if (last === undefined) return;
-  const { sad } = gateway;
-  const slot = sad.offset(slotOf(gateway, spi)) >>> 2;
-  if (inbound) beginReplay(sad.words, slot, last);
-  else beginSequence(sad.words, slot, last);
-}
-
 /** The gateway that is tested: this host, and networks behind Ethernet ports. */
 export function makeNear(): TestGateway {
   const gateway = new TestGateway("ipsec-mb", { frames: 2048, tun: true, more: true, uplink: true });
@@ -160,10 +147,10 @@ export function makeNear(): TestGateway {
     const [near, far] = endsOf(sa);
     const [from, to] = selectorsOf(sa);
     gateway.sa({ ...optionsOf(sa, OUT + i), src: near, dst: far, from: [from], to: [to] });
-    goOn(gateway, OUT + i, sa.last, false);
+    if (sa.last !== undefined) gateway.goOn(OUT + i, sa.last);
     for (const spi of [IN + i, FORGED + i]) {
       gateway.sa({ ...optionsOf(sa, spi), inbound: true, src: far, dst: near, from: [to], to: [from] });
-      goOn(gateway, spi, sa.last, true);
+      if (sa.last !== undefined) gateway.goOn(spi, sa.last);
     }
     const mode = sa.tunnel === undefined ? 1 : 2;
     const bound = sa.isBound ? { interface: "public" } : {};
@@ -212,9 +199,8 @@ export class Far {
         dst: far,
         ...all,
       });
-      goOn(gateway, OUT + i, sa.last, true);
       gateway.sa({ ...optionsOf(sa, IN + i), src: far, dst: near, ...all });
-      goOn(gateway, IN + i, sa.last, false);
+      if (sa.last !== undefined) for (const spi of [OUT + i, IN + i]) gateway.goOn(spi, sa.last);
     });
   }
 
@@ -222,7 +208,7 @@ export class Far {
     const { gateway } = this;
     const encapsulate = gateway.graph.apps.find(({ name }) => name === "encapsulate")!.app as App &
       Encapsulate;
-    encapsulate.take(gateway.frames.from(packet), slotOf(gateway, IN + number), 1900);
+    encapsulate.take(gateway.frames.from(packet), gateway.slotOf(IN + number), 1900);
     const { public: sent, uplink, drops } = gateway.sendFrames("private", [], false);
     assert.deepEqual(drops, {});
     return [...sent, ...uplink][0];

@@ -36,7 +36,7 @@ export interface FlowPacket {
 }
 
 const u16 = (value: number) => [(value >>> 8) & 0xff, value & 0xff];
-const u32 = (value: number) => [...u16(value >>> 16), ...u16(value)];
+export const u32 = (value: number) => [...u16(value >>> 16), ...u16(value)];
 
 /** RFC 1071: the checksum of these bytes, which is 0 over bytes that contain their own. */
 export function internetChecksum(bytes: readonly number[] | Uint8Array): number {
